@@ -1,0 +1,1 @@
+//! What people declare: one file a kind.

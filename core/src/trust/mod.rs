@@ -1,0 +1,1 @@
+//! Which trust a cluster holds.

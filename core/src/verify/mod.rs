@@ -1,0 +1,1 @@
+//! Would an image pass?

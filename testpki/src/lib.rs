@@ -1,0 +1,1 @@
+//! A Sigstore in one process, for tests and examples.
