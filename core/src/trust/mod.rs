@@ -1,1 +1,3 @@
-//! Which trust a cluster holds.
+//! Which trust a cluster holds, until when, and what would change.
+
+pub mod root;

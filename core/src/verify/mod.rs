@@ -1,1 +1,17 @@
-//! Would an image pass?
+//! Would an image pass, and if not: why, and whose is it?
+//!
+//! One function decides, [`judge`]: the evidence stored for an artefact, its digest, what the policy requires, the accepted trust roots and the instant
+//! to judge at go in, a [`Verdict`] with a typed [`Reason`] comes out.
+
+pub mod evidence;
+pub mod pattern;
+pub mod policy;
+mod prepared;
+pub mod reason;
+pub mod verdict;
+
+pub use evidence::{Artifact, Evidence, EvidenceForm};
+pub use policy::{Accept, EvidenceRequirements, Limits, Matcher, Policy, Signer};
+pub use prepared::PreparedRoot;
+pub use reason::{Outcome, Owner, Reason};
+pub use verdict::{Authenticated, Content, EvidenceVerdict, SigningTime, TimeSource, Verdict};

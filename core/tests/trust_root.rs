@@ -1,0 +1,112 @@
+//! Real trusted roots read right, and what producers get wrong is set right, left out aloud, or refused.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use holdfast_core::trust::root::{KeyAlgorithm, RootError, RootNote, TrustRoot};
+use serde_json::{Value, json};
+use sigstore_verify::trust_root::{
+    SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT,
+};
+
+fn read(document: &Value) -> Result<TrustRoot, RootError> {
+    TrustRoot::from_json("test", document.to_string().as_bytes())
+}
+
+fn production() -> Value {
+    serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap()
+}
+
+#[test]
+fn the_real_roots_are_read_whole() {
+    let counts = |text: &str| {
+        let root = TrustRoot::from_json("real", text.as_bytes()).unwrap();
+        assert_eq!(root.notes, [], "{text}");
+        [root.certificate_authorities.len(), root.logs.len(), root.ct_logs.len(), root.timestamp_authorities.len()]
+    };
+    assert_eq!(counts(SIGSTORE_PRODUCTION_TRUSTED_ROOT), [2, 2, 2, 1]);
+    assert_eq!(counts(SIGSTORE_STAGING_TRUSTED_ROOT), [2, 5, 5, 2]);
+    let github = counts(SIGSTORE_GITHUB_TRUSTED_ROOT);
+    assert_eq!(github[1], 0, "GitHub's instance has no transparency log");
+    assert!(github[3] > 0);
+}
+
+#[test]
+fn one_unusable_key_does_not_cost_the_others() {
+    let mut document = production();
+    document["tlogs"][0]["publicKey"]["rawBytes"] = json!(STANDARD.encode(b"not a key"));
+    let root = read(&document).unwrap();
+    assert_eq!(root.logs.len(), 1);
+    assert!(matches!(&root.notes[..], [RootNote::Dropped { entry, .. }] if entry == "tlogs[0]"), "{:?}", root.notes);
+}
+
+#[test]
+fn log_ids_are_set_right_where_they_can_be() {
+    let want = read(&production()).unwrap().logs[0].log_id;
+    let mut twice = production();
+    twice["tlogs"][0]["logId"]["keyId"] = json!(STANDARD.encode(want.to_string()));
+    let mut absent = production();
+    absent["tlogs"][0].as_object_mut().unwrap().remove("logId");
+    absent["tlogs"][0].as_object_mut().unwrap().remove("baseUrl");
+    for document in [twice, absent] {
+        let root = read(&document).unwrap();
+        assert_eq!(root.logs[0].log_id, want);
+        assert!(matches!(root.notes[..], [RootNote::LogIdSetRight { .. }]), "{:?}", root.notes);
+    }
+}
+
+#[test]
+fn the_log_id_of_a_rekor_v2_log_is_not_guessed() {
+    let mut document = production();
+    let ed25519 = read(&document).unwrap().logs.iter().position(|l| l.algorithm == KeyAlgorithm::Ed25519).unwrap();
+    document["tlogs"][ed25519].as_object_mut().unwrap().remove("logId");
+    let root = read(&document).unwrap();
+    assert_eq!(root.logs.len(), 1);
+    assert!(matches!(root.notes[..], [RootNote::Dropped { .. }]));
+}
+
+#[test]
+fn an_unclear_window_refuses_the_root() {
+    let mut no_start = production();
+    no_start["tlogs"][0]["publicKey"]["validFor"] = json!({"end": "2030-01-01T00:00:00Z"});
+    let mut backwards = production();
+    backwards["certificateAuthorities"][0]["validFor"] =
+        json!({"start": "2030-01-01T00:00:00Z", "end": "2029-01-01T00:00:00Z"});
+    for document in [no_start, backwards] {
+        assert!(matches!(read(&document), Err(RootError::Window { .. })));
+    }
+}
+
+#[test]
+fn one_log_id_names_one_key() {
+    let mut repeated = production();
+    let log = repeated["tlogs"][0].clone();
+    repeated["tlogs"].as_array_mut().unwrap().push(log);
+    let root = read(&repeated).unwrap();
+    assert_eq!(root.logs.len(), 2);
+    assert!(matches!(root.notes[..], [RootNote::Duplicate { .. }]));
+
+    let mut ambiguous = production();
+    ambiguous["tlogs"][1]["logId"] = ambiguous["tlogs"][0]["logId"].clone();
+    assert!(matches!(read(&ambiguous), Err(RootError::AmbiguousLogId { .. })));
+}
+
+#[test]
+fn a_window_wider_than_its_certificates_is_narrowed_and_said() {
+    let mut document = production();
+    document["certificateAuthorities"][0]["validFor"] =
+        json!({"start": "2021-03-07T03:20:29Z", "end": "2099-01-01T00:00:00Z"});
+    let root = read(&document).unwrap();
+    let authority = &root.certificate_authorities[0];
+    assert!(authority.effective_window().unwrap().end() < authority.window.end());
+    assert!(matches!(root.notes[..], [RootNote::WindowNarrowed { .. }]));
+}
+
+#[test]
+fn other_documents_are_named_for_what_they_are() {
+    assert!(matches!(
+        read(&json!({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"})),
+        Err(RootError::MediaType { .. })
+    ));
+    assert!(matches!(read(&json!({"mediaType": production()["mediaType"]})), Err(RootError::Empty { .. })));
+    assert!(matches!(TrustRoot::from_json("x", b""), Err(RootError::Malformed { .. })));
+    assert!(matches!(TrustRoot::from_json("x", &vec![b' '; 2 << 20]), Err(RootError::TooLarge { .. })));
+}
