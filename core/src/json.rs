@@ -1,0 +1,191 @@
+//! A look at JSON before anything reads it.
+//!
+//! Parsers differ in what they make of an object that has a name twice, and none has a limit in front by itself. What passes here has one reading, a
+//! bounded size and a bounded depth.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+/// What is read at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the whole document.
+    pub max_len: usize,
+    /// Levels of arrays and objects, at most 120.
+    pub max_depth: usize,
+}
+
+/// Why a document is not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// No bytes at all, or white space only.
+    #[error("it is empty")]
+    Empty,
+    /// More bytes than are read.
+    #[error("it has {len} bytes, more than the {max} that are read")]
+    TooLarge {
+        /// Bytes offered.
+        len: usize,
+        /// Bytes read at most.
+        max: usize,
+    },
+    /// Bytes that are not text.
+    #[error("it is not UTF-8 from byte {at} on")]
+    NotUtf8 {
+        /// Offset of the first such byte.
+        at: usize,
+    },
+    /// Cut off: the document ends inside a value.
+    #[error("it ends too early, in line {line}, column {column}: the file seems cut off")]
+    Truncated {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// Not JSON, nested too deeply, or with a name twice in one object.
+    #[error("{detail}")]
+    Syntax {
+        /// What was met, with line and column.
+        detail: String,
+    },
+}
+
+/// Checks that `bytes` are one JSON document within `limits`, in which no object has a name twice.
+///
+/// # Errors
+/// [`JsonError`], with the place in the document where there is one.
+pub fn check(bytes: &[u8], limits: Limits) -> Result<(), JsonError> {
+    if bytes.len() > limits.max_len {
+        return Err(JsonError::TooLarge { len: bytes.len(), max: limits.max_len });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8 { at: e.valid_up_to() })?;
+    if text.trim().is_empty() {
+        return Err(JsonError::Empty);
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    Walk { depth_left: limits.max_depth, max_depth: limits.max_depth }
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end())
+        .map_err(|e| {
+            if e.is_eof() {
+                JsonError::Truncated { line: e.line(), column: e.column() }
+            } else {
+                JsonError::Syntax { detail: e.to_string() }
+            }
+        })
+}
+
+#[derive(Clone, Copy)]
+struct Walk {
+    depth_left: usize,
+    max_depth: usize,
+}
+
+impl Walk {
+    fn inside<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.depth_left.checked_sub(1) {
+            Some(depth_left) => Ok(Self { depth_left, ..self }),
+            None => Err(E::custom(format!("it is nested deeper than {} levels", self.max_depth))),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let inside = self.inside()?;
+        while seq.next_element_seed(inside)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inside = self.inside()?;
+        let mut seen = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if seen.contains(&name) {
+                let name: String = name.chars().take(80).collect();
+                return Err(A::Error::custom(format!("an object has the name `{name}` twice")));
+            }
+            seen.insert(name);
+            map.next_value_seed(inside)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { max_len: 1000, max_depth: 4 };
+
+    fn error(text: &str) -> String {
+        check(text.as_bytes(), LIMITS).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn one_reading_passes() {
+        for text in [r#"{"a": [1, -2, 3.5, null, true, "x"], "b": {"a": {}}}"#, "[]", "1", r#"[{"a":1},{"a":2}]"#] {
+            assert_eq!(check(text.as_bytes(), LIMITS), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_twice_does_not_however_it_is_spelt() {
+        assert!(error(r#"{"version": 1, "version": 2}"#).contains("`version` twice"));
+        assert!(error(r#"{"version": 1, "versi\u006fn": 2}"#).contains("`version` twice"));
+        assert!(error(r#"[{"a": {"b": 1, "b": 1}}]"#).contains("line 1"));
+    }
+
+    #[test]
+    fn limits_and_damage_are_named() {
+        assert_eq!(check(b"", LIMITS), Err(JsonError::Empty));
+        assert_eq!(check(b" \n", LIMITS), Err(JsonError::Empty));
+        assert_eq!(check(&[b' '; 1001], LIMITS), Err(JsonError::TooLarge { len: 1001, max: 1000 }));
+        assert_eq!(check(b"\"a\xff\"", LIMITS), Err(JsonError::NotUtf8 { at: 2 }));
+        assert!(matches!(check(br#"{"a": "#, LIMITS), Err(JsonError::Truncated { line: 1, .. })));
+        assert!(error("[[[[[]]]]]").contains("deeper than 4"));
+        assert!(check("[".repeat(900).as_bytes(), Limits { max_len: 1000, max_depth: 1000 }).is_err());
+        assert!(error("{} {}").contains("trailing"));
+    }
+}
