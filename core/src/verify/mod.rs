@@ -3,13 +3,20 @@
 //! One function decides, [`judge`]: the evidence stored for an artefact, its digest, what the policy requires, the accepted trust roots and the instant
 //! to judge at go in, a [`Verdict`] with a typed [`Reason`] comes out.
 
+mod authenticate;
+mod bundle;
+mod certificate;
 pub mod evidence;
+mod fault;
+mod judge;
+mod legacy;
 pub mod pattern;
 pub mod policy;
 mod prepared;
 pub mod reason;
 pub mod verdict;
 
+pub use judge::judge;
 pub use evidence::{Artifact, Evidence, EvidenceForm};
 pub use policy::{Accept, EvidenceRequirements, Limits, Matcher, Policy, Signer};
 pub use prepared::PreparedRoot;

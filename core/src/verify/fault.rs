@@ -1,0 +1,103 @@
+//! A typed refusal, and how the verification library's errors become one.
+
+use sigstore_verify::{CertificateError, Error, TimestampError, TransparencyLogError, bundle::Error as BundleError};
+
+use super::Reason;
+
+/// Why one piece of evidence does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    /// How near to a pass the evidence came; of several faults the nearest is the one worth telling.
+    pub(super) const fn nearness(&self) -> u8 {
+        nearness(self.reason)
+    }
+}
+
+/// The order in which checks are passed: the further a fault lies along it, the more has already held.
+pub(super) const fn nearness(reason: Reason) -> u8 {
+    match reason {
+        Reason::Verified => 9,
+        Reason::StaleTrustRoot => 8,
+        Reason::ClockSuspect => 7,
+        Reason::PredicateMissing => 6,
+        Reason::IdentityMismatch | Reason::KeyMismatch => 5,
+        Reason::SignatureInvalid
+        | Reason::DigestMismatch
+        | Reason::InclusionProofMismatch
+        | Reason::EntryMismatch
+        | Reason::SctInvalid
+        | Reason::TimestampInvalid
+        | Reason::OutsideValidity => 4,
+        Reason::LogEntryMissing | Reason::TimestampMissing | Reason::SctMissing => 3,
+        Reason::UnknownLog | Reason::UnknownTimestampAuthority | Reason::UntrustedAuthority => 2,
+        Reason::UnsupportedFormat | Reason::Malformed => 1,
+        Reason::MissingBundle
+        | Reason::ReferrersLost
+        | Reason::RegistryUnavailable
+        | Reason::Unauthorized
+        | Reason::ListingTruncated
+        | Reason::RegistryNotDeclared
+        | Reason::DigestUnresolved => 0,
+    }
+}
+
+/// The library's error as a typed reason.
+///
+/// The library reports the first check that failed, and some of its variants carry two faults in a text; those are told apart where a decision depends
+/// on it, before (presence, known log) or after (known authority) it is asked.
+pub(super) fn from_library(error: &Error) -> Fault {
+    let reason = match error {
+        Error::IdentityMismatch { .. } | Error::IssuerMismatch { .. } => Reason::IdentityMismatch,
+        Error::SignatureInvalid(_) => Reason::SignatureInvalid,
+        Error::ArtifactMismatch(_) => Reason::DigestMismatch,
+        Error::UnsupportedArtifact(_) | Error::UnsupportedBundle(_) => Reason::UnsupportedFormat,
+        Error::Certificate(error) => match error {
+            CertificateError::ChainInvalid(text) if text.contains("CertExpired") || text.contains("CertNotValidYet") => {
+                Reason::OutsideValidity
+            }
+            CertificateError::ChainInvalid(_) => Reason::UntrustedAuthority,
+            CertificateError::NoValidAuthority { .. }
+            | CertificateError::NotYetValid { .. }
+            | CertificateError::Expired { .. } => Reason::OutsideValidity,
+            CertificateError::Sct(_) => Reason::SctInvalid,
+            _ => Reason::Malformed,
+        },
+        Error::TransparencyLog(error) => match error {
+            TransparencyLogError::UnknownLog { .. } => Reason::UnknownLog,
+            TransparencyLogError::InclusionProof(_) | TransparencyLogError::Checkpoint(_) => Reason::InclusionProofMismatch,
+            TransparencyLogError::InclusionPromise(text) if text.contains("No log key valid at") => Reason::OutsideValidity,
+            TransparencyLogError::InclusionPromise(_) => Reason::InclusionProofMismatch,
+            TransparencyLogError::EntryMismatch(_) => Reason::EntryMismatch,
+            TransparencyLogError::IntegratedTime(text) if text.contains("in the future") => Reason::ClockSuspect,
+            TransparencyLogError::IntegratedTime(_) => Reason::OutsideValidity,
+            _ => Reason::Malformed,
+        },
+        Error::Timestamp(error) => match error {
+            TimestampError::OutsideAuthorityValidity { .. } => Reason::OutsideValidity,
+            TimestampError::NoVerifiedTimestamp(_) => Reason::TimestampMissing,
+            _ => Reason::TimestampInvalid,
+        },
+        Error::Bundle(error) => match error {
+            BundleError::MissingInclusionPromise(_) | BundleError::MissingInclusionProof(_) => Reason::LogEntryMissing,
+            BundleError::MissingSigningTimeEvidence => Reason::LogEntryMissing,
+            BundleError::MissingTimestamp => Reason::TimestampMissing,
+            BundleError::MissingCheckpoint
+            | BundleError::CheckpointRootMismatch
+            | BundleError::LogIndexOutOfRange { .. } => Reason::InclusionProofMismatch,
+            BundleError::UnsupportedMediaType(_) | BundleError::UnsupportedVerificationMaterial => Reason::UnsupportedFormat,
+            _ => Reason::Malformed,
+        },
+        Error::InvalidTrustRoot(text) if text.contains("no CT log keys") => Reason::UnknownLog,
+        _ => Reason::Malformed,
+    };
+    Fault::new(reason, error.to_string())
+}
