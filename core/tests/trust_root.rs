@@ -1,5 +1,7 @@
 //! Real trusted roots read right, and what producers get wrong is set right, left out aloud, or refused.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use holdfast_core::trust::root::{KeyAlgorithm, RootError, RootNote, TrustRoot};
 use serde_json::{Value, json};

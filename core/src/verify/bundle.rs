@@ -4,7 +4,8 @@ use serde_json::Value;
 use sigstore_verify::types::{Bundle, KindVersion, SignatureContent, bundle::VerificationMaterialContent};
 
 use super::{
-    Evidence, EvidenceForm, Limits, Reason, certificate::Leaf, fault::Fault, legacy, policy::SIGNATURE_PREDICATE, verdict::Content,
+    Evidence, EvidenceForm, Limits, Reason, certificate::Leaf, fault::Fault, legacy, policy::SIGNATURE_PREDICATE,
+    verdict::Content,
 };
 use crate::Digest;
 
@@ -67,7 +68,9 @@ fn form_of(bytes: &[u8]) -> String {
         .and_then(|text| text.split_once("\"mediaType\""))
         .and_then(|(_, rest)| rest.split('"').nth(1))
         .unwrap_or_default();
-    let version = ["0.1", "0.2", "0.3"].into_iter().find(|v| media_type.contains(&format!("version={v}")) || media_type.contains(&format!(".v{v}+")));
+    let version = ["0.1", "0.2", "0.3"]
+        .into_iter()
+        .find(|v| media_type.contains(&format!("version={v}")) || media_type.contains(&format!(".v{v}+")));
     version.map_or_else(|| "bundle".to_owned(), |v| format!("bundle v{v}"))
 }
 
@@ -84,13 +87,17 @@ fn read_bundle(bytes: &[u8], limits: &Limits) -> Result<Bundle, Fault> {
     crate::json::check(bytes, crate::json::Limits { max_len: most, max_depth: MAX_DEPTH })
         .map_err(|e| malformed(format!("the bundle is not JSON that is read: {e}")))?;
     let text = std::str::from_utf8(bytes).map_err(|e| malformed(format!("the bundle is not UTF-8: {e}")))?;
-    let bundle = Bundle::from_json(text).map_err(|e| unsupported(bytes).unwrap_or_else(|| malformed(format!("the bundle cannot be read: {e}"))))?;
+    let bundle = Bundle::from_json(text)
+        .map_err(|e| unsupported(bytes).unwrap_or_else(|| malformed(format!("the bundle cannot be read: {e}"))))?;
     let payload = match &bundle.content {
         SignatureContent::DsseEnvelope(envelope) => envelope.payload.as_bytes().len(),
         _ => 0,
     };
     if payload > limits.payload_bytes {
-        return Err(malformed(format!("the statement has {payload} bytes, more than the {} that are read", limits.payload_bytes)));
+        return Err(malformed(format!(
+            "the statement has {payload} bytes, more than the {} that are read",
+            limits.payload_bytes
+        )));
     }
     let material = bytes.len().saturating_sub(payload.saturating_mul(4).div_ceil(3));
     if material > limits.material_bytes {
@@ -109,11 +116,12 @@ const MAX_DEPTH: usize = 32;
 /// Tells a well-formed bundle of a kind that is not known from damage.
 fn unsupported(bytes: &[u8]) -> Option<Fault> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
-    let say = |what: String| Some(Fault::new(Reason::UnsupportedFormat, format!("{what} is not known; sign with a current cosign")));
-    if let Some(media_type) = value.get("mediaType").and_then(Value::as_str) {
-        if media_type.parse::<sigstore_verify::types::MediaType>().is_err() {
-            return say(format!("the bundle's media type `{}`", shorten(media_type)));
-        }
+    let say = |what: String| {
+        Some(Fault::new(Reason::UnsupportedFormat, format!("{what} is not known; sign with a current cosign")))
+    };
+    let media_type = value.get("mediaType").and_then(Value::as_str);
+    if let Some(unknown) = media_type.filter(|text| text.parse::<sigstore_verify::types::MediaType>().is_err()) {
+        return say(format!("the bundle's media type `{}`", shorten(unknown)));
     }
     let entries = value.pointer("/verificationMaterial/tlogEntries").and_then(Value::as_array)?;
     for kind in entries.iter().filter_map(|entry| entry.get("kindVersion")) {
@@ -143,7 +151,10 @@ fn within_limits(bundle: &Bundle, limits: &Limits) -> Result<(), Fault> {
         ("certificates", certificates, limits.certificates),
     ] {
         if count > most {
-            return Err(Fault::new(Reason::Malformed, format!("the bundle has {count} {what}, more than the {most} that are read")));
+            return Err(Fault::new(
+                Reason::Malformed,
+                format!("the bundle has {count} {what}, more than the {most} that are read"),
+            ));
         }
     }
     let repeated = |what: &str| Err(Fault::new(Reason::Malformed, format!("the bundle has the same {what} twice")));
@@ -160,11 +171,15 @@ fn candidate(bundle: Bundle, form: String) -> Result<Candidate, Fault> {
     let signed_by = match (&bundle.verification_material.content, bundle.signing_certificate()) {
         (VerificationMaterialContent::PublicKey(id), _) => SignedBy::Key { hint: shorten(&id.hint) },
         (_, Some(leaf)) => SignedBy::Certificate(Box::new(Leaf::read(leaf.as_bytes())?)),
-        (_, None) => return Err(Fault::new(Reason::Malformed, "the bundle has neither a certificate nor a public key")),
+        (_, None) => {
+            return Err(Fault::new(Reason::Malformed, "the bundle has neither a certificate nor a public key"));
+        }
     };
     let content = match &bundle.content {
         SignatureContent::MessageSignature(_) => Content::Signature,
-        SignatureContent::DsseEnvelope(envelope) => statement_content(&envelope.payload_type, envelope.payload.as_bytes())?,
+        SignatureContent::DsseEnvelope(envelope) => {
+            statement_content(&envelope.payload_type, envelope.payload.as_bytes())?
+        }
         _ => return Err(Fault::new(Reason::UnsupportedFormat, "the bundle holds neither a signature nor a statement")),
     };
     Ok(Candidate { bundle, form, signed_by, content, payload: None, promise_suffices: false })

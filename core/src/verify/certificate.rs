@@ -38,10 +38,15 @@ impl Leaf {
         if der.len() > Certificate::MAX_BYTES {
             return Err(Fault::new(
                 Reason::Malformed,
-                format!("the signing certificate has {} bytes, more than the {} allowed", der.len(), Certificate::MAX_BYTES),
+                format!(
+                    "the signing certificate has {} bytes, more than the {} allowed",
+                    der.len(),
+                    Certificate::MAX_BYTES
+                ),
             ));
         }
-        let malformed = |detail: String| Fault::new(Reason::Malformed, format!("the signing certificate cannot be read: {detail}"));
+        let malformed =
+            |detail: String| Fault::new(Reason::Malformed, format!("the signing certificate cannot be read: {detail}"));
         let parsed = x509_cert::Certificate::from_der(der).map_err(|e| malformed(e.to_string()))?;
         let extensions = parsed.tbs_certificate.extensions.as_deref().unwrap_or_default();
         for extension in extensions {
@@ -71,7 +76,7 @@ impl Leaf {
             None => Vec::new(),
         };
         let identity = identity(&parsed)?;
-        Ok(Self { identity, issuer, sct_logs, parsed })
+        Ok(Self { parsed, identity, issuer, sct_logs })
     }
 
     /// Whether a certificate of `root` that is named as this leaf's issuer really signed it.
@@ -82,8 +87,9 @@ impl Leaf {
         let signature = SignatureBytes::new(signature.to_vec());
         self.issuers_in(root).filter_map(Certificate::spki).any(|spki| {
             let key = DerPublicKey::new(spki);
-            KeyAlgorithm::from_spki(&key)
-                .is_ok_and(|algorithm| verify_signature(&key, &tbs, &signature, algorithm.default_signing_scheme()).is_ok())
+            KeyAlgorithm::from_spki(&key).is_ok_and(|algorithm| {
+                verify_signature(&key, &tbs, &signature, algorithm.default_signing_scheme()).is_ok()
+            })
         })
     }
 
@@ -100,8 +106,10 @@ impl Leaf {
 
 /// The one name in the subject alternative name extension. More than one is refused: which of them an engine looks at is not defined.
 fn identity(certificate: &x509_cert::Certificate) -> Result<Option<String>, Fault> {
-    let malformed = |detail: String| Fault::new(Reason::Malformed, format!("the signing certificate's subject {detail}"));
-    let names = certificate.tbs_certificate.get::<SubjectAltName>().map_err(|e| malformed(format!("cannot be read: {e}")))?;
+    let malformed =
+        |detail: String| Fault::new(Reason::Malformed, format!("the signing certificate's subject {detail}"));
+    let names =
+        certificate.tbs_certificate.get::<SubjectAltName>().map_err(|e| malformed(format!("cannot be read: {e}")))?;
     let Some((_, SubjectAltName(names))) = names else { return Ok(None) };
     match names.as_slice() {
         [] => Ok(None),
@@ -113,7 +121,9 @@ fn identity(certificate: &x509_cert::Certificate) -> Result<Option<String>, Faul
             .map(|name| Some(name.to_string()))
             .map_err(|e| malformed(format!("is an other-name that is not text: {e}"))),
         [_] => Err(malformed("is of a kind that is not an e-mail address, a URI or a Fulcio username".to_owned())),
-        several => Err(malformed(format!("has {} names; one is allowed, so that nobody can look at another", several.len()))),
+        several => {
+            Err(malformed(format!("has {} names; one is allowed, so that nobody can look at another", several.len())))
+        }
     }
 }
 
@@ -125,7 +135,10 @@ fn sct_logs(value: &[u8]) -> Option<Vec<[u8; 32]>> {
 
 /// The issuer and serial number that name the signer of an RFC 3161 token, DER-encoded, as far as it can be read.
 pub(super) fn timestamp_signer(token: &[u8]) -> Option<(String, Vec<u8>)> {
-    use cms::{content_info::ContentInfo, signed_data::{SignedData, SignerIdentifier}};
+    use cms::{
+        content_info::ContentInfo,
+        signed_data::{SignedData, SignerIdentifier},
+    };
     use der::{Encode, Reader, SliceReader};
 
     let content = ContentInfo::from_der(token).ok().or_else(|| {
@@ -139,9 +152,11 @@ pub(super) fn timestamp_signer(token: &[u8]) -> Option<(String, Vec<u8>)> {
             .ok()
     })?;
     let signed = SignedData::from_der(&content.content.to_der().ok()?).ok()?;
-    let [signer] = signed.signer_infos.0.as_slice() else { return None };
-    match &signer.sid {
-        SignerIdentifier::IssuerAndSerialNumber(id) => Some((id.issuer.to_string(), id.serial_number.as_bytes().to_vec())),
+    let [info] = signed.signer_infos.0.as_slice() else { return None };
+    match &info.sid {
+        SignerIdentifier::IssuerAndSerialNumber(id) => {
+            Some((id.issuer.to_string(), id.serial_number.as_bytes().to_vec()))
+        }
         SignerIdentifier::SubjectKeyIdentifier(_) => None,
     }
 }

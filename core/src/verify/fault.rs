@@ -61,7 +61,9 @@ pub(super) fn from_library(error: &Error) -> Fault {
         Error::ArtifactMismatch(_) => Reason::DigestMismatch,
         Error::UnsupportedArtifact(_) | Error::UnsupportedBundle(_) => Reason::UnsupportedFormat,
         Error::Certificate(error) => match error {
-            CertificateError::ChainInvalid(text) if text.contains("CertExpired") || text.contains("CertNotValidYet") => {
+            CertificateError::ChainInvalid(text)
+                if text.contains("CertExpired") || text.contains("CertNotValidYet") =>
+            {
                 Reason::OutsideValidity
             }
             CertificateError::ChainInvalid(_) => Reason::UntrustedAuthority,
@@ -73,9 +75,12 @@ pub(super) fn from_library(error: &Error) -> Fault {
         },
         Error::TransparencyLog(error) => match error {
             TransparencyLogError::UnknownLog { .. } => Reason::UnknownLog,
-            TransparencyLogError::InclusionProof(_) | TransparencyLogError::Checkpoint(_) => Reason::InclusionProofMismatch,
-            TransparencyLogError::InclusionPromise(text) if text.contains("No log key valid at") => Reason::OutsideValidity,
-            TransparencyLogError::InclusionPromise(_) => Reason::InclusionProofMismatch,
+            TransparencyLogError::InclusionPromise(text) if text.contains("No log key valid at") => {
+                Reason::OutsideValidity
+            }
+            TransparencyLogError::InclusionProof(_)
+            | TransparencyLogError::Checkpoint(_)
+            | TransparencyLogError::InclusionPromise(_) => Reason::InclusionProofMismatch,
             TransparencyLogError::EntryMismatch(_) => Reason::EntryMismatch,
             TransparencyLogError::IntegratedTime(text) if text.contains("in the future") => Reason::ClockSuspect,
             TransparencyLogError::IntegratedTime(_) => Reason::OutsideValidity,
@@ -87,13 +92,16 @@ pub(super) fn from_library(error: &Error) -> Fault {
             _ => Reason::TimestampInvalid,
         },
         Error::Bundle(error) => match error {
-            BundleError::MissingInclusionPromise(_) | BundleError::MissingInclusionProof(_) => Reason::LogEntryMissing,
-            BundleError::MissingSigningTimeEvidence => Reason::LogEntryMissing,
+            BundleError::MissingInclusionPromise(_)
+            | BundleError::MissingInclusionProof(_)
+            | BundleError::MissingSigningTimeEvidence => Reason::LogEntryMissing,
             BundleError::MissingTimestamp => Reason::TimestampMissing,
             BundleError::MissingCheckpoint
             | BundleError::CheckpointRootMismatch
             | BundleError::LogIndexOutOfRange { .. } => Reason::InclusionProofMismatch,
-            BundleError::UnsupportedMediaType(_) | BundleError::UnsupportedVerificationMaterial => Reason::UnsupportedFormat,
+            BundleError::UnsupportedMediaType(_) | BundleError::UnsupportedVerificationMaterial => {
+                Reason::UnsupportedFormat
+            }
             _ => Reason::Malformed,
         },
         Error::InvalidTrustRoot(text) if text.contains("no CT log keys") => Reason::UnknownLog,

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::authenticate::{with_certificate, with_key};
+use super::authenticate::with_certificate;
 use super::bundle::{self, Candidate, SignedBy};
 use super::certificate::Leaf;
 use super::fault::{Fault, nearness};
+use super::key::with_key;
 use super::policy::{Accept, Policy, Signer};
 use super::verdict::{Authenticated, Content, EvidenceVerdict, Verdict};
 use super::{Artifact, Evidence, PreparedRoot, Reason};
@@ -17,22 +18,40 @@ use super::{Artifact, Evidence, PreparedRoot, Reason};
 ///
 /// `now` is the instant judged at: no authenticated time may lie ahead of it. (The verification library also refuses log times ahead of the machine's own
 /// clock; that is reported as [`Reason::ClockSuspect`] as well.)
-pub fn judge(artifact: &Artifact, evidence: &[Evidence], policy: &Policy, roots: &[&PreparedRoot], now: Timestamp) -> Verdict {
+pub fn judge(
+    artifact: &Artifact,
+    evidence: &[Evidence],
+    policy: &Policy,
+    roots: &[&PreparedRoot],
+    now: Timestamp,
+) -> Verdict {
     if evidence.is_empty() {
         return Verdict::without_evidence(
             artifact.digest,
             Reason::MissingBundle,
-            format!("nothing signed is stored for {}; sign it in its pipeline, or carry its signature along when mirroring", artifact.digest),
+            format!(
+                "nothing signed is stored for {}; sign it in its pipeline, or carry its signature along when mirroring",
+                artifact.digest
+            ),
         );
     }
-    let judged: Vec<EvidenceVerdict> =
-        evidence.iter().take(policy.limits.evidence).map(|piece| judge_one(artifact, piece, policy, roots, now)).collect();
+    let judged: Vec<EvidenceVerdict> = evidence
+        .iter()
+        .take(policy.limits.evidence)
+        .map(|piece| judge_one(artifact, piece, policy, roots, now))
+        .collect();
     let (reason, message) = conclude(&judged, &policy.accept, evidence.len() > judged.len());
     Verdict { digest: artifact.digest, reason, message, evidence: judged }
 }
 
 /// Judges one piece of evidence under every root and signer; the nearest to a pass is told.
-fn judge_one(artifact: &Artifact, piece: &Evidence, policy: &Policy, roots: &[&PreparedRoot], now: Timestamp) -> EvidenceVerdict {
+fn judge_one(
+    artifact: &Artifact,
+    piece: &Evidence,
+    policy: &Policy,
+    roots: &[&PreparedRoot],
+    now: Timestamp,
+) -> EvidenceVerdict {
     let mut verdict = EvidenceVerdict {
         source: piece.source.clone(),
         form: String::new(),
@@ -57,7 +76,9 @@ fn judge_one(artifact: &Artifact, piece: &Evidence, policy: &Policy, roots: &[&P
         SignedBy::Key { hint } => by_key(artifact, &candidate, hint, policy, roots, now),
     };
     verdict.form.clone_from(&candidate.form);
-    if let Some(attempt) = attempts.into_iter().reduce(|best, next| if next.nearness() > best.nearness() { next } else { best }) {
+    if let Some(attempt) =
+        attempts.into_iter().reduce(|best, next| if next.nearness() > best.nearness() { next } else { best })
+    {
         verdict.content = attempt.authenticated.is_some().then(|| candidate.content.clone());
         verdict.trust_root = attempt.root;
         verdict.signer = attempt.signer;
@@ -90,7 +111,12 @@ impl Attempt {
             ),
             None => Fault::new(Reason::Verified, format!("signed by `{}`", signer.name())),
         };
-        Self { root: root.map(|r| r.root().name.clone()), signer: Some(signer.name().to_owned()), authenticated: Some(authenticated), outcome }
+        Self {
+            root: root.map(|r| r.root().name.clone()),
+            signer: Some(signer.name().to_owned()),
+            authenticated: Some(authenticated),
+            outcome,
+        }
     }
 
     const fn nearness(&self) -> u8 {
@@ -108,7 +134,10 @@ fn by_certificate(
 ) -> Vec<Attempt> {
     let named = policy.signers.iter().any(|signer| matches!(signer, Signer::Certificate { .. }));
     if !named {
-        return vec![Attempt::failed(None, Fault::new(Reason::KeyMismatch, "signed with a certificate; the policy names keys only"))];
+        return vec![Attempt::failed(
+            None,
+            Fault::new(Reason::KeyMismatch, "signed with a certificate; the policy names keys only"),
+        )];
     }
     if roots.is_empty() {
         return vec![Attempt::failed(
@@ -135,9 +164,10 @@ fn by_certificate(
 
 fn names(signer: &Signer, leaf: &Leaf) -> bool {
     match signer {
+        // A certificate without a name has the empty one, as engines see it: only an expression that allows nothing at all matches it.
         Signer::Certificate { subject, issuer, .. } => {
-            leaf.identity.as_deref().is_some_and(|identity| subject.matches(identity))
-                && leaf.issuer.as_deref().is_some_and(|provider| issuer.matches(provider))
+            subject.matches(leaf.identity.as_deref().unwrap_or_default())
+                && issuer.matches(leaf.issuer.as_deref().unwrap_or_default())
         }
         Signer::Key { .. } => false,
     }
@@ -172,14 +202,19 @@ fn by_key(
         if roots.is_empty() {
             under(None);
         } else {
-            roots.iter().for_each(|root| under(Some(root)));
+            for root in roots {
+                under(Some(root));
+            }
         }
     }
     if attempts.is_empty() {
         let hint = if hint.is_empty() { String::new() } else { format!(" (hint `{hint}`)") };
         attempts.push(Attempt::failed(
             None,
-            Fault::new(Reason::KeyMismatch, format!("signed with a key{hint}; the policy names certificate identities only")),
+            Fault::new(
+                Reason::KeyMismatch,
+                format!("signed with a key{hint}; the policy names certificate identities only"),
+            ),
         ));
     }
     attempts
@@ -188,13 +223,14 @@ fn by_key(
 /// What all the evidence together amounts to.
 fn conclude(judged: &[EvidenceVerdict], accept: &Accept, truncated: bool) -> (Reason, String) {
     let is_signature = |verdict: &EvidenceVerdict| matches!(verdict.content, Some(Content::Signature));
-    let states = |verdict: &EvidenceVerdict, wanted: &str| {
-        matches!(&verdict.content, Some(Content::Statement { predicate_type }) if predicate_type == wanted)
-    };
+    let states = |verdict: &EvidenceVerdict, wanted: &str| matches!(&verdict.content, Some(Content::Statement { predicate_type }) if predicate_type == wanted);
     let mut missing = match accept {
         Accept::Either => missing_one(judged, |_| true, "nothing that counts"),
         Accept::Signature { .. } => missing_one(judged, is_signature, "no signature"),
-        Accept::Statements(types) if types.is_empty() => Some((Reason::PredicateMissing, "the policy asks for no statement and for no signature, so nothing can cover".to_owned())),
+        Accept::Statements(types) if types.is_empty() => Some((
+            Reason::PredicateMissing,
+            "the policy asks for no statement and for no signature, so nothing can cover".to_owned(),
+        )),
         Accept::Statements(_) => None,
     };
     let types: &[String] = match accept {
@@ -203,20 +239,28 @@ fn conclude(judged: &[EvidenceVerdict], accept: &Accept, truncated: bool) -> (Re
         Accept::Either => &[],
     };
     for wanted in types {
-        missing = missing.or_else(|| missing_one(judged, |v| states(v, wanted), &format!("no statement of type {wanted}")));
+        missing =
+            missing.or_else(|| missing_one(judged, |v| states(v, wanted), &format!("no statement of type {wanted}")));
     }
     match missing {
         None => (Reason::Verified, passes(judged)),
         Some(_) if truncated => (
             Reason::ListingTruncated,
-            format!("none of the first {} pieces of evidence covers, and there are more; remove what does not belong to the image", judged.len()),
+            format!(
+                "none of the first {} pieces of evidence covers, and there are more; remove what does not belong to the image",
+                judged.len()
+            ),
         ),
         Some(missing) => missing,
     }
 }
 
 /// Why no evidence of one kind passed: the fault nearest to a pass, or its absence where others passed that are not of the kind.
-fn missing_one(judged: &[EvidenceVerdict], wanted: impl Fn(&EvidenceVerdict) -> bool, what: &str) -> Option<(Reason, String)> {
+fn missing_one(
+    judged: &[EvidenceVerdict],
+    wanted: impl Fn(&EvidenceVerdict) -> bool,
+    what: &str,
+) -> Option<(Reason, String)> {
     if judged.iter().any(|v| v.reason == Reason::Verified && wanted(v)) {
         return None;
     }
@@ -241,7 +285,8 @@ fn kind(verdict: &EvidenceVerdict) -> &str {
 }
 
 fn passes(judged: &[EvidenceVerdict]) -> String {
-    let mut signers: Vec<&str> = judged.iter().filter(|v| v.reason == Reason::Verified).filter_map(|v| v.signer.as_deref()).collect();
+    let mut signers: Vec<&str> =
+        judged.iter().filter(|v| v.reason == Reason::Verified).filter_map(|v| v.signer.as_deref()).collect();
     signers.dedup();
     format!("verified: signed by {}", signers.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", "))
 }

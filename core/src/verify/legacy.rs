@@ -76,7 +76,10 @@ pub(super) fn signature(
     limits: &Limits,
 ) -> Result<Bundle, Fault> {
     if payload.len() > MAX_PAYLOAD {
-        return Err(malformed(format!("the signed payload has {} bytes, more than the {MAX_PAYLOAD} that are read", payload.len())));
+        return Err(malformed(format!(
+            "the signed payload has {} bytes, more than the {MAX_PAYLOAD} that are read",
+            payload.len()
+        )));
     }
     crate::json::check(payload, crate::json::Limits { max_len: MAX_PAYLOAD, max_depth: 16 })
         .map_err(|e| malformed(format!("the signed payload is not JSON that is read: {e}")))?;
@@ -85,7 +88,10 @@ pub(super) fn signature(
     if !PAYLOAD_TYPES.contains(&signed.critical.kind.as_str()) {
         return Err(Fault::new(
             Reason::UnsupportedFormat,
-            format!("the signed payload is of type `{}`, not an image signature", signed.critical.kind.chars().take(100).collect::<String>()),
+            format!(
+                "the signed payload is of type `{}`, not an image signature",
+                signed.critical.kind.chars().take(100).collect::<String>()
+            ),
         ));
     }
     let named = &signed.critical.image.docker_manifest_digest;
@@ -95,7 +101,8 @@ pub(super) fn signature(
             format!("the signature is for {}, not for {digest}", named.chars().take(80).collect::<String>()),
         ));
     }
-    let signature = annotations.get(SIGNATURE).ok_or_else(|| malformed(format!("the layer has no annotation {SIGNATURE}")))?;
+    let signature =
+        annotations.get(SIGNATURE).ok_or_else(|| malformed(format!("the layer has no annotation {SIGNATURE}")))?;
     let content = json!({
         "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(Digest::of(payload).as_bytes())},
         "signature": signature.trim(),
@@ -104,7 +111,11 @@ pub(super) fn signature(
 }
 
 /// An `.att` layer as a bundle with its envelope.
-pub(super) fn attestation(envelope: &[u8], annotations: &BTreeMap<String, String>, limits: &Limits) -> Result<Bundle, Fault> {
+pub(super) fn attestation(
+    envelope: &[u8],
+    annotations: &BTreeMap<String, String>,
+    limits: &Limits,
+) -> Result<Bundle, Fault> {
     let most = limits.payload_bytes.saturating_mul(4).div_ceil(3).saturating_add(limits.material_bytes);
     crate::json::check(envelope, crate::json::Limits { max_len: most, max_depth: 8 })
         .map_err(|e| malformed(format!("the envelope is not JSON that is read: {e}")))?;
@@ -113,32 +124,44 @@ pub(super) fn attestation(envelope: &[u8], annotations: &BTreeMap<String, String
     bundle("dsseEnvelope", &envelope, annotations, limits)
 }
 
-fn bundle(content_name: &str, content: &Value, annotations: &BTreeMap<String, String>, limits: &Limits) -> Result<Bundle, Fault> {
+fn bundle(
+    content_name: &str,
+    content: &Value,
+    annotations: &BTreeMap<String, String>,
+    limits: &Limits,
+) -> Result<Bundle, Fault> {
     let size: usize = annotations.iter().map(|(key, value)| key.len() + value.len()).sum();
     if size > limits.material_bytes {
-        return Err(malformed(format!("the layer's annotations have {size} bytes, more than the {} that are read", limits.material_bytes)));
+        return Err(malformed(format!(
+            "the layer's annotations have {size} bytes, more than the {} that are read",
+            limits.material_bytes
+        )));
     }
-    let mut material = match annotations.get(CERTIFICATE).filter(|pem| !pem.trim().is_empty()) {
+    let signed_by = match annotations.get(CERTIFICATE).filter(|pem| !pem.trim().is_empty()) {
         Some(pem) => {
-            let leaf = DerCertificate::from_pem(pem).map_err(|e| malformed(format!("the annotation {CERTIFICATE} is not a PEM certificate: {e}")))?;
-            json!({"x509CertificateChain": {"certificates": [{"rawBytes": STANDARD.encode(leaf.as_bytes())}]}})
+            let leaf = DerCertificate::from_pem(pem)
+                .map_err(|e| malformed(format!("the annotation {CERTIFICATE} is not a PEM certificate: {e}")))?;
+            ("x509CertificateChain", json!({"certificates": [{"rawBytes": STANDARD.encode(leaf.as_bytes())}]}))
         }
-        None => json!({"publicKey": {"hint": ""}}),
+        None => ("publicKey", json!({"hint": ""})),
     };
-    let entry = annotations.get(BUNDLE).filter(|text| !text.trim().is_empty()).map(|text| log_entry(text)).transpose()?;
+    let entry =
+        annotations.get(BUNDLE).filter(|text| !text.trim().is_empty()).map(|text| log_entry(text)).transpose()?;
     // Version 0.1 demands a promise; without a log entry there is none.
     let version = if entry.is_some() { "0.1" } else { "0.2" };
-    if let Some(entry) = entry {
-        material["tlogEntries"] = json!([entry]);
-    }
-    if let Some(text) = annotations.get(TIMESTAMP).filter(|text| !text.trim().is_empty()) {
-        let timestamp: Timestamp =
-            serde_json::from_str(text).map_err(|e| malformed(format!("the annotation {TIMESTAMP} cannot be read: {e}")))?;
-        material["timestampVerificationData"] = json!({"rfc3161Timestamps": [{"signedTimestamp": timestamp.token}]});
-    }
+    let timestamp = annotations.get(TIMESTAMP).filter(|text| !text.trim().is_empty()).map(|text| {
+        serde_json::from_str::<Timestamp>(text)
+            .map_err(|e| malformed(format!("the annotation {TIMESTAMP} cannot be read: {e}")))
+    });
+    let timestamps: Vec<Value> =
+        timestamp.transpose()?.map(|t| json!({"signedTimestamp": t.token})).into_iter().collect();
     let document = json!({
         "mediaType": format!("application/vnd.dev.sigstore.bundle+json;version={version}"),
-        "verificationMaterial": material,
+        "verificationMaterial": {
+            signed_by.0: signed_by.1,
+            "tlogEntries": entry.into_iter().collect::<Vec<_>>(),
+            "timestampVerificationData": {"rfc3161Timestamps": timestamps},
+        },
         content_name: content,
     });
     Bundle::from_json(&document.to_string()).map_err(|e| malformed(format!("the legacy form cannot be read: {e}")))
@@ -152,7 +175,10 @@ fn log_entry(text: &str) -> Result<Value, Fault> {
     let part = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, version) = (part("kind"), part("apiVersion"));
     if !matches!((kind.as_str(), version.as_str()), ("hashedrekord" | "dsse", "0.0.1") | ("intoto", "0.0.2")) {
-        return Err(Fault::new(Reason::UnsupportedFormat, format!("log entries of kind `{kind} {version}` are not known")));
+        return Err(Fault::new(
+            Reason::UnsupportedFormat,
+            format!("log entries of kind `{kind} {version}` are not known"),
+        ));
     }
     let log_id = hex::decode(&rekor.payload.log_id).map_err(|e| bad(format!("its log id is not hex: {e}")))?;
     Ok(json!({

@@ -9,15 +9,17 @@ mod certificate;
 pub mod evidence;
 mod fault;
 mod judge;
+mod key;
 mod legacy;
+mod log;
 pub mod pattern;
 pub mod policy;
 mod prepared;
 pub mod reason;
 pub mod verdict;
 
-pub use judge::judge;
 pub use evidence::{Artifact, Evidence, EvidenceForm};
+pub use judge::judge;
 pub use policy::{Accept, EvidenceRequirements, Limits, Matcher, Policy, Signer};
 pub use prepared::PreparedRoot;
 pub use reason::{Outcome, Owner, Reason};

@@ -349,7 +349,7 @@ fn usable_authorities(field: &str, read: Vec<Authority>, notes: &mut Vec<RootNot
     for (index, authority) in read.into_iter().enumerate() {
         let entry = format!("{field}[{index}]");
         let already_noted =
-            notes.iter().any(|note| matches!(note, RootNote::Dropped { entry: noted, .. } if *noted == entry));
+            notes.iter().any(|note| matches!(note, RootNote::Dropped { entry: dropped, .. } if *dropped == entry));
         if already_noted {
             continue;
         }
