@@ -1,2 +1,9 @@
 //! holdfast operates Sigstore trust in clusters that cannot reach Fulcio, Rekor or the public TUF root.
-fn main() {}
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdfast::cli::main()
+}

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use sigstore_verify::crypto::sha256;
+use sigstore_verify::crypto::{Sha256Hasher, sha256};
 
 /// A SHA-256 digest, written `sha256:<64 lower-case hex digits>` (OCI image specification, "Digests").
 ///
@@ -42,6 +42,22 @@ impl Digest {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| malformed())?;
         Ok(Self(bytes))
+    }
+}
+
+/// Digests bytes that come in pieces.
+#[derive(Default)]
+pub struct Hasher(Sha256Hasher);
+
+impl Hasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
     }
 }
 

@@ -1,3 +1,8 @@
 //! Which trust a cluster holds, until when, and what would change.
 
+pub mod budget;
+pub mod clock;
+pub mod diff;
+pub mod freshness;
 pub mod root;
+pub mod tuf;

@@ -1,0 +1,419 @@
+//! Root chain, timestamp, snapshot, targets: the client workflow, one file at a time.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use sigstore_tuf::TrustedMetadataSet;
+use sigstore_tuf::metadata::{
+    MetaFile, Metadata, Role as LibraryRole, RoleKeys, Root, Snapshot, Targets, Timestamp as TimestampRole,
+};
+
+use super::recount::{Note, recount};
+use super::refusal::{Refusal, Role};
+use super::state::State;
+use crate::Digest;
+use crate::json::{self, Limits};
+
+/// Bytes of a root, at most; real ones have some 7 KB.
+pub(super) const MAX_ROOT: u64 = 512 * 1024;
+const MAX_TIMESTAMP: u64 = 16 * 1024;
+const MAX_SNAPSHOT: u64 = 2 * 1024 * 1024;
+pub(super) const MAX_TARGETS: u64 = 10 * 1024 * 1024;
+/// New roots followed in one import.
+const MAX_ROOTS: u64 = 256;
+const MAX_DEPTH: usize = 32;
+/// How far the clock may lie behind the last acceptance.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long past its expiry a timestamp is still taken: time for the courier's way. Nothing else has a grace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Grace(SignedDuration);
+
+/// A grace that is negative or too long.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a grace of {given:#} is not allowed: it is from 0 to 336h (14 days)")]
+pub struct GraceError {
+    given: SignedDuration,
+}
+
+impl Grace {
+    /// None.
+    pub const NONE: Self = Self(SignedDuration::ZERO);
+
+    /// A grace of at most 336 hours.
+    ///
+    /// # Errors
+    /// [`GraceError`] beyond that.
+    pub fn new(given: SignedDuration) -> Result<Self, GraceError> {
+        if given.is_negative() || given > SignedDuration::from_hours(336) {
+            return Err(GraceError { given });
+        }
+        Ok(Self(given))
+    }
+
+    /// How long.
+    pub const fn duration(self) -> SignedDuration {
+        self.0
+    }
+}
+
+/// The file that is needed next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Its name, relative to the repository's metadata; for targets, to its targets.
+    pub name: String,
+    /// Bytes to read at most.
+    pub max: u64,
+    /// Whether it may be absent: only the next root may.
+    pub optional: bool,
+}
+
+/// What an accepted role says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleSummary {
+    /// Its name.
+    pub role: String,
+    /// Its version.
+    pub version: u64,
+    /// When it expires.
+    pub expires: Timestamp,
+    /// How many distinct keys may sign it, where the role itself is listed in the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<usize>,
+    /// How many have to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Root,
+    Timestamp,
+    Snapshot,
+    Targets,
+    Done,
+}
+
+/// A refresh under way.
+pub struct Refresh {
+    pub(super) state: State,
+    pub(super) set: TrustedMetadataSet,
+    phase: Phase,
+    roots: u64,
+    pub(super) now: Timestamp,
+    grace: Grace,
+    pub(super) notes: Vec<Note>,
+    changed: bool,
+}
+
+/// Expiry is judged by us, with an explicit clock; the library is asked as of the beginning of time.
+pub(super) const NO_EXPIRY: Timestamp = Timestamp::UNIX_EPOCH;
+
+impl Refresh {
+    /// Begins a refresh of what is held.
+    ///
+    /// # Errors
+    /// [`Refusal::ClockBehind`] where `now` lies more than five minutes behind what is remembered; [`Refusal::MemoryDamaged`] where the held root cannot
+    /// be read.
+    pub fn begin(state: &State, now: Timestamp, grace: Grace) -> Result<Self, Refusal> {
+        let last = state.memory().last_accepted;
+        if now.saturating_add(CLOCK_TOLERANCE).is_ok_and(|latest| latest < last) {
+            return Err(Refusal::ClockBehind { now, last });
+        }
+        let damaged = |detail: String| Refusal::MemoryDamaged { file: "root.json".to_owned(), detail };
+        let root = state.bytes("root").ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let set = TrustedMetadataSet::from_root(root).map_err(|e| damaged(e.to_string()))?;
+        Ok(Self {
+            state: state.clone(),
+            set,
+            phase: Phase::Root,
+            roots: 0,
+            now,
+            grace,
+            notes: Vec::new(),
+            changed: false,
+        })
+    }
+
+    /// The file that is needed next; `None` once all is verified.
+    pub fn want(&self) -> Option<Want> {
+        let consistent = self.set.root().consistent_snapshot;
+        let versioned = |role: &str, pin: Option<&MetaFile>, max| Want {
+            name: match pin {
+                Some(pin) if consistent => format!("{}.{role}.json", pin.version),
+                _ => format!("{role}.json"),
+            },
+            max: pin.and_then(|pin| pin.length).map_or(max, |length| length.min(max)),
+            optional: false,
+        };
+        match self.phase {
+            Phase::Root => {
+                let next = self.set.root().version.saturating_add(1);
+                Some(Want { name: format!("{next}.root.json"), max: MAX_ROOT, optional: true })
+            }
+            Phase::Timestamp => Some(Want { name: "timestamp.json".to_owned(), max: MAX_TIMESTAMP, optional: false }),
+            Phase::Snapshot => {
+                Some(versioned("snapshot", self.set.timestamp().and_then(TimestampRole::snapshot_meta), MAX_SNAPSHOT))
+            }
+            Phase::Targets => Some(versioned("targets", self.pin("targets.json"), MAX_TARGETS)),
+            Phase::Done => None,
+        }
+    }
+
+    /// Takes the wanted file, or its absence.
+    ///
+    /// # Errors
+    /// [`Refusal`]; what was accepted up to then stays accepted, see [`Self::into_state`].
+    pub fn give(&mut self, bytes: Option<&[u8]>) -> Result<(), Refusal> {
+        let Some(want) = self.want() else { return Ok(()) };
+        match (self.phase, bytes) {
+            (Phase::Root, Some(bytes)) => self.root(&want.name, bytes),
+            (Phase::Root, None) => self.end_of_roots(),
+            (_, None) => Err(Refusal::MissingFile { file: want.name }),
+            (Phase::Timestamp, Some(bytes)) => self.timestamp(&want.name, bytes),
+            (Phase::Snapshot, Some(bytes)) => self.snapshot(&want.name, bytes),
+            (Phase::Targets, Some(bytes)) => self.targets(&want.name, bytes),
+            (Phase::Done, Some(_)) => Ok(()),
+        }
+    }
+
+    /// What is now held and remembered; after a refusal, up to the last accepted step.
+    pub fn into_state(self) -> State {
+        self.state
+    }
+
+    /// What is now held and remembered.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether anything was accepted that was not held before.
+    pub const fn changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What a person should know of the accepted metadata.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The accepted roles.
+    pub fn roles(&self) -> Vec<RoleSummary> {
+        let root = self.set.root();
+        let summary = |name: &str, version, expires| {
+            let keys = root.role(name);
+            RoleSummary {
+                role: name.to_owned(),
+                version,
+                expires,
+                keys: keys.map(|k| k.keyids.len()),
+                threshold: keys.map(|k| k.threshold),
+            }
+        };
+        let mut roles = vec![summary("root", root.version, root.expires)];
+        roles.extend(self.set.timestamp().map(|r| summary("timestamp", r.version, r.expires)));
+        roles.extend(self.set.snapshot().map(|r| summary("snapshot", r.version, r.expires)));
+        roles.extend(self.set.targets_role("targets").map(|r| summary("targets", r.version, r.expires)));
+        roles
+    }
+
+    pub(super) fn pin(&self, file: &str) -> Option<&MetaFile> {
+        self.set.snapshot().and_then(|snapshot| snapshot.meta.get(file))
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+
+    fn root(&mut self, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.roots >= MAX_ROOTS {
+            return Err(Refusal::TooManyRoots { max: MAX_ROOTS });
+        }
+        let metadata: Metadata<Root> = read(file, bytes, MAX_ROOT)?;
+        let mut set = self.set.clone();
+        set.update_root(bytes).map_err(|e| Refusal::library(file, &e))?;
+        // Signed by the threshold of the old root and of the new one (section 5.3.4), each counted by key.
+        let mut notes = Vec::new();
+        for root in [self.set.root(), set.root()] {
+            notes.extend(recount(&metadata, &root.keys, role_keys(root, "root", file)?, "root")?);
+        }
+        self.set = set;
+        let root = self.set.root().clone();
+        self.notes.retain(
+            |note| !matches!(note, Note::DuplicateKey { role, .. } | Note::KeyIdNotHash { role, .. } if role == "root"),
+        );
+        self.note(notes);
+        self.accept("root", root.version, bytes, root.expires);
+        self.state.recover(&root, self.now);
+        self.roots += 1;
+        Ok(())
+    }
+
+    /// No newer root: the held one has to be alive (section 5.3.10).
+    fn end_of_roots(&mut self) -> Result<(), Refusal> {
+        let root = self.set.root();
+        if root.expires <= self.now {
+            return Err(Refusal::Expired { role: "root".into(), version: root.version, at: root.expires });
+        }
+        self.phase = Phase::Timestamp;
+        Ok(())
+    }
+
+    fn timestamp(&mut self, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        let metadata: Metadata<TimestampRole> = read(file, bytes, MAX_TIMESTAMP)?;
+        let mut set = self.set.clone();
+        set.update_timestamp(bytes, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
+        let notes = self.recount_top("timestamp", file, &metadata)?;
+        let signed = metadata.signed();
+        let (bytes, unchanged) = self.against_floor("timestamp", signed.version, bytes)?;
+        let pin = signed.snapshot_meta().ok_or_else(|| malformed(file, "it does not name snapshot.json"))?;
+        if let Some(floor) = self.state.memory().floors.get("snapshot").filter(|floor| pin.version < floor.version) {
+            return Err(Refusal::Rollback { role: "snapshot".into(), had: floor.version, got: pin.version });
+        }
+        self.alive("timestamp", signed)?;
+        self.set = set;
+        self.note(notes);
+        if !unchanged {
+            self.accept("timestamp", signed.version, &bytes, signed.expires);
+        }
+        self.phase = Phase::Snapshot;
+        self.resume_snapshot()
+    }
+
+    /// The held snapshot serves again where the timestamp still names it.
+    fn resume_snapshot(&mut self) -> Result<(), Refusal> {
+        let pin = self.set.timestamp().and_then(TimestampRole::snapshot_meta);
+        let held = self.state.bytes("snapshot").filter(|bytes| pin.is_some_and(|pin| names::<Snapshot>(pin, bytes)));
+        match held.map(<[u8]>::to_vec) {
+            Some(bytes) => self.snapshot("the held snapshot.json", &bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn snapshot(&mut self, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        let metadata: Metadata<Snapshot> = read(file, bytes, MAX_SNAPSHOT)?;
+        let mut set = self.set.clone();
+        set.update_snapshot(bytes, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
+        let notes = self.recount_top("snapshot", file, &metadata)?;
+        let signed = metadata.signed();
+        let (bytes, unchanged) = self.against_floor("snapshot", signed.version, bytes)?;
+        // No targets role may go back or vanish (section 5.5.5).
+        for (name, had) in &self.state.memory().pins {
+            match signed.meta.get(name) {
+                None => return Err(Refusal::Removed { file: name.clone() }),
+                Some(meta) if meta.version < *had => {
+                    let role = Role(name.strip_suffix(".json").unwrap_or(name).to_owned());
+                    return Err(Refusal::Rollback { role, had: *had, got: meta.version });
+                }
+                Some(_) => {}
+            }
+        }
+        self.alive("snapshot", signed)?;
+        self.set = set;
+        self.note(notes);
+        if !unchanged {
+            self.state.accept_snapshot(signed, &bytes, self.now);
+            self.changed = true;
+        }
+        self.phase = Phase::Targets;
+        self.resume_targets()
+    }
+
+    fn resume_targets(&mut self) -> Result<(), Refusal> {
+        let pin = self.pin("targets.json");
+        let held = self.state.bytes("targets").filter(|bytes| pin.is_some_and(|pin| names::<Targets>(pin, bytes)));
+        match held.map(<[u8]>::to_vec) {
+            Some(bytes) => self.targets("the held targets.json", &bytes),
+            None => Ok(()),
+        }
+    }
+
+    fn targets(&mut self, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        let metadata: Metadata<Targets> = read(file, bytes, MAX_TARGETS)?;
+        let mut set = self.set.clone();
+        set.update_targets(bytes, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
+        let notes = self.recount_top("targets", file, &metadata)?;
+        let signed = metadata.signed();
+        let (bytes, unchanged) = self.against_floor("targets", signed.version, bytes)?;
+        self.alive("targets", signed)?;
+        self.set = set;
+        self.note(notes);
+        if !unchanged {
+            self.accept("targets", signed.version, &bytes, signed.expires);
+        }
+        self.phase = Phase::Done;
+        Ok(())
+    }
+
+    fn recount_top<T: LibraryRole>(
+        &self,
+        role: &str,
+        file: &str,
+        metadata: &Metadata<T>,
+    ) -> Result<Vec<Note>, Refusal> {
+        let root = self.set.root();
+        recount(metadata, &root.keys, role_keys(root, role, file)?, role)
+    }
+
+    /// Refuses what lies below the floor or is another content of the version held; says whether it is what is held.
+    pub(super) fn against_floor(&self, role: &str, version: u64, bytes: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
+        let Some(floor) = self.state.memory().floors.get(role) else { return Ok((bytes.to_vec(), false)) };
+        let got = Digest::of(bytes);
+        if version < floor.version {
+            return Err(Refusal::Rollback { role: role.into(), had: floor.version, got: version });
+        }
+        if version == floor.version && got != floor.digest {
+            return Err(Refusal::Equivocation { role: role.into(), version, had: floor.digest, got });
+        }
+        Ok((bytes.to_vec(), version == floor.version))
+    }
+
+    pub(super) fn alive<T: LibraryRole>(&self, role: &str, signed: &T) -> Result<(), Refusal> {
+        let grace = if role == "timestamp" { self.grace } else { Grace::NONE };
+        let end = signed.expires().saturating_add(grace.duration()).unwrap_or(Timestamp::MAX);
+        if end <= self.now {
+            return Err(Refusal::Expired { role: role.into(), version: signed.version(), at: signed.expires() });
+        }
+        Ok(())
+    }
+
+    pub(super) fn accept(&mut self, role: &str, version: u64, bytes: &[u8], expires: Timestamp) {
+        self.state.accept(role, version, bytes, expires, self.now);
+        self.changed = true;
+    }
+
+    pub(super) fn note(&mut self, notes: Vec<Note>) {
+        self.notes.extend(notes);
+        self.notes.sort();
+        self.notes.dedup();
+    }
+}
+
+fn role_keys<'a>(root: &'a Root, role: &str, file: &str) -> Result<&'a RoleKeys, Refusal> {
+    root.role(role).ok_or_else(|| malformed(file, &format!("the root names no keys for {role}")))
+}
+
+fn malformed(file: &str, detail: &str) -> Refusal {
+    Refusal::Malformed { file: file.to_owned(), detail: detail.to_owned() }
+}
+
+/// Whether the pin names these very bytes, as far as it says.
+pub(super) fn names<T: LibraryRole>(pin: &MetaFile, bytes: &[u8]) -> bool {
+    pin.length.is_none_or(|length| u64::try_from(bytes.len()) == Ok(length))
+        && pin
+            .hashes
+            .as_ref()
+            .and_then(|hashes| hashes.get("sha256"))
+            .is_none_or(|hash| Digest::of(bytes).hex().eq_ignore_ascii_case(hash))
+        && Metadata::<T>::from_slice(bytes).is_ok_and(|metadata| metadata.signed().version() == pin.version)
+}
+
+/// Reads metadata of one role, after a look at its size, depth and names.
+pub(super) fn read<T: LibraryRole>(file: &str, bytes: &[u8], max: u64) -> Result<Metadata<T>, Refusal> {
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if size > max {
+        return Err(Refusal::TooLarge { file: file.to_owned(), size, max });
+    }
+    json::check(bytes, Limits { max_len: bytes.len(), max_depth: MAX_DEPTH }).map_err(|e| Refusal::json(file, &e))?;
+    Metadata::from_slice(bytes).map_err(|e| Refusal::library(file, &e))
+}

@@ -1,0 +1,130 @@
+//! The memory, and the bytes it is a memory of.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sigstore_tuf::TrustedMetadataSet;
+use sigstore_tuf::metadata::{Metadata, Role as LibraryRole, Root, Snapshot, Timestamp as TimestampRole};
+
+use super::memory::TrustMemory;
+use super::recount::recount;
+use super::refresh::{MAX_ROOT, read};
+use super::refusal::Refusal;
+use crate::Digest;
+
+/// Trust as it is held: what was accepted last, and the floors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    memory: TrustMemory,
+    held: BTreeMap<String, Vec<u8>>,
+}
+
+impl State {
+    /// Starts from a root that was agreed on out of band; its digest is the pin. An expired bootstrap root is normal: only the newest root counts.
+    ///
+    /// # Errors
+    /// [`Refusal::PinMismatch`] where `pin` is another digest; [`Refusal::Threshold`] or [`Refusal::Malformed`] where it is not a root that signed itself.
+    pub fn bootstrap(root: &[u8], pin: Option<Digest>, now: Timestamp) -> Result<Self, Refusal> {
+        let got = Digest::of(root);
+        if let Some(pinned) = pin.filter(|pinned| *pinned != got) {
+            return Err(Refusal::PinMismatch { pinned, got });
+        }
+        let parsed: Metadata<Root> = read("the bootstrap root", root, MAX_ROOT)?;
+        TrustedMetadataSet::from_root(root).map_err(|e| Refusal::library("the bootstrap root", &e))?;
+        let signed = parsed.signed();
+        if let Some(keys) = signed.role("root") {
+            recount(&parsed, &signed.keys, keys, "root")?;
+        }
+        let mut state = Self { memory: TrustMemory::new(got, now), held: BTreeMap::new() };
+        state.accept("root", signed.version, root, signed.expires, now);
+        Ok(state)
+    }
+
+    /// Takes up a state as it was stored, after checking that its bytes are those the memory names.
+    ///
+    /// # Errors
+    /// [`Refusal::MemoryDamaged`], naming the file that differs.
+    pub fn restore(memory: TrustMemory, held: BTreeMap<String, Vec<u8>>) -> Result<Self, Refusal> {
+        let damaged = |role: &str, detail: &str| Refusal::MemoryDamaged {
+            file: format!("{role}.json"),
+            detail: detail.to_owned(),
+        };
+        if memory.schema != TrustMemory::SCHEMA {
+            return Err(damaged("memory", "it was written by another version of holdfast"));
+        }
+        for (role, floor) in &memory.floors {
+            match held.get(role) {
+                None => return Err(damaged(role, "it is missing")),
+                Some(bytes) if Digest::of(bytes) != floor.digest => return Err(damaged(role, "its bytes differ")),
+                Some(_) => {}
+            }
+        }
+        if !memory.floors.contains_key("root") {
+            return Err(damaged("root", "the memory has no root"));
+        }
+        let held = held.into_iter().filter(|(role, _)| memory.floors.contains_key(role)).collect();
+        Ok(Self { memory, held })
+    }
+
+    /// What is remembered.
+    pub const fn memory(&self) -> &TrustMemory {
+        &self.memory
+    }
+
+    /// The accepted bytes, by role.
+    pub const fn held(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.held
+    }
+
+    /// The accepted bytes of one role.
+    pub fn bytes(&self, role: &str) -> Option<&[u8]> {
+        self.held.get(role).map(Vec::as_slice)
+    }
+
+    /// Forgets that the clock was once later: for a clock that ran ahead. Floors stay.
+    pub fn lower_clock(&mut self, to: Timestamp) {
+        self.memory.last_accepted = self.memory.last_accepted.min(to);
+    }
+
+    pub(super) fn accept(&mut self, role: &str, version: u64, bytes: &[u8], expires: Timestamp, now: Timestamp) {
+        self.memory.accept(role, version, bytes, expires, now);
+        self.held.insert(role.to_owned(), bytes.to_vec());
+    }
+
+    pub(super) fn accept_snapshot(&mut self, snapshot: &Snapshot, bytes: &[u8], now: Timestamp) {
+        self.accept("snapshot", snapshot.version, bytes, snapshot.expires, now);
+        self.memory.pins = snapshot.meta.iter().map(|(file, meta)| (file.clone(), meta.version)).collect();
+    }
+
+    /// Fast-forward recovery (specification, section 5.3.11): a new root that changed the keys of timestamp or snapshot lets both floors fall, since
+    /// whoever had the old keys may have driven their versions up. Old metadata that still verifies under the new root keeps its floor.
+    pub(super) fn recover(&mut self, root: &Root, now: Timestamp) {
+        let timestamp_stands = self.stands::<TimestampRole>("timestamp", root);
+        let snapshot_stands = self.stands::<Snapshot>("snapshot", root);
+        if timestamp_stands && snapshot_stands {
+            return;
+        }
+        for role in ["timestamp", "snapshot"] {
+            self.memory.recover(role, root.version, now);
+            self.held.remove(role);
+        }
+        if !snapshot_stands {
+            // The versions of all targets roles stand in the snapshot; who held its keys could drive those up as well.
+            let lower: Vec<String> = self.memory.floors.keys().filter(|role| *role != "root").cloned().collect();
+            for role in lower {
+                self.memory.recover(&role, root.version, now);
+                self.held.remove(&role);
+            }
+            self.memory.pins.clear();
+        }
+    }
+
+    fn stands<T: LibraryRole>(&self, role: &str, root: &Root) -> bool {
+        let Some(bytes) = self.held.get(role) else { return true };
+        let Some(role_keys) = root.role(role) else { return false };
+        Metadata::<T>::from_slice(bytes).is_ok_and(|metadata| {
+            metadata.verify_threshold(&root.keys, role_keys, role).is_ok()
+                && recount(&metadata, &root.keys, role_keys, role).is_ok()
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! The command line: one file a verb.
+
+mod output;
+mod verify;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use output::{CliError, Exit, Format, Style};
+
+/// Operates Sigstore trust where Fulcio, Rekor and the public TUF root cannot be reached.
+///
+/// Nothing is fetched unless a command is given an address; there are no default addresses.
+#[derive(Parser)]
+#[command(name = "holdfast", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(
+    after_help = "EXIT CODES\n  0  yes: covered, accepted, done\n  1  no: uncovered, refused\n  2  usage, or a file that cannot be read\n  3  unknown: could not look"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Judge a signature or statement offline
+    Verify(verify::Args),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line and gives the process's exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; clap prints each to its own stream.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()) * Exit::Usage.code());
+        }
+    };
+    let mut out = io::stdout().lock();
+    let result = run(cli.verb, &mut out).and_then(|exit| out.flush().map(|()| exit).map_err(CliError::from));
+    match result {
+        Ok(exit) => ExitCode::from(exit.code()),
+        // Whoever reads our output may stop early, as `head` does.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let style = Style::of(io::stderr().is_terminal());
+            eprintln!("{} {error}", style.bad("error:"));
+            ExitCode::from(error.exit().code())
+        }
+    }
+}
+
+fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
+    match verb {
+        Verb::Verify(args) => verify::run(&args, out),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "holdfast", out);
+            Ok(Exit::Yes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

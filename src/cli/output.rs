@@ -1,0 +1,174 @@
+//! What all verbs share: exit codes, formats, colour, errors.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::sources::file::FileError;
+
+/// What the exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Covered, accepted, done.
+    Yes,
+    /// Uncovered, refused.
+    No,
+    /// Usage, or an input that cannot be read.
+    Usage,
+    /// Could not look.
+    Unknown,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Yes => 0,
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::Unknown => 3,
+        }
+    }
+}
+
+impl From<holdfast_core::verify::Outcome> for Exit {
+    fn from(outcome: holdfast_core::verify::Outcome) -> Self {
+        use holdfast_core::verify::Outcome;
+        match outcome {
+            Outcome::Covered => Self::Yes,
+            Outcome::Uncovered => Self::No,
+            Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Why a command ended without an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// A file that cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// Anything else that ends with exit code 2; the text says what, where, and what to do.
+    #[error("{0}")]
+    Usage(String),
+    /// A source that could not be looked at; exit code 3.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl CliError {
+    /// An error of usage or of an input.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    /// The exit code that goes with it.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Unknown(_) => Exit::Unknown,
+            Self::File(_) | Self::Output(_) | Self::Usage(_) => Exit::Usage,
+        }
+    }
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// JSON, one document.
+    Json,
+    /// YAML, one document.
+    Yaml,
+}
+
+impl Format {
+    /// Prints `value` for programs; `Ok(false)` where people are to read instead.
+    ///
+    /// # Errors
+    /// [`CliError::Output`] when the output cannot be written.
+    pub fn print(self, value: &impl Serialize, out: &mut dyn Write) -> Result<bool, CliError> {
+        match self {
+            Self::Human => return Ok(false),
+            Self::Json => {
+                let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+                writeln!(out, "{text}")?;
+            }
+            Self::Yaml => {
+                let text =
+                    serde_saphyr::to_string(value).map_err(|e| CliError::Output(io::Error::other(e.to_string())))?;
+                write!(out, "{text}")?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Colour, on a terminal only.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    colour: bool,
+}
+
+impl Style {
+    /// For standard output.
+    pub fn stdout() -> Self {
+        Self::of(io::stdout().is_terminal())
+    }
+
+    /// For a stream that is a terminal or not. `NO_COLOR` is honoured.
+    pub fn of(terminal: bool) -> Self {
+        Self { colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) }
+    }
+
+    fn paint(self, code: u8, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Something is as it should be.
+    pub fn good(self, text: &str) -> String {
+        self.paint(32, text)
+    }
+
+    /// Something is not as it should be.
+    pub fn bad(self, text: &str) -> String {
+        self.paint(31, text)
+    }
+
+    /// Something needs a look.
+    pub fn warn(self, text: &str) -> String {
+        self.paint(33, text)
+    }
+
+    /// Something one may skip.
+    pub fn faint(self, text: &str) -> String {
+        self.paint(2, text)
+    }
+
+    /// An outcome in its colour.
+    pub fn outcome(self, outcome: holdfast_core::verify::Outcome) -> String {
+        use holdfast_core::verify::Outcome;
+        match outcome {
+            Outcome::Covered => self.good("covered"),
+            Outcome::Uncovered => self.bad("uncovered"),
+            Outcome::Unknown => self.warn("unknown"),
+        }
+    }
+}
+
+/// The instant to judge at: as given, else the machine's clock.
+#[allow(clippy::disallowed_methods)] // the command line is the one place that may ask for the time
+pub(super) fn now(given: Option<Timestamp>) -> Timestamp {
+    given.unwrap_or_else(Timestamp::now)
+}
+
+/// Text from outside, made safe to print: control characters are shown, not obeyed.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}

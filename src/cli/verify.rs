@@ -1,0 +1,246 @@
+//! `holdfast verify`: judge a signature or statement offline.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use holdfast_core::Digest;
+use holdfast_core::trust::root::{ManagedKey, TrustRoot, Window};
+use holdfast_core::verify::pattern::IdentityPattern;
+use holdfast_core::verify::policy::SIGNATURE_PREDICATE;
+use holdfast_core::verify::{
+    Accept, Artifact, Authenticated, Content, Evidence, EvidenceRequirements, EvidenceVerdict, Limits, Matcher, Policy,
+    PreparedRoot, Reason, Signer, TimeSource, Verdict, judge,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::output::{CliError, Exit, Format, Style, now, printable};
+use crate::sources::file;
+
+/// Bytes of a file that are kept for signatures that need them; larger files are judged by their digest.
+const KEEP_ARTIFACT: usize = 256 * 1024 * 1024;
+const MAX_KEY: u64 = 64 * 1024;
+
+#[derive(ClapArgs)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Args {
+    /// What to judge: a file, or its digest `sha256:<hex>`
+    artifact: String,
+
+    /// A bundle with the signature or statement; may be repeated
+    #[arg(long, value_name = "FILE", required = true)]
+    bundle: Vec<PathBuf>,
+
+    /// A trusted_root.json to trust; may be repeated
+    #[arg(long, value_name = "FILE")]
+    trusted_root: Vec<PathBuf>,
+
+    /// The certificate's subject, exactly
+    #[arg(long, value_name = "IDENTITY", conflicts_with = "certificate_identity_regexp")]
+    certificate_identity: Option<String>,
+
+    /// The certificate's subject, as an expression that has to match all of it
+    #[arg(long, value_name = "REGEXP")]
+    certificate_identity_regexp: Option<String>,
+
+    /// The identity provider named in the certificate, exactly
+    #[arg(long, value_name = "URL", conflicts_with = "certificate_oidc_issuer_regexp")]
+    certificate_oidc_issuer: Option<String>,
+
+    /// The identity provider, as an expression that has to match all of it
+    #[arg(long, value_name = "REGEXP")]
+    certificate_oidc_issuer_regexp: Option<String>,
+
+    /// A public key (PEM or DER) whose signature counts
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp"])]
+    key: Option<PathBuf>,
+
+    /// Ask for a statement of this predicate type instead of a signature
+    #[arg(long, value_name = "TYPE")]
+    attestation: Option<String>,
+
+    /// Do not require a transparency log entry
+    #[arg(
+        long,
+        long_help = "Do not require a transparency log entry. A certificate's signature then still needs an authenticated time: a signed timestamp by an authority of the trusted root, or the time in a log entry that can be checked. An entry that cannot be checked counts for nothing"
+    )]
+    insecure_ignore_tlog: bool,
+
+    /// Do not require a signed certificate timestamp
+    #[arg(long)]
+    insecure_ignore_sct: bool,
+
+    /// Require a signed timestamp (RFC 3161) by an authority of the trusted root
+    #[arg(long)]
+    use_signed_timestamps: bool,
+
+    /// Judge at this instant instead of now (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+const EXAMPLES: &str = "\
+WHAT IS DEMANDED
+  A certificate's signature: a chain to a certificate authority of the trusted root that counted at every authenticated
+  signing time; a signed certificate timestamp (unless --insecure-ignore-sct); a transparency log entry with its proof of
+  inclusion (unless --insecure-ignore-tlog); an authenticated time (a Rekor v1 entry has one; beside a Rekor v2 entry, or
+  without an entry, a signed timestamp is needed); and the identity and issuer you name.
+  A key's signature: the key you give, and a log entry with its proof (unless --insecure-ignore-tlog).
+  Whatever the trusted root lacks switches nothing off. Every timestamp and checkable log entry in a bundle has to hold.
+
+EXAMPLES
+  holdfast verify app.tar.gz --bundle app.tar.gz.sigstore.json --trusted-root trusted_root.json \\
+    --certificate-identity https://github.com/acme/app/.github/workflows/release.yaml@refs/heads/main \\
+    --certificate-oidc-issuer https://token.actions.githubusercontent.com
+  holdfast verify sha256:9f86d0… --bundle b.json --key cosign.pub --insecure-ignore-tlog";
+
+/// What is printed for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report<'a> {
+    verdict: holdfast_core::verify::Outcome,
+    owner: holdfast_core::verify::Owner,
+    #[serde(flatten)]
+    judged: &'a Verdict,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let policy = policy(args)?;
+    let roots = roots(&args.trusted_root)?;
+    let artifact = artifact(&args.artifact)?;
+    let most = u64::try_from(policy.limits.payload_bytes * 2).unwrap_or(u64::MAX);
+    let evidence = args
+        .bundle
+        .iter()
+        .map(|path| Ok(Evidence::bundle(path.display().to_string(), file::read(path, "a bundle", most)?)))
+        .collect::<Result<Vec<_>, CliError>>()?;
+    let roots: Vec<&PreparedRoot> = roots.iter().collect();
+    let verdict = judge(&artifact, &evidence, &policy, &roots, now(args.now));
+    let report = Report { verdict: verdict.outcome(), owner: verdict.owner(), judged: &verdict };
+    if !args.output.print(&report, out)? {
+        print(&verdict, Style::stdout(), out)?;
+    }
+    Ok(verdict.outcome().into())
+}
+
+fn artifact(given: &str) -> Result<Artifact, CliError> {
+    if given.starts_with("sha256:") {
+        let digest: Digest = given.parse().map_err(|e| CliError::usage(format!("{e}")))?;
+        return Ok(Artifact::of_digest(digest));
+    }
+    let (digest, bytes) = file::digest(Path::new(given), KEEP_ARTIFACT)?;
+    Ok(Artifact { digest, bytes })
+}
+
+fn roots(paths: &[PathBuf]) -> Result<Vec<PreparedRoot>, CliError> {
+    let most = u64::try_from(holdfast_core::trust::root::MAX_BYTES).unwrap_or(u64::MAX);
+    paths
+        .iter()
+        .map(|path| {
+            let bytes = file::read(path, "a trusted root", most)?;
+            let name = path.display().to_string();
+            let root = TrustRoot::from_json(&name, &bytes).map_err(|e| CliError::usage(format!("{name}: {e}")))?;
+            PreparedRoot::new(root).map_err(|e| CliError::usage(e.to_string()))
+        })
+        .collect()
+}
+
+fn policy(args: &Args) -> Result<Policy, CliError> {
+    let accept = match &args.attestation {
+        Some(predicate) if predicate == SIGNATURE_PREDICATE => Accept::Signature { attestations: Vec::new() },
+        Some(predicate) => Accept::Statements(vec![predicate.clone()]),
+        None => Accept::Either,
+    };
+    Ok(Policy {
+        signers: vec![signer(args)?],
+        evidence: EvidenceRequirements {
+            transparency_log: !args.insecure_ignore_tlog,
+            signed_timestamp: args.use_signed_timestamps,
+            sct: !args.insecure_ignore_sct,
+        },
+        accept,
+        limits: Limits::default(),
+    })
+}
+
+fn signer(args: &Args) -> Result<Signer, CliError> {
+    if let Some(path) = &args.key {
+        let name = path.display().to_string();
+        let bytes = file::read(path, "a public key", MAX_KEY)?;
+        let key = ManagedKey::from_bytes(&name, &bytes, Window::ALWAYS)
+            .map_err(|e| CliError::usage(format!("{name}: {e}")))?;
+        return Ok(Signer::Key { name, key: Box::new(key) });
+    }
+    let matcher = |exact: &Option<String>, pattern: &Option<String>, flag: &str| match (exact, pattern) {
+        (Some(text), _) if text.is_empty() => Err(CliError::usage(format!("--{flag} is empty: name what you trust"))),
+        (Some(text), _) => Ok((text.clone(), Matcher::Exact(text.clone()))),
+        (None, Some(text)) => IdentityPattern::any(text)
+            .map(|pattern| (format!("/{text}/"), Matcher::Pattern(pattern)))
+            .map_err(|e| CliError::usage(format!("--{flag}-regexp: {e}"))),
+        (None, None) => Err(CliError::usage(format!(
+            "who has to have signed? Give --{flag} (or --{flag}-regexp) for a certificate, or --key for a key"
+        ))),
+    };
+    let (name, subject) =
+        matcher(&args.certificate_identity, &args.certificate_identity_regexp, "certificate-identity")?;
+    let (_, issuer) =
+        matcher(&args.certificate_oidc_issuer, &args.certificate_oidc_issuer_regexp, "certificate-oidc-issuer")?;
+    Ok(Signer::Certificate { name, subject, issuer })
+}
+
+fn print(verdict: &Verdict, style: Style, out: &mut dyn Write) -> Result<(), CliError> {
+    writeln!(out, "{}  {}", style.outcome(verdict.outcome()), verdict.digest)?;
+    writeln!(out, "  {}: {}", verdict.reason, printable(&verdict.message))?;
+    if verdict.reason != Reason::Verified {
+        writeln!(out, "  {}", style.faint(&format!("{}; owner: {}", verdict.reason.meaning(), verdict.owner())))?;
+    }
+    for piece in &verdict.evidence {
+        writeln!(out)?;
+        print_evidence(piece, style, out)?;
+    }
+    Ok(())
+}
+
+fn print_evidence(piece: &EvidenceVerdict, style: Style, out: &mut dyn Write) -> Result<(), CliError> {
+    writeln!(out, "{}  {} ({})", style.outcome(piece.reason.outcome()), printable(&piece.source), piece.form)?;
+    let mut field = |name: &str, value: &str| writeln!(out, "  {name:<10} {}", printable(value));
+    field("reason", &format!("{}: {}", piece.reason, piece.message))?;
+    match &piece.content {
+        Some(Content::Signature) => field("is", "a signature")?,
+        Some(Content::Statement { predicate_type }) => field("is", &format!("a statement of type {predicate_type}"))?,
+        None => {}
+    }
+    if let Some(root) = &piece.trust_root {
+        field("trust", root)?;
+    }
+    let Some(Authenticated { identity, issuer, key, signed_at, logs, sct, .. }) = &piece.authenticated else {
+        return Ok(());
+    };
+    for (name, value) in [("identity", identity), ("issuer", issuer)] {
+        if let Some(value) = value {
+            field(name, value)?;
+        }
+    }
+    if let Some(key) = key {
+        field("key", &key.to_string())?;
+    }
+    for time in signed_at {
+        let source = match &time.source {
+            TimeSource::TransparencyLog(name) => format!("transparency log {name}"),
+            TimeSource::TimestampAuthority(name) => format!("timestamp authority {name}"),
+        };
+        field("signed at", &format!("{} by {source}", time.at))?;
+    }
+    for log in logs {
+        field("logged in", log)?;
+    }
+    if *sct {
+        field("sct", "verified")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The command line of holdfast, and what stands above the line: reading sources, layouts and files.
+//!
+//! The decisions are in `holdfast-core`; here is all that has I/O.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod sources;

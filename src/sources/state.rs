@@ -1,0 +1,271 @@
+//! A state directory: trust as it is held on a disk.
+//!
+//! `memory.json` is the one commit point: it names by digest everything that is held, and is replaced in one step. The bytes lie in `objects/`, written
+//! and synced before it. `metadata/<role>.json` and `trusted_root.json` are copies for people and other tools, made anew after each commit; what they
+//! say is never read back.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use holdfast_core::trust::tuf::{Refusal, State, TrustMemory, quote};
+use holdfast_core::{Digest, json};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::file::{self, FileError};
+
+const MEMORY: &str = "memory.json";
+const OBJECTS: &str = "objects";
+const METADATA: &str = "metadata";
+const TRUSTED_ROOT: &str = "trusted_root.json";
+const LOCK: &str = ".lock";
+const MAX_MEMORY: u64 = 4 * 1024 * 1024;
+const MAX_OBJECT: u64 = 16 * 1024 * 1024;
+
+/// What a state directory holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The TUF state.
+    pub state: State,
+    /// The trusted root that was imported last, with the name of its target.
+    pub trusted_root: Option<Vec<u8>>,
+}
+
+/// A locked state directory.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a state directory cannot be used. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It holds no state.
+    #[error("{} holds no state: start one with `holdfast mirror init --state {} --bootstrap root.json`", .path.display(), .path.display())]
+    Absent {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It holds a state already.
+    #[error("{} holds a state already; it is not overwritten, since that would forget which versions were already seen", .path.display())]
+    Present {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another process works on it.
+    #[error("{} is in use by another process: try again when it has finished", .path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It cannot be read or written.
+    #[error("cannot {what} {}: {error}. The state is as it was before", .path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The state was stored, and its copy for people was not.
+    #[error("the state in {} was stored; its copy {} was not written: {error}", .path.display(), .copy.display())]
+    Copy {
+        /// The directory.
+        path: PathBuf,
+        /// The copy.
+        copy: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// What it holds is not what was written.
+    #[error("the state in {} cannot be used: {detail}. Restore it from a backup; starting afresh would forget which versions were already seen", .path.display())]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MemoryFile {
+    tuf: TrustMemory,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trusted_root: Option<Digest>,
+}
+
+impl StateDir {
+    /// Makes a new state directory and locks it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn create(path: &Path) -> Result<Self, StateError> {
+        fs::create_dir_all(path).map_err(|e| io_error("make", path, e))?;
+        let dir = Self::lock(path)?;
+        if path.join(MEMORY).exists() {
+            return Err(StateError::Present { path: path.to_owned() });
+        }
+        Ok(dir)
+    }
+
+    /// Opens and locks a state directory, and reads what it holds.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn open(path: &Path) -> Result<(Self, Held), StateError> {
+        if !path.join(MEMORY).exists() {
+            return Err(StateError::Absent { path: path.to_owned() });
+        }
+        let dir = Self::lock(path)?;
+        let held = Self::load(path)?;
+        Ok((dir, held))
+    }
+
+    /// Reads what a state directory holds without locking it: for looking only. A commit replaces one file, so what is read is whole.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn look(path: &Path) -> Result<Held, StateError> {
+        if !path.join(MEMORY).exists() {
+            return Err(StateError::Absent { path: path.to_owned() });
+        }
+        Self::load(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self, StateError> {
+        let lock = path.join(LOCK);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock)
+            .map_err(|e| io_error("lock", &lock, e))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Locked { path: path.to_owned() }),
+            Err(error) => Err(io_error("lock", &lock, error.into())),
+        }
+    }
+
+    fn load(path: &Path) -> Result<Held, StateError> {
+        let damaged = |detail: String| StateError::Damaged { path: path.to_owned(), detail };
+        let bytes = file::read(&path.join(MEMORY), "a memory", MAX_MEMORY).map_err(|e| unreadable(path, e))?;
+        let limits = json::Limits { max_len: bytes.len(), max_depth: 16 };
+        json::check(&bytes, limits).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
+        let memory: MemoryFile = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
+        let object = |digest: &Digest, what: &str| {
+            let bytes = file::read(&path.join(OBJECTS).join(digest.hex()), "an object", MAX_OBJECT)
+                .map_err(|e| unreadable(path, e))?;
+            if Digest::of(&bytes) == *digest {
+                Ok(bytes)
+            } else {
+                Err(damaged(format!("the held {what} is not what was accepted")))
+            }
+        };
+        let mut held = BTreeMap::new();
+        for (role, floor) in &memory.tuf.floors {
+            held.insert(role.clone(), object(&floor.digest, role)?);
+        }
+        let trusted_root = memory.trusted_root.as_ref().map(|digest| object(digest, TRUSTED_ROOT)).transpose()?;
+        let state = State::restore(memory.tuf, held).map_err(|e: Refusal| damaged(e.to_string()))?;
+        Ok(Held { state, trusted_root })
+    }
+
+    /// Stores `held` in one step: after an error, everything is as it was.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn commit(&self, held: &Held) -> Result<(), StateError> {
+        let objects = self.path.join(OBJECTS);
+        fs::create_dir_all(&objects).map_err(|e| io_error("make", &objects, e))?;
+        let mut named: Vec<String> = Vec::new();
+        for bytes in held.state.held().values().chain(held.trusted_root.as_ref()) {
+            let name = Digest::of(bytes).hex();
+            let path = objects.join(&name);
+            if !path.exists() {
+                replace(&path, bytes)?;
+            }
+            named.push(name);
+        }
+        let memory =
+            MemoryFile { tuf: held.state.memory().clone(), trusted_root: held.trusted_root.as_deref().map(Digest::of) };
+        let memory_path = self.path.join(MEMORY);
+        let bytes = serde_json::to_vec_pretty(&memory).map_err(|e| io_error("write", &memory_path, e.into()))?;
+        replace(&memory_path, &bytes)?;
+        self.copies(held).map_err(|e| match e {
+            StateError::Io { path: copy, error, .. } => StateError::Copy { path: self.path.clone(), copy, error },
+            other => other,
+        })?;
+        // What is no longer named goes; that it stays where this fails harms nobody.
+        for entry in fs::read_dir(&objects).into_iter().flatten().flatten() {
+            let stale = entry.file_name().into_string().is_ok_and(|name| !named.contains(&name));
+            if stale {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn copies(&self, held: &Held) -> Result<(), StateError> {
+        let metadata = self.path.join(METADATA);
+        fs::create_dir_all(&metadata).map_err(|e| io_error("make", &metadata, e))?;
+        let mut names = Vec::new();
+        for (role, bytes) in held.state.held() {
+            let name = format!("{}.json", quote(role));
+            copy(&metadata.join(&name), bytes)?;
+            names.push(name);
+        }
+        for entry in fs::read_dir(&metadata).into_iter().flatten().flatten() {
+            let stale =
+                entry.file_name().into_string().is_ok_and(|name| !name.starts_with('.') && !names.contains(&name));
+            if stale {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        match &held.trusted_root {
+            Some(bytes) => copy(&self.path.join(TRUSTED_ROOT), bytes),
+            None => Ok(()),
+        }
+    }
+}
+
+fn copy(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    if fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { replace(path, bytes) }
+}
+
+/// Writes a file in one step: beside it, synced, then renamed over it, then the directory synced.
+///
+/// # Errors
+/// [`StateError::Io`]; the file is then as it was.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let failed = |e| io_error("write", path, e);
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = dir.join(format!(".{name}.{}.tmp", std::process::id()));
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| File::open(dir).and_then(|dir| dir.sync_all()));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map_err(failed)
+}
+
+fn io_error(what: &'static str, path: &Path, error: io::Error) -> StateError {
+    StateError::Io { what, path: path.to_owned(), error }
+}
+
+fn unreadable(dir: &Path, error: FileError) -> StateError {
+    match error {
+        FileError::Io { path, error } if error.kind() != io::ErrorKind::NotFound => {
+            StateError::Io { what: "read", path, error }
+        }
+        other => StateError::Damaged { path: dir.to_owned(), detail: other.to_string() },
+    }
+}
