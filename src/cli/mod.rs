@@ -1,6 +1,8 @@
 //! The command line: one file a verb.
 
+mod mirror;
 mod output;
+mod trust_text;
 mod verify;
 
 use std::io::{self, IsTerminal, Write};
@@ -26,7 +28,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Judge a signature or statement offline
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
+    /// Keep and renew trust roots
+    Mirror(Box<mirror::Args>),
     /// Print a shell's completions
     Completions {
         /// The shell
@@ -61,6 +65,7 @@ pub fn main() -> ExitCode {
 fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
     match verb {
         Verb::Verify(args) => verify::run(&args, out),
+        Verb::Mirror(args) => mirror::run(&args, out),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", out);
             Ok(Exit::Yes)

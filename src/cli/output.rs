@@ -6,7 +6,11 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use holdfast_core::trust::tuf::Refusal;
+
 use crate::sources::file::FileError;
+use crate::sources::state::StateError;
+use crate::sources::{ImportError, SourceError};
 
 /// What the exit code says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,18 @@ pub enum CliError {
     /// A file that cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A state directory that cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Trust that is refused; exit code 1.
+    #[error("refused, {}: {}", .0.kind(), .0)]
+    Refused(Refusal),
+    /// A trusted root that is refused; exit code 1.
+    #[error("refused: {0}")]
+    RefusedRoot(String),
+    /// A source that offers what is not read; exit code 1.
+    #[error("refused: {0}")]
+    Unacceptable(SourceError),
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -71,7 +87,18 @@ impl CliError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Unknown(_) => Exit::Unknown,
-            Self::File(_) | Self::Output(_) | Self::Usage(_) => Exit::Usage,
+            Self::Refused(_) | Self::RefusedRoot(_) | Self::Unacceptable(_) => Exit::No,
+            Self::File(_) | Self::State(_) | Self::Output(_) | Self::Usage(_) => Exit::Usage,
+        }
+    }
+}
+
+impl From<ImportError> for CliError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Refused(refusal) => Self::Refused(refusal),
+            ImportError::Source(error @ SourceError::Unacceptable { .. }) => Self::Unacceptable(error),
+            ImportError::Source(error @ SourceError::Unavailable { .. }) => Self::Unknown(error.to_string()),
         }
     }
 }

@@ -228,7 +228,7 @@ pub(super) fn entries(root: &TrustRoot) -> Vec<Entry> {
         address: authority.uri.clone(),
     };
     let log = |kind: Kind, log: &Log| {
-        let material: Vec<u8> = [log.log_id.as_bytes(), log.key_digest.as_bytes()].concat();
+        let material: Vec<u8> = [log.log_id.as_bytes().as_slice(), log.key_digest.as_bytes()].concat();
         Entry {
             kind,
             name: log.name(),

@@ -43,8 +43,10 @@ impl Freshness {
     /// The upstream clock is the expiry of the roles; only the timestamp has a grace. The local clock runs from the instant at which *this version* of the
     /// timestamp was first accepted: reading the same file again confirms nothing.
     pub fn judge(roles: &[RoleSummary], memory: &TrustMemory, settings: Settings, now: Timestamp) -> Self {
-        let mut limits: Vec<(Timestamp, String)> = roles
-            .iter()
+        // A delegated role that expires takes only its own targets with it.
+        let top_level =
+            roles.iter().filter(|role| matches!(role.role.as_str(), "root" | "timestamp" | "snapshot" | "targets"));
+        let mut limits: Vec<(Timestamp, String)> = top_level
             .map(|role| {
                 let grace = if role.role == "timestamp" { settings.grace.duration() } else { SignedDuration::ZERO };
                 let end = role.expires.saturating_add(grace).unwrap_or(Timestamp::MAX);

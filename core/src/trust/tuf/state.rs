@@ -8,7 +8,7 @@ use sigstore_tuf::metadata::{Metadata, Role as LibraryRole, Root, Snapshot, Time
 
 use super::memory::TrustMemory;
 use super::recount::recount;
-use super::refresh::{MAX_ROOT, read};
+use super::refresh::{MAX_ROOT, RoleSummary, read};
 use super::refusal::Refusal;
 use crate::Digest;
 
@@ -79,6 +79,29 @@ impl State {
     /// The accepted bytes of one role.
     pub fn bytes(&self, role: &str) -> Option<&[u8]> {
         self.held.get(role).map(Vec::as_slice)
+    }
+
+    /// What the accepted roles say of themselves, delegated ones included.
+    pub fn roles(&self) -> Vec<RoleSummary> {
+        let root = self.bytes("root").and_then(|bytes| Metadata::<Root>::from_slice(bytes).ok());
+        let keys = |role: &str| root.as_ref().and_then(|root| root.signed().role(role));
+        let rank = |role: &str| {
+            ["root", "timestamp", "snapshot", "targets"].iter().position(|top| *top == role).unwrap_or(usize::MAX)
+        };
+        let mut roles: Vec<RoleSummary> = self
+            .memory
+            .floors
+            .iter()
+            .map(|(role, floor)| RoleSummary {
+                role: role.clone(),
+                version: floor.version,
+                expires: floor.expires,
+                keys: keys(role).map(|k| k.keyids.len()),
+                threshold: keys(role).map(|k| k.threshold),
+            })
+            .collect();
+        roles.sort_by_key(|role| (rank(&role.role), role.role.clone()));
+        roles
     }
 
     /// Forgets that the clock was once later: for a clock that ran ahead. Floors stay.

@@ -1,0 +1,178 @@
+//! Trust, as a person reads it.
+
+use std::io::{self, Write};
+
+use holdfast_core::trust::budget::Budget;
+use holdfast_core::trust::diff::{Happening, Kind, RootDiff};
+use holdfast_core::trust::freshness::Freshness;
+use holdfast_core::trust::root::{TrustRoot, Window};
+use holdfast_core::trust::tuf::{Note, RoleSummary};
+use jiff::Timestamp;
+
+use super::output::{Style, printable};
+
+/// How many ends are printed; the others are counted.
+const MAX_ENDS: usize = 6;
+
+/// The day of an instant; the hour never matters at this scale, and JSON has it.
+pub(super) fn day(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d").to_string()
+}
+
+/// What remains until an instant, in the largest unit that says something.
+pub(super) fn remaining(until: Timestamp, now: Timestamp) -> String {
+    let seconds = until.duration_since(now).as_secs();
+    let (amount, past) = (seconds.unsigned_abs(), seconds < 0);
+    let text = match amount {
+        0..7200 => format!("{} min", amount / 60),
+        7200..172_800 => format!("{} h", amount / 3600),
+        _ => format!("{} days", amount / 86_400),
+    };
+    if past { format!("{text} ago") } else { format!("in {text}") }
+}
+
+fn until_text(until: Timestamp, now: Timestamp, style: Style) -> String {
+    let text = format!("{} ({})", day(until), remaining(until, now));
+    let days = until.duration_since(now).as_hours() / 24;
+    match days {
+        _ if until <= now => style.bad(&text),
+        0..14 => style.warn(&text),
+        _ => text,
+    }
+}
+
+pub(super) fn print_freshness(
+    freshness: &Freshness,
+    now: Timestamp,
+    style: Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match freshness {
+        Freshness::Fresh { until } => writeln!(out, "{} until {}", style.good("fresh"), until_text(*until, now, style)),
+        Freshness::InGrace { until } => {
+            writeln!(
+                out,
+                "{}: the timestamp has expired; its grace ends {}",
+                style.warn("in grace"),
+                until_text(*until, now, style)
+            )
+        }
+        Freshness::Stale { limit, .. } => {
+            writeln!(out, "{}: {limit}; bring a newer copy of the repository", style.bad("stale"))
+        }
+    }
+}
+
+pub(super) fn print_roles(roles: &[RoleSummary], now: Timestamp, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let width = roles.iter().map(|role| role.role.len()).max().unwrap_or_default();
+    for role in roles {
+        let keys = match (role.threshold, role.keys) {
+            (Some(threshold), Some(keys)) => format!("  {threshold} of {keys} keys"),
+            _ => String::new(),
+        };
+        writeln!(
+            out,
+            "  {:<width$}  v{:<5} until {:<26}{keys}",
+            printable(&role.role),
+            role.version,
+            until_text(role.expires, now, style)
+        )?;
+    }
+    Ok(())
+}
+
+/// Key ids that are no hashes are many and harmless: they are counted; whatever else is noted is said in full.
+pub(super) fn print_notes(notes: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let (names, others): (Vec<&Note>, Vec<&Note>) =
+        notes.iter().partition(|note| matches!(note, Note::KeyIdNotHash { .. }));
+    for note in others {
+        writeln!(out, "  {} {}", style.warn("note:"), printable(&note.to_string()))?;
+    }
+    match names.len() {
+        0 => Ok(()),
+        count => writeln!(
+            out,
+            "  {}",
+            style.faint(&format!("{count} key ids are not the hash of their key; they are taken as names"))
+        ),
+    }
+}
+
+pub(super) fn print_root(root: &TrustRoot, now: Timestamp, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "trusted root {} ({})", printable(&root.name), root.digest)?;
+    let mut line = |kind: Kind, name: &str, algorithm: &dyn std::fmt::Display, window: Window| {
+        let state = match (window.contains(now), window.start()) {
+            (true, _) => style.good("active"),
+            (false, Some(start)) if start > now => style.warn("to come"),
+            (false, _) => style.faint("ended"),
+        };
+        let text = match (window.start(), window.end()) {
+            (start, Some(end)) => format!("{} to {}", start.map_or_else(String::new, day), day(end)),
+            (Some(start), None) => format!("from {}", day(start)),
+            (None, None) => "always".to_owned(),
+        };
+        writeln!(out, "  {:<28} {state:<7} {text:<25} {algorithm:<12} {}", kind.words(), printable(name))
+    };
+    for authority in &root.certificate_authorities {
+        let algorithm =
+            authority.chain.first().map_or(holdfast_core::trust::root::KeyAlgorithm::Unknown, |c| c.algorithm);
+        line(Kind::CertificateAuthority, authority.name(), &algorithm.to_string(), authority.window)?;
+    }
+    for log in &root.logs {
+        line(Kind::TransparencyLog, &log.name(), &log.algorithm.to_string(), log.window)?;
+    }
+    for log in &root.ct_logs {
+        line(Kind::CtLog, &log.name(), &log.algorithm.to_string(), log.window)?;
+    }
+    for authority in &root.timestamp_authorities {
+        let algorithm =
+            authority.chain.first().map_or(holdfast_core::trust::root::KeyAlgorithm::Unknown, |c| c.algorithm);
+        line(Kind::TimestampAuthority, authority.name(), &algorithm.to_string(), authority.window)?;
+    }
+    for key in &root.keys {
+        line(Kind::Key, &key.name, &key.algorithm.to_string(), key.window)?;
+    }
+    for note in &root.notes {
+        writeln!(out, "  {} {}", style.warn("note:"), printable(&note.to_string()))?;
+    }
+    Ok(())
+}
+
+pub(super) fn print_diff(diff: &RootDiff, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    if diff.is_empty() {
+        return writeln!(out, "no change: the two trusted roots say the same");
+    }
+    let kind = if diff.is_rotation() { "rotation" } else { "no rotation: addresses only" };
+    writeln!(out, "{kind}, {} change{}", diff.changes.len(), if diff.changes.len() == 1 { "" } else { "s" })?;
+    for change in &diff.changes {
+        let mark = match change.happening {
+            Happening::Added { .. } => style.good("+ added  "),
+            Happening::Removed => style.bad("- removed"),
+            Happening::Ended { .. } => style.warn("~ ended  "),
+            Happening::WindowChanged { .. } => style.warn("~ window "),
+            Happening::Moved { .. } => style.faint("= moved  "),
+        };
+        writeln!(
+            out,
+            "  {mark} {} {} ({})",
+            change.entry.kind.words(),
+            printable(&change.entry.name),
+            change.entry.algorithm
+        )?;
+        writeln!(out, "            {}", change.meaning)?;
+    }
+    Ok(())
+}
+
+pub(super) fn print_budget(budget: &Budget, now: Timestamp, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let Some(first) = budget.first() else { return writeln!(out, "nothing that is held ends") };
+    writeln!(out, "good until {}: {}", until_text(first.until, now, style), printable(&first.what))?;
+    writeln!(out, "  then {}", first.meaning)?;
+    for end in budget.ends.iter().skip(1).take(MAX_ENDS) {
+        writeln!(out, "  next     {:<26} {}", until_text(end.until, now, style), printable(&end.what))?;
+    }
+    match budget.ends.len().saturating_sub(1 + MAX_ENDS) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} later"),
+    }
+}
