@@ -9,7 +9,7 @@ use holdfast_core::trust::budget::Budget;
 use holdfast_core::trust::diff::RootDiff;
 use holdfast_core::trust::freshness::{Freshness, Settings};
 use holdfast_core::trust::root::TrustRoot;
-use holdfast_core::trust::tuf::{Grace, Note, Refresh, RoleSummary, State};
+use holdfast_core::trust::tuf::{Grace, Note, OnEquivocation, Refresh, RoleSummary, State};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -20,6 +20,7 @@ use crate::sources::{self, Directory, Http, ImportError, Source, file};
 
 const MAX_ROOT: u64 = 512 * 1024;
 const MAX_CA_BUNDLE: u64 = 1024 * 1024;
+const MAX_TARGET: u64 = 64 * 1024 * 1024;
 /// The target every Sigstore repository publishes its trusted root under.
 const TRUSTED_ROOT: &str = "trusted_root.json";
 
@@ -37,7 +38,7 @@ enum Verb {
     Refresh(Box<RefreshArgs>),
     /// Refresh, then read, judge and hold the trusted root; print what changes
     Import(Box<ImportArgs>),
-    /// Refresh, then fetch and verify one target file
+    /// Refresh, then fetch and verify target files
     Target(Box<TargetArgs>),
     /// Show what is held and until when it is good
     Show(ShowArgs),
@@ -78,6 +79,9 @@ struct Repository {
     /// How long past its expiry the timestamp still counts, at most 336h; nothing else has a grace
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = grace)]
     grace: Grace,
+    /// Where a timestamp has the version held and other bytes, keep what is held and go on instead of refusing
+    #[arg(long)]
+    keep_on_equivocation: bool,
     /// Accept a clock that is behind an earlier one: the earlier clock was wrong
     #[arg(long)]
     lower_clock_floor: bool,
@@ -106,8 +110,9 @@ struct ImportArgs {
 
 #[derive(ClapArgs)]
 struct TargetArgs {
-    /// The target's name
-    name: String,
+    /// The names of the targets
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
     #[command(flatten)]
     repository: Repository,
     /// The file to write
@@ -206,6 +211,7 @@ struct Session {
     held: Held,
     now: Timestamp,
     grace: Grace,
+    on_equivocation: OnEquivocation,
 }
 
 impl Session {
@@ -215,7 +221,8 @@ impl Session {
         if from.lower_clock_floor {
             held.state.lower_clock(now);
         }
-        Ok(Self { dir, held, now, grace: from.grace })
+        let on_equivocation = if from.keep_on_equivocation { OnEquivocation::KeepHeld } else { OnEquivocation::Refuse };
+        Ok(Self { dir, held, now, grace: from.grace, on_equivocation })
     }
 
     /// Refreshes, then does `then` with the refreshed repository; stores what was accepted, and what `then` makes of the trusted root.
@@ -224,7 +231,9 @@ impl Session {
         source: &dyn Source,
         then: impl FnOnce(&mut Refresh, &mut Option<Vec<u8>>) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
-        let mut refresh = Refresh::begin(&self.held.state, self.now, self.grace).map_err(CliError::Refused)?;
+        let mut refresh = Refresh::begin(&self.held.state, self.now, self.grace)
+            .map_err(CliError::Refused)?
+            .on_equivocation(self.on_equivocation);
         let mut trusted_root = self.held.trusted_root.clone();
         let result = sources::refresh(source, &mut refresh)
             .map_err(CliError::from)
@@ -287,28 +296,34 @@ fn import(args: &ImportArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
 
 fn target(args: &TargetArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let source = source(&args.repository)?;
-    let path = match (&args.out, &args.out_dir) {
+    if args.out.is_some() && args.names.len() > 1 {
+        return Err(CliError::usage("--out is for one target; give --out-dir for several"));
+    }
+    let path_of = |name: &str| match (&args.out, &args.out_dir) {
         (Some(path), _) => path.clone(),
-        (None, Some(dir)) => dir.join(holdfast_core::trust::tuf::quote(&args.name)),
-        (None, None) => return Err(CliError::usage("give --out FILE or --out-dir DIR")),
+        (None, dir) => dir.clone().unwrap_or_default().join(holdfast_core::trust::tuf::quote(name)),
     };
     let mut session = Session::open(&args.repository)?;
-    // What is there already counts as the target only if it verifies as one.
-    let there = || file::read(&path, "a target", 64 * 1024 * 1024).ok();
-    let target = session
-        .renew(source.as_ref(), |refresh, _| Ok(sources::target(source.as_ref(), refresh, &args.name, &there)?))?;
-    if there().as_deref() != Some(target.bytes()) {
-        replace(&path, target.bytes())?;
-    }
-    writeln!(
-        out,
-        "{} ({} bytes, {}, listed by {})",
-        path.display(),
-        target.bytes().len(),
-        Digest::of(target.bytes()),
-        target.role()
-    )?;
-    Ok(Exit::Yes)
+    session.renew(source.as_ref(), |refresh, _| {
+        for name in &args.names {
+            let path = path_of(name);
+            // What is there already counts as the target only if it verifies as one.
+            let there = || file::read(&path, "a target", MAX_TARGET).ok();
+            let target = sources::target(source.as_ref(), refresh, name, &there)?;
+            if there().as_deref() != Some(target.bytes()) {
+                replace(&path, target.bytes())?;
+            }
+            writeln!(
+                out,
+                "{} ({} bytes, {}, listed by {})",
+                path.display(),
+                target.bytes().len(),
+                Digest::of(target.bytes()),
+                target.role()
+            )?;
+        }
+        Ok(Exit::Yes)
+    })
 }
 
 fn show(args: &ShowArgs, out: &mut dyn Write) -> Result<Exit, CliError> {

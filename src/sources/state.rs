@@ -221,8 +221,7 @@ impl StateDir {
             names.push(name);
         }
         for entry in fs::read_dir(&metadata).into_iter().flatten().flatten() {
-            let stale =
-                entry.file_name().into_string().is_ok_and(|name| !name.starts_with('.') && !names.contains(&name));
+            let stale = entry.file_name().into_string().is_ok_and(|name| !names.contains(&name));
             if stale {
                 let _ = fs::remove_file(entry.path());
             }

@@ -84,7 +84,7 @@ pub(super) fn present(candidate: &Candidate, required: EvidenceRequirements) -> 
         let what = if material.tlog_entries.is_empty() {
             "the bundle has no transparency log entry"
         } else {
-            "the bundle's log entry has a promise of inclusion and no proof; outside cosign's legacy form a proof is needed"
+            "the bundle's log entry has no proof of inclusion; outside cosign's legacy form a promise of it is not enough"
         };
         return Err(Fault::new(Reason::LogEntryMissing, what));
     }

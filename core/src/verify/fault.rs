@@ -58,6 +58,8 @@ pub(super) fn from_library(error: &Error) -> Fault {
     let reason = match error {
         Error::IdentityMismatch { .. } | Error::IssuerMismatch { .. } => Reason::IdentityMismatch,
         Error::SignatureInvalid(_) => Reason::SignatureInvalid,
+        // The signature itself was verified over the artefact before; it is the entry that is of another one.
+        Error::ArtifactMismatch(text) if text.contains("hashedrekord entry") => Reason::EntryMismatch,
         Error::ArtifactMismatch(_) => Reason::DigestMismatch,
         Error::UnsupportedArtifact(_) | Error::UnsupportedBundle(_) => Reason::UnsupportedFormat,
         Error::Certificate(error) => match error {

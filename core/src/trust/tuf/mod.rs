@@ -16,7 +16,7 @@ mod state;
 
 pub use memory::{Floor, Recovery, TrustMemory};
 pub use recount::Note;
-pub use refresh::{Grace, GraceError, Refresh, RoleSummary, Want};
+pub use refresh::{Grace, GraceError, OnEquivocation, Refresh, RoleSummary, Want};
 pub use refusal::{Refusal, Role};
 pub use search::{TargetSearch, VerifiedTarget, quote};
 pub use state::State;

@@ -56,6 +56,16 @@ impl Grace {
     }
 }
 
+/// What to do where a timestamp has the version held and other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnEquivocation {
+    /// Refuse: one version with two contents is never innocent.
+    #[default]
+    Refuse,
+    /// Keep what is held and go on, as section 5.4.3 of the specification asks of a client.
+    KeepHeld,
+}
+
 /// The file that is needed next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
@@ -102,6 +112,7 @@ pub struct Refresh {
     roots: u64,
     pub(super) now: Timestamp,
     grace: Grace,
+    on_equivocation: OnEquivocation,
     pub(super) notes: Vec<Note>,
     changed: bool,
 }
@@ -130,9 +141,17 @@ impl Refresh {
             roots: 0,
             now,
             grace,
+            on_equivocation: OnEquivocation::Refuse,
             notes: Vec::new(),
             changed: false,
         })
+    }
+
+    /// The same refresh, with another way to meet an equivocating timestamp.
+    #[must_use]
+    pub const fn on_equivocation(mut self, on_equivocation: OnEquivocation) -> Self {
+        self.on_equivocation = on_equivocation;
+        self
     }
 
     /// The file that is needed next; `None` once all is verified.
@@ -265,7 +284,15 @@ impl Refresh {
         set.update_timestamp(bytes, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
         let notes = self.recount_top("timestamp", file, &metadata)?;
         let signed = metadata.signed();
-        let (bytes, unchanged) = self.against_floor("timestamp", signed.version, bytes)?;
+        let (bytes, unchanged) = match self.against_floor("timestamp", signed.version, bytes) {
+            Err(Refusal::Equivocation { .. })
+                if self.on_equivocation == OnEquivocation::KeepHeld && bytes != self.held("timestamp") =>
+            {
+                let held = self.held("timestamp").to_vec();
+                return self.timestamp("the held timestamp.json", &held);
+            }
+            judged => judged?,
+        };
         let pin = signed.snapshot_meta().ok_or_else(|| malformed(file, "it does not name snapshot.json"))?;
         if let Some(floor) = self.state.memory().floors.get("snapshot").filter(|floor| pin.version < floor.version) {
             return Err(Refusal::Rollback { role: "snapshot".into(), had: floor.version, got: pin.version });
@@ -343,6 +370,10 @@ impl Refresh {
         }
         self.phase = Phase::Done;
         Ok(())
+    }
+
+    fn held(&self, role: &str) -> &[u8] {
+        self.state.bytes(role).unwrap_or_default()
     }
 
     fn recount_top<T: LibraryRole>(

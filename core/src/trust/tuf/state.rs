@@ -37,6 +37,8 @@ impl State {
         }
         let mut state = Self { memory: TrustMemory::new(got, now), held: BTreeMap::new() };
         state.accept("root", signed.version, root, signed.expires, now);
+        // Nothing upstream said was confirmed yet, so nothing speaks against a clock that is set later.
+        state.memory.last_accepted = Timestamp::UNIX_EPOCH;
         Ok(state)
     }
 
