@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+pub mod crds;
 mod mirror;
 mod output;
 mod trust_text;
@@ -31,6 +32,8 @@ enum Verb {
     Verify(Box<verify::Args>),
     /// Keep and renew trust roots
     Mirror(Box<mirror::Args>),
+    /// Print the definitions of holdfast's kinds
+    Crds(crds::Args),
     /// Print a shell's completions
     Completions {
         /// The shell
@@ -66,6 +69,7 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
     match verb {
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
+        Verb::Crds(args) => crds::run(&args, out),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", out);
             Ok(Exit::Yes)

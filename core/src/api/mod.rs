@@ -1,1 +1,38 @@
 //! What people declare: one file a kind.
+//!
+//! The CRD schemas say no before the operator has to; [`strict::decode`] holds a document to the same schema and the same rules without an API server.
+
+#![allow(unreachable_pub)] // the schema derive repeats each struct inside a function, where `pub` reaches nowhere
+
+pub mod break_glass;
+pub mod common;
+pub mod duration;
+pub mod mirror;
+pub mod policy;
+pub mod report;
+mod schema;
+pub mod strict;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+pub use break_glass::{TrustApproval, TrustApprovalSpec, TrustBreakGlass, TrustBreakGlassSpec};
+pub use mirror::{TrustRootMirror, TrustRootMirrorSpec};
+pub use policy::{SigningIdentityPolicy, SigningIdentityPolicySpec};
+pub use report::{BundleCoverageReport, BundleCoverageReportSpec};
+
+/// The API group of all kinds.
+pub const GROUP: &str = "holdfast.dev";
+/// The version of all kinds.
+pub const VERSION: &str = "v1alpha1";
+
+/// The definitions of all kinds, in the order in which a person meets them.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    vec![
+        TrustRootMirror::crd(),
+        SigningIdentityPolicy::crd(),
+        BundleCoverageReport::crd(),
+        TrustBreakGlass::crd(),
+        TrustApproval::crd(),
+    ]
+}

@@ -1,0 +1,44 @@
+//! `holdfast crds`: the definitions of the API.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use holdfast_core::api::crds;
+
+use super::output::{CliError, Exit};
+use crate::sources::state::replace;
+
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// Write one file a kind into this directory instead of printing
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Every definition with the name of its file.
+///
+/// # Errors
+/// [`CliError::Output`], which would be a fault of ours.
+pub fn files() -> Result<Vec<(String, String)>, CliError> {
+    crds()
+        .into_iter()
+        .map(|crd| {
+            let text = serde_saphyr::to_string(&crd).map_err(|e| CliError::usage(format!("cannot write {}: {e}", crd.spec.names.plural)))?;
+            Ok((format!("{}.yaml", crd.spec.names.plural), text))
+        })
+        .collect()
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
+    for (name, text) in files()? {
+        match &args.dir {
+            Some(dir) => {
+                replace(&dir.join(&name), text.as_bytes())?;
+                writeln!(out, "{}", dir.join(&name).display())?;
+            }
+            None => write!(out, "---\n{text}")?,
+        }
+    }
+    Ok(Exit::Yes)
+}
