@@ -5,4 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod inventory;
+pub mod registry;
 pub mod sources;

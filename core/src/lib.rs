@@ -8,6 +8,7 @@
 pub mod api;
 pub mod coverage;
 pub mod digest;
+pub mod image;
 pub mod json;
 pub mod trust;
 pub mod verify;

@@ -24,7 +24,8 @@ pub fn files() -> Result<Vec<(String, String)>, CliError> {
     crds()
         .into_iter()
         .map(|crd| {
-            let text = serde_saphyr::to_string(&crd).map_err(|e| CliError::usage(format!("cannot write {}: {e}", crd.spec.names.plural)))?;
+            let text = serde_saphyr::to_string(&crd)
+                .map_err(|e| CliError::usage(format!("cannot write {}: {e}", crd.spec.names.plural)))?;
             Ok((format!("{}.yaml", crd.spec.names.plural), text))
         })
         .collect()

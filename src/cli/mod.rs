@@ -3,6 +3,9 @@
 pub mod crds;
 mod mirror;
 mod output;
+mod plan;
+mod plan_text;
+mod plan_trust;
 mod trust_text;
 mod verify;
 
@@ -28,6 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Show trust, rotation and coverage of a GitOps directory
+    Plan(Box<plan::Args>),
     /// Judge a signature or statement offline
     Verify(Box<verify::Args>),
     /// Keep and renew trust roots
@@ -67,6 +72,7 @@ pub fn main() -> ExitCode {
 
 fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
     match verb {
+        Verb::Plan(args) => plan::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
         Verb::Crds(args) => crds::run(&args, out),

@@ -3,6 +3,7 @@
 pub mod directory;
 pub mod file;
 pub mod http;
+pub mod memory;
 pub mod state;
 
 use holdfast_core::trust::tuf::{Refresh, Refusal, State, TargetSearch, VerifiedTarget, Want};

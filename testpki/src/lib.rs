@@ -2,6 +2,7 @@
 //!
 //! [`Sigstore`] is a whole instance: a certificate authority, a certificate transparency log, transparency logs of both generations with real Merkle
 //! trees, and a timestamp authority. [`Sigstore::bundle`] makes evidence by a [`Recipe`]: every good form there is, or one with a single [`Flaw`].
+//! [`tuf::Repository`] makes signed TUF repositories whose every file can be bent, [`layout::Layout`] OCI image layouts with evidence attached.
 //!
 //! ```
 //! use holdfast_testpki::{Recipe, Sigstore};
@@ -19,8 +20,10 @@ pub mod asn1;
 mod bundle;
 mod certificate;
 mod key;
+pub mod layout;
 mod log;
 mod timestamp;
+pub mod tuf;
 
 pub use bundle::{Flaw, Legacy, LogForm, Recipe, SIGNATURE_PREDICATE, SignerForm, Sigstore};
 pub use certificate::{Authority, Subject, Validity};

@@ -101,19 +101,24 @@ impl Log {
 pub(crate) const INDEX: usize = 3;
 const LEAVES: usize = 7;
 
-/// Canonical JSON of values without floats: sorted names, no white space.
+/// Canonical JSON of values without floats, as logs sign it (RFC 8785): sorted names, no white space.
 pub(crate) fn canonical(value: &Value) -> String {
+    canonical_with(value, &|text| Value::from(text).to_string())
+}
+
+/// Canonical JSON with a way of one's own to write text.
+pub(crate) fn canonical_with(value: &Value, text: &dyn Fn(&str) -> String) -> String {
     match value {
         Value::Object(object) => {
             let mut names: Vec<&String> = object.keys().collect();
             names.sort();
-            let members: Vec<String> = names
-                .iter()
-                .map(|name| format!("{}:{}", Value::from(name.as_str()), canonical(&object[name.as_str()])))
-                .collect();
-            format!("{{{}}}", members.join(","))
+            let member = |name: &String| format!("{}:{}", text(name), canonical_with(&object[name.as_str()], text));
+            format!("{{{}}}", names.into_iter().map(member).collect::<Vec<_>>().join(","))
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(|item| canonical_with(item, text)).collect::<Vec<_>>().join(","))
+        }
+        Value::String(string) => text(string),
         other => other.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The CRD schemas say no before the operator has to; [`strict::decode`] holds a document to the same schema and the same rules without an API server.
 
+#![allow(clippy::duplicated_attributes)] // columns may well share a type
 #![allow(unreachable_pub)] // the schema derive repeats each struct inside a function, where `pub` reaches nowhere
 
 pub mod break_glass;

@@ -11,19 +11,16 @@ pub(super) fn check(value: &Value, schema: &Value, path: &str, errors: &mut Vec<
     if value.is_null() && schema.get("nullable").and_then(Value::as_bool) == Some(true) {
         return;
     }
-    if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-        if !allowed.contains(value) {
-            let names: Vec<String> = allowed.iter().filter_map(Value::as_str).map(|name| format!("`{name}`")).collect();
-            errors.push(wrong(format!("is one of {}", names.join(", "))));
-            return;
-        }
+    let allowed = schema.get("enum").and_then(Value::as_array);
+    if let Some(allowed) = allowed.filter(|allowed| !allowed.contains(value)) {
+        let names: Vec<String> = allowed.iter().filter_map(Value::as_str).map(|name| format!("`{name}`")).collect();
+        errors.push(wrong(format!("is one of {}", names.join(", "))));
+        return;
     }
     match (schema.get("type").and_then(Value::as_str), value) {
         (Some("object"), Value::Object(object)) => check_object(object, schema, path, errors),
         (Some("array"), Value::Array(items)) => {
-            bounds(items.len(), schema, ("minItems", "maxItems"), "entries")
-                .into_iter()
-                .for_each(|detail| errors.push(wrong(detail)));
+            errors.extend(bounds(items.len(), schema, ("minItems", "maxItems"), "entries").map(wrong));
             if let Some(item_schema) = schema.get("items") {
                 for (index, item) in items.iter().enumerate() {
                     check(item, item_schema, &format!("{path}[{index}]"), errors);
@@ -31,22 +28,18 @@ pub(super) fn check(value: &Value, schema: &Value, path: &str, errors: &mut Vec<
             }
         }
         (Some("string"), Value::String(text)) => {
-            bounds(text.chars().count(), schema, ("minLength", "maxLength"), "characters")
-                .into_iter()
-                .for_each(|detail| errors.push(wrong(detail)));
-            if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-                if !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text)) {
-                    errors.push(wrong(hint(pattern)));
-                }
-            }
+            errors.extend(bounds(text.chars().count(), schema, ("minLength", "maxLength"), "characters").map(wrong));
+            let pattern = schema.get("pattern").and_then(Value::as_str);
+            let unmet = pattern.filter(|pattern| !Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text)));
+            errors.extend(unmet.map(hint).map(wrong));
         }
         (Some("integer"), Value::Number(number)) if number.is_i64() || number.is_u64() => {
-            check_range(number.as_f64(), schema, &wrong, errors)
+            check_range(number.as_f64(), schema, &wrong, errors);
         }
         (Some("number"), Value::Number(number)) => check_range(number.as_f64(), schema, &wrong, errors),
         (Some("boolean"), Value::Bool(_)) | (None, _) => {}
         (Some(want), got) => {
-            errors.push(wrong(format!("is {}, and {} was given", article(want), article(kind_of(got)))))
+            errors.push(wrong(format!("is {}, and {} was given", article(want), article(kind_of(got)))));
         }
     }
 }
@@ -60,13 +53,10 @@ fn check_object(object: &Map<String, Value>, schema: &Value, path: &str, errors:
             (Some(property), _) => check(value, property, &place, errors),
             (None, Some(Value::Object(_))) => check(value, additional.unwrap_or(&Value::Null), &place, errors),
             (None, Some(Value::Bool(true))) => {}
-            (None, _) => match properties {
-                Some(known) => {
-                    errors.push(ApiError::UnknownField { path: place, nearest: nearest(name, known.keys()) })
-                }
-                // An object without properties, as metadata, is the API server's business.
-                None => {}
-            },
+            // An object without properties, as metadata, is the API server's business.
+            (None, _) => errors.extend(
+                properties.map(|known| ApiError::UnknownField { path: place, nearest: nearest(name, known.keys()) }),
+            ),
         }
     }
     for required in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {

@@ -1,1 +1,9 @@
-//! Verdicts over the running inventory.
+//! Verdicts over an inventory: who uses what, does it pass, and whose is it where it does not?
+
+mod assess;
+mod inventory;
+mod policy;
+
+pub use assess::{Coverage, Found, ImageResult, Memo, NamespaceTotals, PolicyVerdict, Totals, assess};
+pub use inventory::{Inventory, Usage, Workload};
+pub use policy::{CompiledPolicy, PolicyProblem, compile};

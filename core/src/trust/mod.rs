@@ -4,5 +4,6 @@ pub mod budget;
 pub mod clock;
 pub mod diff;
 pub mod freshness;
+pub mod keys;
 pub mod root;
 pub mod tuf;

@@ -1,0 +1,374 @@
+//! Inventory, policies, evidence and roots in; coverage out.
+//!
+//! *Unknown is never covered.* An image is covered only where every policy that matches it, in every namespace it is used in, was proven to hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::inventory::{Inventory, Workload};
+use super::policy::CompiledPolicy;
+use crate::Digest;
+use crate::api::policy::OtherImages;
+use crate::image::ImageRef;
+use crate::verify::{Artifact, Evidence, Outcome, Owner, PreparedRoot, Reason, Verdict, judge};
+
+/// What was found when an image was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The image, and the evidence stored for it (which may be none).
+    Image {
+        /// Its digest, and its manifest where that is at hand.
+        artifact: Artifact,
+        /// What is stored for it.
+        evidence: Vec<Evidence>,
+        /// Why some of what is stored could not be had. One good piece of evidence is enough all the same; without one, nothing is certain.
+        incomplete: Option<(Reason, String)>,
+    },
+    /// It could not be looked at, or not completely; the reason's outcome is never covered.
+    Not {
+        /// Why.
+        reason: Reason,
+        /// A sentence.
+        message: String,
+    },
+}
+
+/// Verdicts that were reached before, by content: the same image, evidence, trust and policy give the same verdict.
+#[derive(Debug, Default)]
+pub struct Memo {
+    verdicts: BTreeMap<MemoKey, Verdict>,
+}
+
+type MemoKey = (Digest, Vec<Digest>, Vec<(Digest, bool)>, Digest);
+
+impl Memo {
+    /// How many verdicts are held.
+    pub fn len(&self) -> usize {
+        self.verdicts.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.verdicts.is_empty()
+    }
+
+    fn judge(
+        &mut self,
+        artifact: &Artifact,
+        evidence: &[Evidence],
+        policy: &CompiledPolicy,
+        roots: &[&PreparedRoot],
+        now: Timestamp,
+    ) -> Verdict {
+        let trust = roots.iter().map(|root| (root.root().digest, root.staleness().is_some())).collect();
+        let key = (artifact.digest, evidence.iter().map(Evidence::digest).collect(), trust, policy.digest);
+        if let Some(verdict) = self.verdicts.get(&key) {
+            return verdict.clone();
+        }
+        let verdict = judge(artifact, evidence, &policy.policy, roots, now);
+        // A verdict that hangs on the clock is not a matter of content alone.
+        if verdict.reason != Reason::ClockSuspect {
+            self.verdicts.insert(key, verdict.clone());
+        }
+        verdict
+    }
+}
+
+/// One image under one policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyVerdict {
+    /// The policy.
+    pub policy: String,
+    /// The cause.
+    pub reason: Reason,
+    /// A sentence.
+    pub message: String,
+}
+
+/// One image, over all policies that match it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageResult {
+    /// As it is declared.
+    pub image: String,
+    /// Its digest, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// What all policies together say.
+    pub outcome: Outcome,
+    /// The cause that weighs most.
+    pub reason: Reason,
+    /// A sentence.
+    pub message: String,
+    /// Who can mend it.
+    pub owner: Owner,
+    /// Under each policy.
+    pub policies: Vec<PolicyVerdict>,
+    /// Who uses it.
+    pub workloads: Vec<Workload>,
+    /// It is declared by tag: covered as it is stored, and no engine can hold it to that.
+    pub by_tag: bool,
+}
+
+/// Images by outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Proven to pass.
+    pub covered: usize,
+    /// Proven not to pass.
+    pub uncovered: usize,
+    /// Not judged.
+    pub unknown: usize,
+    /// Matched by no policy, or exempt.
+    pub out_of_scope: usize,
+}
+
+impl Totals {
+    /// Images in scope.
+    pub const fn in_scope(&self) -> usize {
+        self.covered + self.uncovered + self.unknown
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Covered => self.covered += 1,
+            Outcome::Uncovered => self.uncovered += 1,
+            Outcome::Unknown => self.unknown += 1,
+        }
+    }
+}
+
+/// Images of one namespace by outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceTotals {
+    /// The namespace.
+    pub namespace: String,
+    /// Its images.
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// The result over an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Coverage {
+    /// Images by outcome.
+    pub totals: Totals,
+    /// Images by reason, the most frequent first.
+    pub by_reason: Vec<(Reason, usize)>,
+    /// Images by namespace, the worst first.
+    pub by_namespace: Vec<NamespaceTotals>,
+    /// Every image in scope: what is not covered first, by how many workloads it concerns.
+    pub images: Vec<ImageResult>,
+    /// Images no policy matches, in namespaces whose policies deny such images.
+    pub denied_as_other: Vec<String>,
+}
+
+/// Assesses an inventory.
+///
+/// `found` says what became of each image that was looked for, by its declared text; what is not in it is unknown. `roots` are the prepared trust roots by
+/// name; a policy that names one that is not there gets no verdict but an unknown one.
+pub fn assess(
+    inventory: &Inventory,
+    policies: &[CompiledPolicy],
+    found: &BTreeMap<String, Found>,
+    roots: &BTreeMap<String, PreparedRoot>,
+    memo: &mut Memo,
+    now: Timestamp,
+) -> Coverage {
+    let scope = Scope::of(inventory, policies);
+    let mut totals = Totals::default();
+    let mut reasons: BTreeMap<Reason, usize> = BTreeMap::new();
+    let mut namespaces: BTreeMap<&str, Totals> = BTreeMap::new();
+    let mut images = Vec::new();
+    for (index, image) in inventory.images().iter().enumerate() {
+        let matching = scope.policies_of(index);
+        if matching.is_empty() {
+            totals.out_of_scope += 1;
+            continue;
+        }
+        let verdicts: Vec<(&CompiledPolicy, Reason, String, Option<Digest>)> = matching
+            .iter()
+            .filter_map(|at| policies.get(*at))
+            .map(|policy| {
+                let (reason, message, digest) = verdict(image, policy, found, roots, memo, now);
+                (policy, reason, message, digest)
+            })
+            .collect();
+        let Some((_, reason, message, _)) = verdicts.iter().max_by_key(|(_, reason, _, _)| weight(*reason)) else {
+            continue;
+        };
+        let workloads: Vec<Workload> =
+            scope.workloads_of(index).iter().filter_map(|at| inventory.workloads().get(*at)).cloned().collect();
+        totals.count(reason.outcome());
+        *reasons.entry(*reason).or_default() += 1;
+        let of_image: BTreeSet<&str> = scope
+            .workloads_of(index)
+            .iter()
+            .filter_map(|at| inventory.workloads().get(*at))
+            .map(|w| w.namespace.as_str())
+            .collect();
+        for namespace in of_image {
+            namespaces.entry(namespace).or_default().count(reason.outcome());
+        }
+        images.push(ImageResult {
+            image: image.clone(),
+            digest: verdicts.iter().find_map(|(_, _, _, digest)| *digest),
+            outcome: reason.outcome(),
+            reason: *reason,
+            message: message.clone(),
+            owner: reason.owner(),
+            policies: verdicts
+                .iter()
+                .map(|(policy, reason, message, _)| PolicyVerdict {
+                    policy: policy.name.clone(),
+                    reason: *reason,
+                    message: message.clone(),
+                })
+                .collect(),
+            workloads,
+            by_tag: ImageRef::parse(image).is_ok_and(|image| image.digest().is_none()),
+        });
+    }
+    images.sort_by(|a, b| {
+        let rank = |image: &ImageResult| (weight(image.reason) == 0, std::cmp::Reverse(image.workloads.len()));
+        (rank(a), a.reason, &a.image).cmp(&(rank(b), b.reason, &b.image))
+    });
+    let mut by_reason: Vec<(Reason, usize)> = reasons.into_iter().collect();
+    by_reason.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
+    let mut by_namespace: Vec<NamespaceTotals> = namespaces
+        .into_iter()
+        .map(|(namespace, totals)| NamespaceTotals { namespace: namespace.to_owned(), totals })
+        .collect();
+    by_namespace.sort_by(|a, b| {
+        let bad = |n: &NamespaceTotals| std::cmp::Reverse(n.totals.uncovered + n.totals.unknown);
+        (bad(a), &a.namespace).cmp(&(bad(b), &b.namespace))
+    });
+    Coverage { totals, by_reason, by_namespace, images, denied_as_other: scope.denied_as_other(inventory) }
+}
+
+/// How much a reason weighs where several policies differ: what is proven bad before what is not known, and both before a pass.
+const fn weight(reason: Reason) -> u8 {
+    match reason.outcome() {
+        Outcome::Uncovered => 2,
+        Outcome::Unknown => 1,
+        Outcome::Covered => 0,
+    }
+}
+
+fn verdict(
+    image: &str,
+    policy: &CompiledPolicy,
+    found: &BTreeMap<String, Found>,
+    roots: &BTreeMap<String, PreparedRoot>,
+    memo: &mut Memo,
+    now: Timestamp,
+) -> (Reason, String, Option<Digest>) {
+    match found.get(image) {
+        None => (Reason::RegistryUnavailable, "it was not looked for".to_owned(), None),
+        Some(Found::Not { reason, message }) => (never_covered(*reason), message.clone(), None),
+        Some(Found::Image { artifact, evidence, incomplete }) => {
+            let accepted: Vec<&PreparedRoot> = policy.trust_roots.iter().filter_map(|name| roots.get(name)).collect();
+            let verdict = memo.judge(artifact, evidence, policy, &accepted, now);
+            let missing: Vec<&str> =
+                policy.trust_roots.iter().filter(|name| !roots.contains_key(*name)).map(String::as_str).collect();
+            if verdict.outcome() != Outcome::Covered && !missing.is_empty() {
+                let message = format!(
+                    "the trust root `{}` that the policy accepts is not at hand, so nothing can be said for certain",
+                    missing.join("`, `")
+                );
+                return (Reason::StaleTrustRoot, message, Some(artifact.digest));
+            }
+            if let (Some((reason, message)), true) = (incomplete, verdict.outcome() != Outcome::Covered) {
+                return (never_covered(*reason), message.clone(), Some(artifact.digest));
+            }
+            (verdict.reason, verdict.message, Some(artifact.digest))
+        }
+    }
+}
+
+/// Whoever could not look cannot have verified.
+const fn never_covered(reason: Reason) -> Reason {
+    match reason {
+        Reason::Verified => Reason::RegistryUnavailable,
+        other => other,
+    }
+}
+
+/// Which policies are about which image, and through which workloads.
+struct Scope {
+    policies: Vec<BTreeSet<usize>>,
+    workloads: Vec<BTreeSet<usize>>,
+    denied: BTreeSet<usize>,
+}
+
+impl Scope {
+    fn of(inventory: &Inventory, policies: &[CompiledPolicy]) -> Self {
+        let count = inventory.images().len();
+        let mut scope = Self {
+            policies: vec![BTreeSet::new(); count],
+            workloads: vec![BTreeSet::new(); count],
+            denied: BTreeSet::new(),
+        };
+        let parsed: Vec<Option<ImageRef>> =
+            inventory.images().iter().map(|image| ImageRef::parse(image).ok()).collect();
+        let mut selected: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for usage in inventory.usages() {
+            let (Some(workload), Some(image)) = (inventory.workloads().get(usage.workload), parsed.get(usage.image))
+            else {
+                continue;
+            };
+            let candidates = selected.entry(&workload.namespace).or_insert_with(|| {
+                let labels = inventory.labels(&workload.namespace);
+                policies.iter().enumerate().filter(|(_, policy)| policy.selects(&labels)).map(|(at, _)| at).collect()
+            });
+            let about = |policy: &CompiledPolicy| match image {
+                // What cannot be read could be any image: every policy of the namespace has to be told.
+                None => true,
+                Some(image) => policy.matches(image) && !policy.exempts(image),
+            };
+            let matching: Vec<usize> =
+                candidates.iter().copied().filter(|at| policies.get(*at).is_some_and(about)).collect();
+            let exempt = image.as_ref().is_some_and(|image| {
+                candidates.iter().filter_map(|at| policies.get(*at)).any(|policy| policy.exempts(image))
+            });
+            let denies = candidates
+                .iter()
+                .filter_map(|at| policies.get(*at))
+                .any(|policy| policy.other_images == OtherImages::Deny);
+            if matching.is_empty() {
+                if denies && !exempt {
+                    scope.denied.insert(usage.image);
+                }
+                continue;
+            }
+            if let Some(of_image) = scope.policies.get_mut(usage.image) {
+                of_image.extend(matching);
+            }
+            if let Some(of_image) = scope.workloads.get_mut(usage.image) {
+                of_image.insert(usage.workload);
+            }
+        }
+        scope
+    }
+
+    fn policies_of(&self, image: usize) -> Vec<usize> {
+        self.policies.get(image).map(|policies| policies.iter().copied().collect()).unwrap_or_default()
+    }
+
+    fn workloads_of(&self, image: usize) -> Vec<usize> {
+        self.workloads.get(image).map(|workloads| workloads.iter().copied().collect()).unwrap_or_default()
+    }
+
+    fn denied_as_other(&self, inventory: &Inventory) -> Vec<String> {
+        let mut images: Vec<String> =
+            self.denied.iter().filter_map(|at| inventory.images().get(*at)).cloned().collect();
+        images.sort();
+        images
+    }
+}

@@ -1,0 +1,102 @@
+//! What runs, or would: workloads and the images they bring in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// A workload as its owner knows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.namespace, self.kind, self.name)
+    }
+}
+
+impl Serialize for Workload {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One image of one workload.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Usage {
+    /// The workload, by its place in [`Inventory::workloads`].
+    pub workload: usize,
+    /// The container, or the volume.
+    pub container: String,
+    /// The image, by its place in [`Inventory::images`].
+    pub image: usize,
+}
+
+/// Workloads, their images, and the labels of their namespaces. Names are kept once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    workloads: Vec<Workload>,
+    images: Vec<String>,
+    image_index: BTreeMap<String, usize>,
+    workload_index: BTreeMap<Workload, usize>,
+    usages: Vec<Usage>,
+    namespaces: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Inventory {
+    /// Takes note of one image of a workload, exactly as it was written.
+    pub fn add(&mut self, workload: &Workload, container: &str, image: &str) {
+        let image = if let Some(at) = self.image_index.get(image) {
+            *at
+        } else {
+            self.images.push(image.to_owned());
+            self.image_index.insert(image.to_owned(), self.images.len() - 1);
+            self.images.len() - 1
+        };
+        let workload = if let Some(at) = self.workload_index.get(workload) {
+            *at
+        } else {
+            self.workloads.push(workload.clone());
+            self.workload_index.insert(workload.clone(), self.workloads.len() - 1);
+            self.workloads.len() - 1
+        };
+        self.usages.push(Usage { workload, container: container.to_owned(), image });
+    }
+
+    /// Takes note of a namespace's labels. Its name is a label of its own, as the API server sets it.
+    pub fn add_namespace(&mut self, name: &str, labels: BTreeMap<String, String>) {
+        let entry = self.namespaces.entry(name.to_owned()).or_default();
+        entry.extend(labels);
+        entry.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+    }
+
+    /// The workloads.
+    pub fn workloads(&self) -> &[Workload] {
+        &self.workloads
+    }
+
+    /// The images, each once, as written.
+    pub fn images(&self) -> &[String] {
+        &self.images
+    }
+
+    /// Who uses what.
+    pub fn usages(&self) -> &[Usage] {
+        &self.usages
+    }
+
+    /// The labels of a namespace; only its name where nothing else is known of it.
+    pub fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        self.namespaces
+            .get(namespace)
+            .cloned()
+            .unwrap_or_else(|| BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())]))
+    }
+}

@@ -1,0 +1,146 @@
+//! A declared policy, made ready to judge with.
+
+use crate::Digest;
+use crate::api::SigningIdentityPolicy;
+use crate::api::common::NamespaceSelector;
+use crate::api::policy::OtherImages;
+use crate::image::{ImagePattern, ImageRef};
+use crate::trust::root::{ManagedKey, Window};
+use crate::verify::pattern::IdentityPattern;
+use crate::verify::{Accept, EvidenceRequirements, Limits, Matcher, Policy, Signer};
+
+/// A policy whose patterns and identities were read.
+#[derive(Debug, Clone)]
+pub struct CompiledPolicy {
+    /// Its name.
+    pub name: String,
+    /// What is judged against.
+    pub policy: Policy,
+    /// The trust roots it accepts, by name.
+    pub trust_roots: Vec<String>,
+    /// What happens to images that no policy matches.
+    pub other_images: OtherImages,
+    /// The digest of what was declared, for memoised verdicts.
+    pub digest: Digest,
+    images: Vec<ImagePattern>,
+    exempt: Vec<ImageRef>,
+    namespaces: NamespaceSelector,
+}
+
+/// Something in a policy that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("SigningIdentityPolicy `{policy}`, {what}: {detail}")]
+pub struct PolicyProblem {
+    /// The policy.
+    pub policy: String,
+    /// The field or identity.
+    pub what: String,
+    /// What is wrong with it, and what to do.
+    pub detail: String,
+}
+
+/// Makes a declared policy ready. `secret` gives the key a Secret reference names, where it is at hand.
+///
+/// # Errors
+/// Every [`PolicyProblem`] there is.
+pub fn compile(
+    declared: &SigningIdentityPolicy,
+    secret: &dyn Fn(&crate::api::common::SecretRef) -> Option<Vec<u8>>,
+) -> Result<CompiledPolicy, Vec<PolicyProblem>> {
+    let name = declared.metadata.name.clone().unwrap_or_default();
+    let spec = &declared.spec;
+    let mut problems = Vec::new();
+    let mut problem =
+        |what: String, detail: String| problems.push(PolicyProblem { policy: name.clone(), what, detail });
+
+    let mut images = Vec::new();
+    for pattern in &spec.images {
+        match ImagePattern::parse(pattern) {
+            Ok(pattern) => images.push(pattern),
+            Err(error) => problem("images".to_owned(), error.to_string()),
+        }
+    }
+    let mut exempt = Vec::new();
+    for image in &spec.exempt_images {
+        match ImageRef::parse(&image.image) {
+            Ok(image) => exempt.push(image),
+            Err(error) => problem("exemptImages".to_owned(), error.to_string()),
+        }
+    }
+    let mut signers = Vec::new();
+    for identity in &spec.identities {
+        let what = format!("identity `{}`", identity.name);
+        if let Some(key) = &identity.key {
+            let pem = match (&key.pem, &key.secret_ref) {
+                (Some(pem), _) => Some(pem.clone().into_bytes()),
+                (None, Some(reference)) => secret(reference),
+                (None, None) => None,
+            };
+            match pem
+                .ok_or_else(|| "its key is not at hand; give the Secret beside it, or the key as `pem`".to_owned())
+                .and_then(|pem| ManagedKey::from_bytes(&identity.name, &pem, Window::ALWAYS))
+            {
+                Ok(key) => signers.push(Signer::Key { name: identity.name.clone(), key: Box::new(key) }),
+                Err(detail) => problem(what, detail),
+            }
+            continue;
+        }
+        let subject = match (&identity.subject, &identity.subject_reg_exp) {
+            (Some(subject), _) => Ok(Matcher::Exact(subject.clone())),
+            (None, Some(pattern)) => IdentityPattern::new(pattern).map(Matcher::Pattern).map_err(|e| e.to_string()),
+            (None, None) => Err("it has neither a subject nor a key".to_owned()),
+        };
+        match (subject, &identity.issuer) {
+            (Ok(subject), Some(issuer)) => {
+                signers.push(Signer::Certificate {
+                    name: identity.name.clone(),
+                    subject,
+                    issuer: Matcher::Exact(issuer.clone()),
+                });
+            }
+            (Ok(_), None) => problem(what, "it has no issuer".to_owned()),
+            (Err(detail), _) => problem(what, detail),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let digest = Digest::of(&serde_json::to_vec(spec).unwrap_or_default());
+    Ok(CompiledPolicy {
+        policy: Policy {
+            signers,
+            evidence: EvidenceRequirements {
+                transparency_log: spec.require.transparency_log,
+                signed_timestamp: spec.require.signed_timestamp,
+                sct: spec.require.sct,
+            },
+            accept: Accept::Signature { attestations: spec.require.attestations.clone() },
+            limits: Limits::default(),
+        },
+        trust_roots: spec.trust_roots.clone(),
+        other_images: spec.other_images,
+        namespaces: spec.namespace_selector.clone(),
+        name,
+        digest,
+        images,
+        exempt,
+    })
+}
+
+impl CompiledPolicy {
+    /// Whether a namespace with these labels is meant.
+    pub fn selects(&self, labels: &std::collections::BTreeMap<String, String>) -> bool {
+        self.namespaces.matches(labels)
+    }
+
+    /// Whether the image is one the policy is about.
+    pub fn matches(&self, image: &ImageRef) -> bool {
+        self.images.iter().any(|pattern| pattern.matches(image))
+    }
+
+    /// Whether this very image needs no signature.
+    pub fn exempts(&self, image: &ImageRef) -> bool {
+        image.digest().is_some()
+            && self.exempt.iter().any(|exempt| exempt.name() == image.name() && exempt.digest() == image.digest())
+    }
+}

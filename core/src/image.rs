@@ -1,0 +1,417 @@
+//! Image references as pods carry them, and the patterns policies match them with.
+//!
+//! One image has many spellings; a policy has to match all of them alike:
+//!
+//! | spelling | is |
+//! |---|---|
+//! | `nginx` | `docker.io/library/nginx` |
+//! | `acme/web`, `index.docker.io/acme/web` | `docker.io/acme/web` |
+//! | `Registry.Corp.Internal./a`, `registry.corp.internal:443/a` | `registry.corp.internal/a` |
+//! | `registry/a:1@sha256:…` | the digest; the tag says nothing beside it |
+//!
+//! What has no one reading (two `@`, an empty or upper-case digest, an upper-case repository) is an error.
+
+use std::fmt;
+
+use crate::Digest;
+
+/// The longest reference, in bytes.
+pub const MAX_REFERENCE: usize = 1024;
+const HUB: &str = "docker.io";
+
+/// An image reference: where it was declared to come from, in one spelling.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImageRef {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+/// Why a text is not an image reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// Nothing, or too much.
+    #[error("an image reference has from 1 to {MAX_REFERENCE} characters, and this one has {len}")]
+    Length {
+        /// Its length.
+        len: usize,
+    },
+    /// More than one `@`.
+    #[error("`{image}` has more than one `@`: which of them begins the digest is not defined")]
+    SeveralDigests {
+        /// The reference.
+        image: String,
+    },
+    /// A digest that is not one.
+    #[error("`{image}`: {detail}")]
+    Digest {
+        /// The reference.
+        image: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A part that is not allowed.
+    #[error("`{image}`: the {part} `{got}` is not allowed")]
+    Part {
+        /// The reference.
+        image: String,
+        /// Which part.
+        part: &'static str,
+        /// The part.
+        got: String,
+    },
+}
+
+impl ImageRef {
+    /// Reads a reference.
+    ///
+    /// # Errors
+    /// [`ImageError`], where it has no one reading.
+    pub fn parse(image: &str) -> Result<Self, ImageError> {
+        if image.is_empty() || image.len() > MAX_REFERENCE {
+            return Err(ImageError::Length { len: image.len() });
+        }
+        let part =
+            |part: &'static str, got: &str| ImageError::Part { image: image.to_owned(), part, got: got.to_owned() };
+        let (name, digest) = match image.split_once('@') {
+            Some((_, rest)) if rest.contains('@') => {
+                return Err(ImageError::SeveralDigests { image: image.to_owned() });
+            }
+            Some((name, digest)) => {
+                let digest = digest
+                    .parse()
+                    .map_err(|e| ImageError::Digest { image: image.to_owned(), detail: format!("{e}") })?;
+                (name, Some(digest))
+            }
+            None => (image, None),
+        };
+        let (host, path) = match name.split_once('/') {
+            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path.to_owned()),
+            Some(_) => (HUB, name.to_owned()),
+            None => (HUB, format!("library/{name}")),
+        };
+        let (repository, tag) = match path.rsplit_once(':') {
+            Some((repository, tag)) => (repository.to_owned(), Some(tag.to_owned())),
+            None => (path, None),
+        };
+        let registry = normalise_host(host).ok_or_else(|| part("registry", host))?;
+        let repository =
+            if registry == HUB && !repository.contains('/') { format!("library/{repository}") } else { repository };
+        if let Some(bad) = repository.split('/').find(|segment| !is_segment(segment)) {
+            return Err(part("repository segment", bad));
+        }
+        if let Some(bad) = tag.as_deref().filter(|tag| !is_tag(tag)) {
+            return Err(part("tag", bad));
+        }
+        Ok(Self { registry, repository, tag, digest })
+    }
+
+    /// The registry, lower-case, without a default port.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag; it says nothing where there is a digest.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest.
+    pub const fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// Registry and repository.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => write!(f, "@{digest}"),
+            (None, tag) => write!(f, ":{}", tag.as_deref().unwrap_or("latest")),
+        }
+    }
+}
+
+/// Host and port in one spelling: lower case, no trailing dot, no default port, one name for Docker Hub.
+fn normalise_host(host: &str) -> Option<String> {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let name_is_good = !name.is_empty()
+        && name
+            .split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    let port_is_good =
+        port.is_none_or(|port| !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
+    if !name_is_good || !port_is_good {
+        return None;
+    }
+    let name = if matches!(name.as_str(), "index.docker.io" | "registry-1.docker.io") { HUB.to_owned() } else { name };
+    Some(match port.map(|port| port.trim_start_matches('0')) {
+        None | Some("443") => name,
+        Some(port) => format!("{name}:{port}"),
+    })
+}
+
+/// Distribution specification, "name": lower-case alphanumerics, joined by single separators.
+fn is_segment(segment: &str) -> bool {
+    let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let separators_are_good = segment
+        .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-'));
+    segment.as_bytes().first().is_some_and(alphanumeric)
+        && segment.as_bytes().last().is_some_and(alphanumeric)
+        && separators_are_good
+}
+
+fn is_tag(tag: &str) -> bool {
+    tag.len() <= 128
+        && tag.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// Which images a policy is about: a registry, and a path in which `*` stands for a part of one segment and `**` for any number of segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePattern {
+    source: String,
+    registry: String,
+    segments: Vec<String>,
+}
+
+/// Why a text is not a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// No registry, or one that is itself a pattern.
+    #[error(
+        "the image pattern `{pattern}` does not begin with a registry's host: write `registry.corp.internal/…`, or `docker.io/library/…` for short names"
+    )]
+    Registry {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A tag or digest.
+    #[error("the image pattern `{pattern}` has a tag or digest: patterns are about repositories")]
+    Tag {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A segment that cannot be one.
+    #[error(
+        "the image pattern `{pattern}` has the segment `{segment}`: a segment is lower-case text with `*`, or `**` alone"
+    )]
+    Segment {
+        /// The pattern.
+        pattern: String,
+        /// The segment.
+        segment: String,
+    },
+}
+
+impl ImagePattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// [`PatternError`].
+    pub fn parse(pattern: &str) -> Result<Self, PatternError> {
+        let no_registry = || PatternError::Registry { pattern: pattern.to_owned() };
+        let (host, path) = pattern.split_once('/').ok_or_else(no_registry)?;
+        if host.contains('*') || !(host.contains(['.', ':']) || host == "localhost") {
+            return Err(no_registry());
+        }
+        let registry = normalise_host(host).ok_or_else(no_registry)?;
+        if path.contains([':', '@']) {
+            return Err(PatternError::Tag { pattern: pattern.to_owned() });
+        }
+        let segments: Vec<String> = path.split('/').map(str::to_owned).collect();
+        let good = |segment: &String| {
+            segment == "**"
+                || !segment.is_empty()
+                    && !segment.contains("**")
+                    && segment
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b'*'))
+        };
+        if let Some(bad) = segments.iter().find(|segment| !good(segment)) {
+            return Err(PatternError::Segment { pattern: pattern.to_owned(), segment: bad.clone() });
+        }
+        Ok(Self { source: pattern.to_owned(), registry, segments })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether the image is one of those.
+    pub fn matches(&self, image: &ImageRef) -> bool {
+        let path: Vec<&str> = image.repository.split('/').collect();
+        self.registry == image.registry && segments_match(&self.segments, &path)
+    }
+}
+
+fn segments_match(pattern: &[String], path: &[&str]) -> bool {
+    let mut pattern: Vec<&str> = pattern.iter().map(String::as_str).collect();
+    if pattern.last() == Some(&"**") {
+        // At the end it stands for at least one segment: what is below, not the thing itself.
+        pattern.insert(pattern.len() - 1, "*");
+    }
+    glob(
+        &pattern,
+        path,
+        |p| *p == "**",
+        |p, segment| glob(p.as_bytes(), segment.as_bytes(), |b| *b == b'*', |b, c| b == c),
+    )
+}
+
+/// Whether `text` matches `pattern`, in which some elements stand for any number of elements. Takes at most the product of both lengths.
+fn glob<P, T>(pattern: &[P], text: &[T], is_star: impl Fn(&P) -> bool, is: impl Fn(&P, &T) -> bool) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where the last star stood, and how far the text was then taken by it.
+    let mut last_star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(element) if is_star(element) => {
+                last_star = Some((p, t));
+                p += 1;
+            }
+            Some(element) if text.get(t).is_some_and(|got| is(element, got)) => {
+                p += 1;
+                t += 1;
+            }
+            _ => match last_star {
+                Some((star, taken)) => {
+                    last_star = Some((star, taken + 1));
+                    p = star + 1;
+                    t = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(p).all(is_star)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn name(image: &str) -> String {
+        ImageRef::parse(image).unwrap().to_string()
+    }
+
+    #[test]
+    fn spellings_of_one_image_are_one() {
+        for (image, want) in [
+            ("nginx", "docker.io/library/nginx:latest"),
+            ("nginx:1.27", "docker.io/library/nginx:1.27"),
+            ("acme/web", "docker.io/acme/web:latest"),
+            ("docker.io/nginx", "docker.io/library/nginx:latest"),
+            ("index.docker.io/acme/web:1", "docker.io/acme/web:1"),
+            ("localhost/a", "localhost/a:latest"),
+            ("Registry.Corp.Internal./a/b:1", "registry.corp.internal/a/b:1"),
+            ("registry.corp.internal:443/a:1", "registry.corp.internal/a:1"),
+            ("registry.corp.internal:0443/a:1", "registry.corp.internal/a:1"),
+            ("registry.corp.internal:5000/a", "registry.corp.internal:5000/a:latest"),
+            ("10.0.0.1:5000/a", "10.0.0.1:5000/a:latest"),
+        ] {
+            assert_eq!(name(image), want, "{image}");
+        }
+        assert_eq!(
+            name(&format!("registry.corp.internal/a:1@sha256:{HEX}")),
+            format!("registry.corp.internal/a@sha256:{HEX}")
+        );
+    }
+
+    #[test]
+    fn what_has_no_one_reading_is_refused() {
+        for image in [
+            String::new(),
+            format!("a@sha256:{HEX}@sha256:{HEX}"),
+            "a@".to_owned(),
+            "a@sha256:".to_owned(),
+            "a@sha256:zzz".to_owned(),
+            format!("a@sha256:{}", HEX.to_uppercase()),
+            format!("a@sha512:{HEX}"),
+            "registry.corp.internal/Apps/web".to_owned(),
+            "registry.corp.internal//web".to_owned(),
+            "registry.corp.internal/web/".to_owned(),
+            "registry.corp.internal/../web".to_owned(),
+            "registry..corp/web".to_owned(),
+            "registry.corp:port/web".to_owned(),
+            "a:b:c".to_owned(),
+            "a b".to_owned(),
+            "a:-x".to_owned(),
+            "https://registry/web".to_owned(),
+            "x".repeat(2000),
+        ] {
+            assert!(ImageRef::parse(&image).is_err(), "{image}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_whole_segments_of_one_registry() {
+        let matches = |pattern: &str, image: &str| {
+            ImagePattern::parse(pattern).unwrap().matches(&ImageRef::parse(image).unwrap())
+        };
+        for (pattern, image, want) in [
+            ("registry.corp.internal/apps/**", "registry.corp.internal/apps/web:1", true),
+            ("registry.corp.internal/apps/**", "registry.corp.internal/apps/team/web", true),
+            ("registry.corp.internal/apps/**", "registry.corp.internal/apps", false),
+            ("registry.corp.internal/apps/**", "registry.corp.internal/apps-evil/web", false),
+            ("registry.corp.internal/**", "registry.corp.internal.evil.example/web", false),
+            ("registry.corp.internal/**", "registry.corp.internal:5000/web", false),
+            ("registry.corp.internal/**", "REGISTRY.corp.internal:443/web", true),
+            ("registry.corp.internal/**", "evil.example/registry.corp.internal/web", false),
+            ("registry.corp.internal/*", "registry.corp.internal/web", true),
+            ("registry.corp.internal/*", "registry.corp.internal/a/web", false),
+            ("registry.corp.internal/*/web", "registry.corp.internal/a/web", true),
+            ("registry.corp.internal/web-*", "registry.corp.internal/web-api", true),
+            ("registry.corp.internal/web-*", "registry.corp.internal/web-api/x", false),
+            ("registry.corp.internal/**/web", "registry.corp.internal/web", true),
+            ("registry.corp.internal/**/web", "registry.corp.internal/a/b/web", true),
+            ("docker.io/library/*", "nginx", true),
+            ("docker.io/library/*", "acme/nginx", false),
+        ] {
+            assert_eq!(matches(pattern, image), want, "{pattern} {image}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_would_explode_are_cheap() {
+        let pattern = format!("registry.corp.internal/{}x", "**/a*a*a*a*/".repeat(30));
+        let image = format!("registry.corp.internal/{}y", "aaaaaaaaaa/".repeat(80));
+        assert!(!ImagePattern::parse(&pattern).unwrap().matches(&ImageRef::parse(&image).unwrap()));
+    }
+
+    #[test]
+    fn patterns_that_mean_another_registry_are_refused() {
+        for pattern in [
+            "**",
+            "*/web",
+            "*.corp.internal/web",
+            "apps/web",
+            "nginx",
+            "registry.corp/a:1",
+            "registry.corp/a**",
+            "registry.corp//a",
+            "registry.corp/A",
+        ] {
+            assert!(ImagePattern::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `holdfast plan`: trust, rotation and coverage of a GitOps directory, without a cluster.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args as ClapArgs;
+use holdfast_core::api::strict::Object;
+use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, assess, compile};
+use holdfast_core::image::ImageRef;
+use holdfast_core::verify::{Outcome, PreparedRoot, Reason};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::output::{CliError, Exit, Format, Style, now};
+use super::plan_text;
+use super::plan_trust::{Impact, Places, TrustView};
+use crate::inventory::{self, GitOps};
+use crate::registry::EvidenceStore;
+use crate::registry::layout::Layout;
+
+/// From how many images on progress is shown.
+const SLOW: usize = 200;
+
+#[derive(ClapArgs)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Manifests: files or directories (YAML, JSON, lists)
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// An image layout with the images and their evidence, as `oci:DIR`; may be repeated
+    #[arg(long, value_name = "oci:DIR")]
+    images: Vec<String>,
+
+    /// A state directory; the last part of its path names the TrustRootMirror it holds. May be repeated
+    #[arg(long, value_name = "DIR")]
+    state: Vec<PathBuf>,
+
+    /// A directory that stands for a path mounted into the operator, as `/mirror=DIR`; may be repeated
+    #[arg(long, value_name = "PATH=DIR", value_parser = volume)]
+    volume: Vec<(String, PathBuf)>,
+
+    /// Plan for this instant instead of now (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+
+    /// Exit with 1 where something is uncovered or refused, with 3 where something is unknown
+    #[arg(long)]
+    exit_code: bool,
+
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  holdfast plan clusters/prod --images oci:export --state state/corp
+  holdfast plan clusters/prod --images oci:export --volume /mirror=mirror --now 2026-12-24T00:00:00Z --exit-code";
+
+fn volume(text: &str) -> Result<(String, PathBuf), String> {
+    let (path, dir) = text.split_once('=').ok_or("write PATH=DIR, as /mirror=./mirror")?;
+    if !path.starts_with('/') || dir.is_empty() {
+        return Err("PATH is absolute, as in the mirror's `source.volume.path`".to_owned());
+    }
+    Ok((path.trim_end_matches('/').to_owned() + "/", dir.into()))
+}
+
+/// Everything a plan says.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Plan {
+    pub(super) now: Timestamp,
+    pub(super) workloads: usize,
+    pub(super) manifests: usize,
+    pub(super) policies: Vec<String>,
+    pub(super) trust: Vec<TrustView>,
+    pub(super) coverage: Coverage,
+    /// Problems of policies that could not be used.
+    pub(super) problems: Vec<String>,
+}
+
+impl Plan {
+    fn exit(&self) -> Exit {
+        let totals = &self.coverage.totals;
+        let refused = self.trust.iter().any(|trust| trust.refused.is_some());
+        if totals.uncovered > 0 || refused || !self.problems.is_empty() {
+            Exit::No
+        } else if totals.unknown > 0 || self.trust.iter().any(|trust| trust.unseen.is_some()) {
+            Exit::Unknown
+        } else {
+            Exit::Yes
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let now = now(args.now);
+    let gitops = inventory::read(&args.paths).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        CliError::usage(lines.join("\n       "))
+    })?;
+    let layouts = args.images.iter().map(|text| layout(text)).collect::<Result<Vec<_>, _>>()?;
+    let places = Places { gitops: &gitops, states: states(&args.state)?, volumes: &args.volume };
+    let mut trust = Vec::new();
+    for (_, object) in &gitops.objects {
+        if let Object::TrustRootMirror(mirror) = object {
+            trust.push(TrustView::of(mirror, &places, now)?);
+        }
+    }
+    trust.sort_by(|a, b| a.name.cmp(&b.name));
+    let (policies, problems) = policies(&gitops);
+    let roots = prepared(&trust, None)?;
+    let found = find(&gitops, &policies, &layouts);
+    let mut memo = Memo::default();
+    let coverage = assess(&gitops.inventory, &policies, &found, &roots, &mut memo, now);
+    for at in 0..trust.len() {
+        impact(&mut trust, at, &coverage, |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now))?;
+    }
+    let plan = Plan {
+        now,
+        workloads: gitops.inventory.workloads().len(),
+        manifests: gitops.files,
+        policies: policies.iter().map(|policy| policy.name.clone()).collect(),
+        trust,
+        coverage,
+        problems,
+    };
+    if !args.output.print(&plan, out)? {
+        plan_text::print(&plan, Style::stdout(), out)?;
+    }
+    Ok(if args.exit_code { plan.exit() } else { Exit::Yes })
+}
+
+/// What a waiting rotation would change for the images in scope.
+fn impact(
+    trust: &mut [TrustView],
+    at: usize,
+    before: &Coverage,
+    assess: impl FnOnce(&BTreeMap<String, PreparedRoot>) -> Coverage,
+) -> Result<(), CliError> {
+    if trust.get(at).is_none_or(|view| view.candidate.is_none()) {
+        return Ok(());
+    }
+    let after = assess(&prepared(trust, Some(at))?);
+    let outcomes = |coverage: &Coverage| -> BTreeMap<String, Outcome> {
+        coverage.images.iter().map(|image| (image.image.clone(), image.outcome)).collect()
+    };
+    let (before, after) = (outcomes(before), outcomes(&after));
+    let turned = |to_covered: bool| -> Vec<String> {
+        let changed = after.iter().filter(|(image, outcome)| {
+            let was = before.get(*image) == Some(&Outcome::Covered);
+            let is = **outcome == Outcome::Covered;
+            was != is && is == to_covered
+        });
+        changed.map(|(image, _)| image.clone()).collect()
+    };
+    let impact = Impact { checked: after.len(), newly_failing: turned(false), newly_passing: turned(true) };
+    if let Some(candidate) = trust.get_mut(at).and_then(|view| view.candidate.as_mut()) {
+        candidate.impact = Some(impact);
+    }
+    Ok(())
+}
+
+/// The trust roots in force, ready to verify with; that of `candidate` as it would be.
+fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<BTreeMap<String, PreparedRoot>, CliError> {
+    let mut roots = BTreeMap::new();
+    for (at, view) in trust.iter().enumerate() {
+        let waiting = view.candidate.as_ref().filter(|_| candidate == Some(at)).map(|candidate| &candidate.root);
+        let Some(root) = waiting.or(view.adopted.as_ref()) else { continue };
+        let ready = PreparedRoot::new(root.clone()).map_err(|e| CliError::usage(e.to_string()))?;
+        let ready = match view.staleness() {
+            Some(why) => ready.stale(why),
+            None => ready,
+        };
+        roots.insert(view.name.clone(), ready);
+    }
+    Ok(roots)
+}
+
+fn policies(gitops: &GitOps) -> (Vec<CompiledPolicy>, Vec<String>) {
+    let mut compiled = Vec::new();
+    let mut problems = Vec::new();
+    // Secret references name Secrets of holdfast's own namespace, whichever that will be: the name decides among the manifests.
+    let secret = |reference: &holdfast_core::api::common::SecretRef| {
+        let (_, data) = gitops.secrets.iter().find(|((_, name), _)| *name == reference.name)?;
+        let key = reference.key.as_deref().unwrap_or("cosign.pub");
+        data.get(key).cloned()
+    };
+    for (place, object) in &gitops.objects {
+        if let Object::SigningIdentityPolicy(policy) = object {
+            match compile(policy, &secret) {
+                Ok(policy) => compiled.push(policy),
+                Err(faults) => problems.extend(faults.iter().map(|fault| format!("{place}: {fault}"))),
+            }
+        }
+    }
+    compiled.sort_by(|a, b| a.name.cmp(&b.name));
+    (compiled, problems)
+}
+
+fn states(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>, CliError> {
+    let mut states = BTreeMap::new();
+    for path in paths {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).ok_or_else(|| {
+            CliError::usage(format!(
+                "--state {}: the last part of the path names the TrustRootMirror it holds",
+                path.display()
+            ))
+        })?;
+        if states.insert(name.clone(), path.clone()).is_some() {
+            return Err(CliError::usage(format!("two state directories are named `{name}`")));
+        }
+    }
+    Ok(states)
+}
+
+pub(super) fn layout(text: &str) -> Result<Layout, CliError> {
+    let dir = text
+        .strip_prefix("oci:")
+        .ok_or_else(|| CliError::usage(format!("`{text}` is not an image layout: write oci:DIR")))?;
+    Layout::open(std::path::Path::new(dir)).map_err(|e| CliError::usage(e.to_string()))
+}
+
+/// Looks for every image some policy is about.
+fn find(gitops: &GitOps, policies: &[CompiledPolicy], layouts: &[Layout]) -> BTreeMap<String, Found> {
+    let images = gitops.inventory.images();
+    let progress = images.len() >= SLOW && io::stderr().is_terminal();
+    let mut found = BTreeMap::new();
+    for (done, image) in images.iter().enumerate() {
+        if progress && done % 50 == 0 {
+            eprint!("\r{done} of {} images", images.len());
+        }
+        found.insert(image.clone(), look(image, policies, layouts));
+    }
+    if progress {
+        eprintln!("\r{0} of {0} images", images.len());
+    }
+    found
+}
+
+fn look(image: &str, policies: &[CompiledPolicy], layouts: &[Layout]) -> Found {
+    let not = |reason, message: String| Found::Not { reason, message };
+    let reference = match ImageRef::parse(image) {
+        Ok(reference) => reference,
+        Err(error) => return not(Reason::DigestUnresolved, format!("{error}; no engine can tell which image that is")),
+    };
+    if !policies.iter().any(|policy| policy.matches(&reference)) {
+        return not(Reason::RegistryNotDeclared, "no policy is about it".to_owned());
+    }
+    let by_tag = reference.digest().is_none();
+    match layouts.iter().find_map(|layout| layout.find(&reference)) {
+        Some(found) => found,
+        None if layouts.is_empty() => {
+            not(Reason::RegistryUnavailable, "no image layout was given to look in: give `--images oci:DIR`".to_owned())
+        }
+        None if by_tag => not(
+            Reason::DigestUnresolved,
+            "it names a tag and no digest, and the image layout does not know the tag".to_owned(),
+        ),
+        None => not(Reason::RegistryUnavailable, "it is not in the image layout".to_owned()),
+    }
+}

@@ -1,0 +1,196 @@
+//! A plan, as a person reads it.
+
+use std::io::{self, Write};
+
+use holdfast_core::coverage::{Coverage, ImageResult};
+use holdfast_core::verify::Outcome;
+
+use super::output::{Style, printable};
+use super::plan::Plan;
+use super::plan_trust::{Candidate, TrustView};
+use super::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, remaining};
+
+/// How many images, namespaces and workloads are named before the rest is counted.
+const MAX_IMAGES: usize = 40;
+const MAX_NAMESPACES: usize = 12;
+const MAX_WORKLOADS: usize = 3;
+
+pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "Plan for {}: {} manifests, {} workloads, {} policies",
+        plan.now,
+        plan.manifests,
+        plan.workloads,
+        plan.policies.len()
+    )?;
+    for problem in &plan.problems {
+        writeln!(out, "{} {}", style.bad("problem:"), printable(problem))?;
+    }
+    for trust in &plan.trust {
+        writeln!(out)?;
+        print_trust(trust, plan, style, out)?;
+    }
+    if plan.trust.is_empty() {
+        writeln!(out, "\nTRUST  none is declared: no certificate can be verified")?;
+    }
+    writeln!(out)?;
+    print_coverage(&plan.coverage, style, out)
+}
+
+fn print_trust(trust: &TrustView, plan: &Plan, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    write!(out, "TRUST  {}  ", printable(&trust.name))?;
+    match (&trust.freshness, &trust.adopted) {
+        (Some(freshness), _) => print_freshness(freshness, plan.now, style, out)?,
+        (None, Some(_)) => writeln!(out, "given without TUF: nothing says how old it is")?,
+        (None, None) => writeln!(out, "{}", style.bad("nothing is in force"))?,
+    }
+    print_roles(&trust.roles, plan.now, style, out)?;
+    print_notes(&trust.notes, style, out)?;
+    if let Some(first) = trust.expiry_budget.first() {
+        writeln!(
+            out,
+            "  good until {} ({}): {}",
+            day(first.until),
+            remaining(first.until, plan.now),
+            printable(&first.what)
+        )?;
+    }
+    if let Some(refused) = &trust.refused {
+        writeln!(out, "  {} {}", style.bad("refused:"), printable(refused))?;
+    }
+    if let Some(unseen) = &trust.unseen {
+        writeln!(out, "  {} {}", style.warn("not seen:"), unseen)?;
+    }
+    match &trust.candidate {
+        Some(candidate) => print_candidate(candidate, style, out),
+        None => Ok(()),
+    }
+}
+
+fn print_candidate(candidate: &Candidate, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "  {} awaiting approval of {}", style.warn("rotation"), candidate.root.digest)?;
+    let mut text = Vec::new();
+    print_diff(&candidate.changes, style, &mut text)?;
+    for line in String::from_utf8_lossy(&text).lines() {
+        writeln!(out, "    {line}")?;
+    }
+    let Some(impact) = &candidate.impact else { return Ok(()) };
+    writeln!(
+        out,
+        "    of {} images in scope, {} would stop verifying and {} would begin to",
+        impact.checked,
+        impact.newly_failing.len(),
+        impact.newly_passing.len()
+    )?;
+    for (mark, images) in [("-", &impact.newly_failing), ("+", &impact.newly_passing)] {
+        for image in images.iter().take(MAX_WORKLOADS) {
+            writeln!(out, "      {mark} {}", printable(image))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_coverage(coverage: &Coverage, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let totals = &coverage.totals;
+    let in_scope = totals.in_scope();
+    if in_scope == 0 {
+        return writeln!(out, "COVERAGE  no image is in the scope of a policy ({} out of scope)", totals.out_of_scope);
+    }
+    writeln!(
+        out,
+        "COVERAGE  {} of {in_scope} images ({}): {} uncovered, {} unknown, {} out of scope",
+        totals.covered,
+        percent(totals.covered, in_scope),
+        totals.uncovered,
+        totals.unknown,
+        totals.out_of_scope
+    )?;
+    let worst: Vec<_> = coverage.by_namespace.iter().filter(|n| n.totals.uncovered + n.totals.unknown > 0).collect();
+    if !worst.is_empty() {
+        writeln!(out, "\n  {:<24} {:>8} {:>10} {:>8}", "NAMESPACE", "COVERED", "UNCOVERED", "UNKNOWN")?;
+        for namespace in worst.iter().take(MAX_NAMESPACES) {
+            let totals = &namespace.totals;
+            writeln!(
+                out,
+                "  {:<24} {:>8} {:>10} {:>8}",
+                printable(&namespace.namespace),
+                totals.covered,
+                totals.uncovered,
+                totals.unknown
+            )?;
+        }
+        more(worst.len(), MAX_NAMESPACES, out)?;
+    }
+    let open: Vec<&ImageResult> = coverage.images.iter().filter(|image| image.outcome != Outcome::Covered).collect();
+    for (reason, count) in coverage.by_reason.iter().filter(|(reason, _)| reason.outcome() != Outcome::Covered) {
+        let owner = format!("owner: {}", reason.owner());
+        writeln!(
+            out,
+            "\n  {} {reason}  {} image{}  {}",
+            style.outcome(reason.outcome()),
+            count,
+            plural(*count),
+            style.faint(&owner)
+        )?;
+        writeln!(out, "    {}", style.faint(reason.meaning()))?;
+        let of_reason: Vec<&&ImageResult> = open.iter().filter(|image| image.reason == *reason).collect();
+        for image in of_reason.iter().take(MAX_IMAGES) {
+            print_image(image, out)?;
+        }
+        more(of_reason.len(), MAX_IMAGES, out)?;
+    }
+    let by_tag = coverage.images.iter().filter(|image| image.by_tag && image.outcome == Outcome::Covered).count();
+    if by_tag > 0 {
+        writeln!(
+            out,
+            "\n  {by_tag} covered image{} declared by tag: no engine can hold a tag to what was verified; pin the digest",
+            plural_be(by_tag)
+        )?;
+    }
+    if !coverage.denied_as_other.is_empty() {
+        writeln!(
+            out,
+            "\n  {} image{} matched by no policy, in namespaces whose policies deny other images:",
+            coverage.denied_as_other.len(),
+            plural_be(coverage.denied_as_other.len())
+        )?;
+        for image in coverage.denied_as_other.iter().take(MAX_IMAGES) {
+            writeln!(out, "    {}", printable(image))?;
+        }
+        more(coverage.denied_as_other.len(), MAX_IMAGES, out)?;
+    }
+    Ok(())
+}
+
+fn print_image(image: &ImageResult, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "    {}", printable(&image.image))?;
+    let mut workloads: Vec<String> =
+        image.workloads.iter().take(MAX_WORKLOADS).map(|workload| printable(&workload.to_string())).collect();
+    if image.workloads.len() > MAX_WORKLOADS {
+        workloads.push(format!("and {} more", image.workloads.len() - MAX_WORKLOADS));
+    }
+    writeln!(out, "      used by {}", workloads.join(", "))?;
+    writeln!(out, "      {}", printable(&image.message))
+}
+
+/// Rounded down: what is not wholly covered never reads as 100 %.
+fn percent(part: usize, whole: usize) -> String {
+    let tenths = part.saturating_mul(1000) / whole.max(1);
+    format!("{}.{}%", tenths / 10, tenths % 10)
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+const fn plural_be(count: usize) -> &'static str {
+    if count == 1 { " is" } else { "s are" }
+}
+
+fn more(count: usize, shown: usize, out: &mut dyn Write) -> io::Result<()> {
+    match count.saturating_sub(shown) {
+        0 => Ok(()),
+        more => writeln!(out, "    and {more} more; `-o json` lists all"),
+    }
+}

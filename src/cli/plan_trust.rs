@@ -1,0 +1,266 @@
+//! The trust half of a plan: every declared mirror, as it would be operated.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use holdfast_core::api::TrustRootMirror;
+use holdfast_core::api::mirror::RotationApproval;
+use holdfast_core::trust::budget::Budget;
+use holdfast_core::trust::diff::RootDiff;
+use holdfast_core::trust::freshness::{Freshness, Settings};
+use holdfast_core::trust::keys;
+use holdfast_core::trust::root::TrustRoot;
+use holdfast_core::trust::tuf::{Grace, Note, Refresh, RoleSummary, State};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::output::CliError;
+use crate::inventory::GitOps;
+use crate::sources::memory::Files;
+use crate::sources::state::{Held, StateDir};
+use crate::sources::{self, Directory, Source};
+
+/// The target every Sigstore repository publishes its trusted root under.
+const TRUSTED_ROOT: &str = "trusted_root.json";
+
+/// One mirror, as it would be operated.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TrustView {
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) roles: Vec<RoleSummary>,
+    #[serde(skip)]
+    pub(super) notes: Vec<Note>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) freshness: Option<Freshness>,
+    /// The trust in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) adopted: Option<TrustRoot>,
+    /// Verified, and waiting for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) candidate: Option<Candidate>,
+    pub(super) expiry_budget: Budget,
+    /// Why nothing newer came into force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<String>,
+    /// What a plan cannot see of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unseen: Option<String>,
+}
+
+/// A verified import that is not in force yet.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Candidate {
+    pub(super) root: TrustRoot,
+    pub(super) changes: RootDiff,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) impact: Option<Impact>,
+}
+
+/// What a candidate means for the images in scope.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Impact {
+    pub(super) checked: usize,
+    pub(super) newly_failing: Vec<String>,
+    pub(super) newly_passing: Vec<String>,
+}
+
+/// Where a plan looks for trust.
+pub(super) struct Places<'a> {
+    pub(super) gitops: &'a GitOps,
+    /// State directories, by the mirror they hold.
+    pub(super) states: BTreeMap<String, PathBuf>,
+    /// Directories that stand for paths in the operator.
+    pub(super) volumes: &'a [(String, PathBuf)],
+}
+
+/// What was found for one mirror.
+#[derive(Default)]
+struct Seen {
+    state: Option<State>,
+    notes: Vec<Note>,
+    adopted: Option<TrustRoot>,
+    offered: Option<TrustRoot>,
+    refused: Option<String>,
+    unseen: Option<String>,
+}
+
+impl TrustView {
+    pub(super) fn of(mirror: &TrustRootMirror, places: &Places<'_>, now: Timestamp) -> Result<Self, CliError> {
+        let name = mirror.metadata.name.clone().unwrap_or_default();
+        let spec = &mirror.spec;
+        let grace = Grace::new(spec.freshness.grace.signed()).unwrap_or_default();
+        let seen = look(&name, mirror, places, grace, now)?;
+        let roles = seen.state.as_ref().map(State::roles).unwrap_or_default();
+        let settings =
+            Settings { grace, max_age: spec.freshness.max_age.map(holdfast_core::api::duration::GoDuration::signed) };
+        let freshness = seen
+            .state
+            .as_ref()
+            .filter(|_| !roles.is_empty())
+            .map(|state| Freshness::judge(&roles, state.memory(), settings, now));
+        let (adopted, candidate) = adopt(mirror, seen.adopted, seen.offered);
+        let expiry_budget = Budget::of(&roles, adopted.as_ref(), now);
+        Ok(Self {
+            name,
+            roles,
+            notes: seen.notes,
+            freshness,
+            adopted,
+            candidate,
+            expiry_budget,
+            refused: seen.refused,
+            unseen: seen.unseen,
+        })
+    }
+
+    /// Why the trust in force is past its limit, if it is.
+    pub(super) fn staleness(&self) -> Option<String> {
+        self.freshness.as_ref().and_then(Freshness::staleness)
+    }
+}
+
+/// A first import comes into force; a rotation only once it is approved, or where no approval is asked for.
+fn adopt(
+    mirror: &TrustRootMirror,
+    adopted: Option<TrustRoot>,
+    offered: Option<TrustRoot>,
+) -> (Option<TrustRoot>, Option<Candidate>) {
+    let (Some(adopted), Some(offered)) = (adopted.clone(), offered.clone()) else { return (adopted.or(offered), None) };
+    let changes = RootDiff::between(&adopted, &offered);
+    let rotation = &mirror.spec.rotation;
+    let approved = rotation.approval == RotationApproval::Automatic || rotation.approved_digest == Some(offered.digest);
+    if !changes.is_rotation() || approved {
+        return (Some(offered), None);
+    }
+    (Some(adopted), Some(Candidate { root: offered, changes, impact: None }))
+}
+
+fn look(
+    name: &str,
+    mirror: &TrustRootMirror,
+    places: &Places<'_>,
+    grace: Grace,
+    now: Timestamp,
+) -> Result<Seen, CliError> {
+    let source = &mirror.spec.source;
+    let held = places.states.get(name).map(|path| StateDir::look(path)).transpose()?;
+    if let Some(keys) = &source.keys {
+        let root =
+            keys::trust_root(name, keys).map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))?;
+        return Ok(Seen { adopted: Some(root), ..Seen::default() });
+    }
+    if let Some(bare) = &source.trusted_root {
+        return Ok(bare_root(name, &bare.config_map, bare.sha256.0, places));
+    }
+    let repository: Option<Box<dyn Source + '_>> = match (&source.config_map, &source.volume) {
+        (Some(reference), _) => places
+            .config_map(&reference.namespace, &reference.name)
+            .map(|files| Box::new(Files(files)) as Box<dyn Source>),
+        (None, Some(volume)) => match places.volume(&volume.path) {
+            Some(dir) => Some(Box::new(Directory::open(&dir, None).map_err(|e| CliError::Unknown(e.to_string()))?)),
+            None => None,
+        },
+        (None, None) => None,
+    };
+    let Some(repository) = repository else {
+        let unseen = "its source is not read by a plan: give `--volume PATH=DIR` for a volume, the ConfigMap beside it, or `--state DIR` for what is held";
+        return Ok(match held {
+            Some(held) => from_held(name, &held, None)?,
+            None => Seen { unseen: Some(unseen.to_owned()), ..Seen::default() },
+        });
+    };
+    let held = match held {
+        Some(held) => held,
+        None => match bootstrap(mirror, places, now) {
+            Ok(state) => Held { state, trusted_root: None },
+            Err(refused) => return Ok(Seen { refused: Some(refused), ..Seen::default() }),
+        },
+    };
+    import(name, held, repository.as_ref(), grace, now)
+}
+
+/// Imports on top of what is held, as the operator would; nothing is stored.
+fn import(name: &str, mut held: Held, repository: &dyn Source, grace: Grace, now: Timestamp) -> Result<Seen, CliError> {
+    let mut refresh = match Refresh::begin(&held.state, now, grace) {
+        Ok(refresh) => refresh,
+        Err(refusal) => return from_held(name, &held, Some(refusal.to_string())),
+    };
+    let target = sources::refresh(repository, &mut refresh)
+        .and_then(|()| sources::target(repository, &mut refresh, TRUSTED_ROOT, &|| held.trusted_root.clone()));
+    let notes = refresh.notes().to_vec();
+    held.state = sources::progress(refresh);
+    let (offered, refused) = match target {
+        Ok(target) => match TrustRoot::from_json(name, target.bytes()) {
+            Ok(root) => (Some(root), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+        Err(error) => (None, Some(error.to_string())),
+    };
+    Ok(Seen { notes, offered, ..from_held(name, &held, refused)? })
+}
+
+fn from_held(name: &str, held: &Held, refused: Option<String>) -> Result<Seen, CliError> {
+    let adopted = held
+        .trusted_root
+        .as_ref()
+        .map(|bytes| {
+            TrustRoot::from_json(name, bytes).map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))
+        })
+        .transpose()?;
+    Ok(Seen { state: Some(held.state.clone()), adopted, refused, ..Seen::default() })
+}
+
+fn bootstrap(mirror: &TrustRootMirror, places: &Places<'_>, now: Timestamp) -> Result<State, String> {
+    let Some(bootstrap) = &mirror.spec.bootstrap else { return Err("it has no bootstrap root".to_owned()) };
+    let reference = &bootstrap.config_map;
+    let place = format!("ConfigMap {}/{}", reference.namespace, reference.name);
+    let files = places
+        .config_map(&reference.namespace, &reference.name)
+        .ok_or_else(|| format!("the bootstrap {place} is not among the manifests"))?;
+    let key = reference.key.as_deref().unwrap_or("root.json");
+    let root = files.get(key).ok_or_else(|| format!("the bootstrap {place} has no key `{key}`"))?;
+    State::bootstrap(root, Some(bootstrap.root_sha256.0), now).map_err(|e| e.to_string())
+}
+
+fn bare_root(
+    name: &str,
+    reference: &holdfast_core::api::common::ConfigMapRef,
+    want: holdfast_core::Digest,
+    places: &Places<'_>,
+) -> Seen {
+    let refused = |text: String| Seen { refused: Some(text), ..Seen::default() };
+    let place = format!("ConfigMap {}/{}", reference.namespace, reference.name);
+    let Some(files) = places.config_map(&reference.namespace, &reference.name) else {
+        return refused(format!("{place} is not among the manifests"));
+    };
+    let key = reference.key.as_deref().unwrap_or(TRUSTED_ROOT);
+    let Some(bytes) = files.get(key) else { return refused(format!("{place} has no key `{key}`")) };
+    let got = holdfast_core::Digest::of(bytes);
+    if got != want {
+        return refused(format!("{place} holds {got}, and {want} is declared"));
+    }
+    match TrustRoot::from_json(name, bytes) {
+        Ok(root) => Seen { adopted: Some(root), ..Seen::default() },
+        Err(error) => refused(error.to_string()),
+    }
+}
+
+impl Places<'_> {
+    fn config_map(&self, namespace: &str, name: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
+        self.gitops.config_maps.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The directory that stands for a path in the operator: the longest declared prefix wins.
+    fn volume(&self, path: &str) -> Option<PathBuf> {
+        let path = Path::new(path);
+        let matching = self
+            .volumes
+            .iter()
+            .filter_map(|(mount, dir)| Some((mount.len(), dir.join(path.strip_prefix(mount).ok()?))));
+        matching.max_by_key(|(len, _)| *len).map(|(_, dir)| dir)
+    }
+}

@@ -1,0 +1,140 @@
+//! One Kubernetes manifest.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use holdfast_core::api::strict::{ApiError, decode, is_ours};
+use holdfast_core::coverage::Workload;
+use serde_json::Value;
+
+use super::{GitOps, Place};
+
+/// How deep `List`s may nest.
+const MAX_LISTS: usize = 8;
+
+/// What is wrong with a manifest.
+#[derive(Debug)]
+pub(super) enum ManifestError {
+    /// Faults of one of our own objects.
+    Ours { what: String, errors: Vec<ApiError> },
+    /// A manifest that is not one.
+    Other(String),
+}
+
+/// Takes one manifest into `found`.
+pub(super) fn take(manifest: &Value, place: &Place, found: &mut GitOps) -> Result<(), ManifestError> {
+    take_nested(manifest, place, found, 0)
+}
+
+fn take_nested(manifest: &Value, place: &Place, found: &mut GitOps, depth: usize) -> Result<(), ManifestError> {
+    if manifest.is_null() {
+        return Ok(());
+    }
+    let Some(kind) = text(manifest, "/kind") else {
+        return Err(ManifestError::Other("it is not a Kubernetes manifest: it has no `kind`".to_owned()));
+    };
+    if is_ours(manifest) {
+        let what = format!("{kind}/{}", text(manifest, "/metadata/name").unwrap_or("?"));
+        let object = decode(manifest).map_err(|errors| ManifestError::Ours { what, errors })?;
+        found.objects.push((place.clone(), object));
+        return Ok(());
+    }
+    if kind.ends_with("List") && manifest.get("items").is_some_and(Value::is_array) {
+        if depth >= MAX_LISTS {
+            return Err(ManifestError::Other(format!("lists nest deeper than {MAX_LISTS} levels")));
+        }
+        return manifest
+            .get("items")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .try_for_each(|item| take_nested(item, place, found, depth + 1));
+    }
+    let name =
+        text(manifest, "/metadata/name").or_else(|| text(manifest, "/metadata/generateName")).unwrap_or("?").to_owned();
+    let namespace = text(manifest, "/metadata/namespace").unwrap_or("default").to_owned();
+    let pod = match kind {
+        "Pod" => manifest.get("spec"),
+        "PodTemplate" => manifest.pointer("/template/spec"),
+        "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "ReplicationController" | "Job" => {
+            manifest.pointer("/spec/template/spec")
+        }
+        "CronJob" => manifest.pointer("/spec/jobTemplate/spec/template/spec"),
+        "Namespace" => {
+            found.inventory.add_namespace(&name, labels(manifest));
+            return Ok(());
+        }
+        "ConfigMap" | "Secret" => {
+            let data =
+                data(manifest, kind == "Secret").map_err(|e| ManifestError::Other(format!("{kind}/{name}: {e}")))?;
+            let store = if kind == "Secret" { &mut found.secrets } else { &mut found.config_maps };
+            store.insert((namespace, name), data);
+            return Ok(());
+        }
+        _ => {
+            found.others += 1;
+            return Ok(());
+        }
+    };
+    let Some(pod) = pod else {
+        return Err(ManifestError::Other(format!("{kind}/{name} has no pod specification where its kind has one")));
+    };
+    let workload = Workload { namespace, kind: kind.to_owned(), name };
+    images(pod, &mut |container, image| match image {
+        Some(image) => {
+            found.inventory.add(&workload, container, image);
+            Ok(())
+        }
+        None => {
+            Err(ManifestError::Other(format!("{workload}: the image of `{container}` is not text; put it in quotes")))
+        }
+    })
+}
+
+/// What is done with a container's name and its image, if that is text.
+type Each<'a> = dyn FnMut(&str, Option<&str>) -> Result<(), ManifestError> + 'a;
+
+/// Every image a pod brings in by reference: containers of all three kinds, and image volumes.
+fn images(pod: &Value, each: &mut Each<'_>) -> Result<(), ManifestError> {
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        for container in pod.get(list).and_then(Value::as_array).into_iter().flatten() {
+            // A container without an image gets one later, from a controller; there is nothing to judge yet.
+            if let Some(image) = container.get("image") {
+                each(text(container, "/name").unwrap_or("?"), image.as_str())?;
+            }
+        }
+    }
+    for volume in pod.get("volumes").and_then(Value::as_array).into_iter().flatten() {
+        if let Some(reference) = volume.pointer("/image/reference") {
+            each(text(volume, "/name").unwrap_or("?"), reference.as_str())?;
+        }
+    }
+    Ok(())
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer).and_then(Value::as_str)
+}
+
+fn labels(manifest: &Value) -> BTreeMap<String, String> {
+    let labels = manifest.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
+    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+fn data(manifest: &Value, data_is_base64: bool) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut data = BTreeMap::new();
+    for (field, is_base64) in [("data", data_is_base64), ("binaryData", true), ("stringData", false)] {
+        for (key, value) in manifest.get(field).and_then(Value::as_object).into_iter().flatten() {
+            let text = value.as_str().ok_or_else(|| format!("`{field}.{key}` is not text"))?;
+            let bytes = if is_base64 {
+                STANDARD
+                    .decode(text.split_whitespace().collect::<String>())
+                    .map_err(|e| format!("`{field}.{key}` is not base64: {e}"))?
+            } else {
+                text.as_bytes().to_vec()
+            };
+            data.insert(key.clone(), bytes);
+        }
+    }
+    Ok(data)
+}

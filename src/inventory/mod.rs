@@ -1,0 +1,47 @@
+//! What a GitOps directory declares: workloads, namespaces, our own objects, and trust data beside them.
+
+mod manifest;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use holdfast_core::api::strict::Object;
+use holdfast_core::coverage::Inventory;
+
+pub use walk::{ReadError, read};
+
+/// Everything that was found.
+#[derive(Debug, Default)]
+pub struct GitOps {
+    /// Workloads and their images.
+    pub inventory: Inventory,
+    /// Our own objects, with where each was found.
+    pub objects: Vec<(Place, Object)>,
+    /// ConfigMaps, by namespace and name.
+    pub config_maps: BTreeMap<(String, String), BTreeMap<String, Vec<u8>>>,
+    /// Secrets, by namespace and name.
+    pub secrets: BTreeMap<(String, String), BTreeMap<String, Vec<u8>>>,
+    /// Documents of kinds that bring in no image.
+    pub others: usize,
+    /// Files that were read.
+    pub files: usize,
+}
+
+/// Where a document stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The document in it, from 1.
+    pub document: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.document {
+            1 => write!(f, "{}", self.file.display()),
+            document => write!(f, "{}, document {document}", self.file.display()),
+        }
+    }
+}

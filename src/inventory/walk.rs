@@ -1,0 +1,167 @@
+//! Reading manifests from files and directories, bounded in count, size and depth.
+
+use std::path::{Path, PathBuf};
+
+use holdfast_core::json;
+use serde_json::Value;
+
+use super::manifest::{ManifestError, take};
+use super::{GitOps, Place};
+use crate::sources::file::{self, FileError};
+
+const MAX_FILES: usize = 20_000;
+const MAX_FILE: u64 = 8 * 1024 * 1024;
+const MAX_TOTAL: u64 = 512 * 1024 * 1024;
+const MAX_DEPTH: usize = 32;
+
+/// Why manifests cannot be read. Each names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file or directory that cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file that is not YAML or JSON.
+    #[error("{}: {detail}", .file.display())]
+    Syntax {
+        /// The file.
+        file: PathBuf,
+        /// What was met, with line and column.
+        detail: String,
+    },
+    /// A manifest that cannot be taken.
+    #[error("{place}: {detail}")]
+    Manifest {
+        /// Where.
+        place: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// More than is read.
+    #[error("{}: {detail}", .path.display())]
+    Limit {
+        /// Where the limit was met.
+        path: PathBuf,
+        /// Which limit.
+        detail: String,
+    },
+}
+
+/// Reads manifests from files and directories. Directories are walked in the order of their names; links are not followed.
+///
+/// # Errors
+/// Every [`ReadError`] there is: one fault does not hide the next.
+pub fn read(paths: &[PathBuf]) -> Result<GitOps, Vec<ReadError>> {
+    let mut found = GitOps::default();
+    let mut errors = Vec::new();
+    let mut files = Vec::new();
+    for path in paths {
+        if let Err(error) = walk(path, 0, true, &mut files) {
+            errors.push(error);
+        }
+    }
+    let mut total = 0;
+    for path in files {
+        match read_file(&path, &mut total, &mut found) {
+            Ok(()) => found.files += 1,
+            Err(of_file) => errors.extend(of_file),
+        }
+    }
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+fn walk(path: &Path, depth: usize, named: bool, files: &mut Vec<PathBuf>) -> Result<(), ReadError> {
+    let limit = |detail: String| ReadError::Limit { path: path.to_owned(), detail };
+    let io = |error| ReadError::File(FileError::Io { path: path.to_owned(), error });
+    // What a person names may be a link; what a directory holds may not lead elsewhere.
+    let kind = if named { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) }.map_err(io)?.file_type();
+    if kind.is_dir() {
+        if depth >= MAX_DEPTH {
+            return Err(limit(format!("directories nest deeper than {MAX_DEPTH} levels")));
+        }
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+            .map_err(io)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(io)?;
+        entries.sort();
+        for entry in entries {
+            let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden {
+                walk(&entry, depth + 1, false, files)?;
+            }
+        }
+        return Ok(());
+    }
+    let is_manifest = path
+        .extension()
+        .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
+    if named || kind.is_file() && is_manifest && !is_other_json(path) {
+        files.push(path.to_owned());
+    }
+    if files.len() > MAX_FILES {
+        return Err(limit(format!("there are more than {MAX_FILES} manifests")));
+    }
+    Ok(())
+}
+
+/// Files of TUF repositories, trusted roots and image layouts may lie beside manifests.
+fn is_other_json(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let tuf = [
+        "root.json",
+        "timestamp.json",
+        "snapshot.json",
+        "targets.json",
+        "trusted_root.json",
+        "memory.json",
+        "index.json",
+    ];
+    tuf.iter().any(|other| name == *other || name.ends_with(&format!(".{other}"))) || name.ends_with(".sigstore.json")
+}
+
+fn read_file(path: &Path, total: &mut u64, found: &mut GitOps) -> Result<(), Vec<ReadError>> {
+    let one = |error| vec![error];
+    let bytes = file::read(path, "a manifest", MAX_FILE).map_err(|e| one(e.into()))?;
+    *total += bytes.len() as u64;
+    if *total > MAX_TOTAL {
+        return Err(one(ReadError::Limit {
+            path: path.to_owned(),
+            detail: format!("the manifests have more than {MAX_TOTAL} bytes together"),
+        }));
+    }
+    let documents = documents(path, &bytes).map_err(one)?;
+    let mut errors = Vec::new();
+    for (index, document) in documents.iter().enumerate() {
+        let place = Place { file: path.to_owned(), document: index + 1 };
+        match take(document, &place, found) {
+            Ok(()) => {}
+            Err(ManifestError::Other(detail)) => errors.push(ReadError::Manifest { place: place.to_string(), detail }),
+            Err(ManifestError::Ours { what, errors: faults }) => {
+                errors.extend(
+                    faults.iter().map(|fault| ReadError::Manifest {
+                        place: format!("{place}: {what}"),
+                        detail: fault.to_string(),
+                    }),
+                );
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
+    let syntax = |detail: String| ReadError::Syntax { file: path.to_owned(), detail };
+    let text =
+        std::str::from_utf8(bytes).map_err(|e| syntax(format!("it is not UTF-8 from byte {} on", e.valid_up_to())))?;
+    if text.lines().any(|line| line.trim_start().starts_with("{{")) {
+        return Err(syntax(
+            "it is a template (`{{ … }}`): render it first, as with `helm template` or `kustomize build`".to_owned(),
+        ));
+    }
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        json::check(bytes, json::Limits { max_len: bytes.len(), max_depth: 100 }).map_err(|e| syntax(e.to_string()))?;
+        return serde_json::from_slice(bytes).map(|value| vec![value]).map_err(|e| syntax(e.to_string()));
+    }
+    // Duplicate names and alias bombs are refused by the reader's own limits.
+    serde_saphyr::from_multiple::<Value>(text).map_err(|e| syntax(e.without_snippet().to_string()))
+}

@@ -1,0 +1,359 @@
+//! An OCI image layout on disk, as `crane`, `oras`, `skopeo` and `cosign save` write it.
+//!
+//! Sources: OCI image specification ("Image Layout", "Content Descriptors"), distribution specification ("Referrers", fallback tag), cosign (`.sig` and
+//! `.att` tags; `kind` annotations of `cosign save`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use holdfast_core::Digest;
+use holdfast_core::coverage::Found;
+use holdfast_core::image::ImageRef;
+use holdfast_core::json;
+use holdfast_core::verify::{Artifact, Evidence, EvidenceForm, Limits, Reason};
+use serde::Deserialize;
+
+use super::EvidenceStore;
+use crate::sources::file::{self, FileError};
+
+const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
+const MAX_MANIFESTS: usize = 200_000;
+const MAX_DEPTH: usize = 8;
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+const COSIGN_KIND: &str = "kind";
+const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
+const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
+
+/// An image layout whose index was read.
+#[derive(Debug)]
+pub struct Layout {
+    root: PathBuf,
+    /// Tags and full references, by the text they are annotated with.
+    names: BTreeMap<String, Digest>,
+    /// Every manifest that is listed.
+    listed: BTreeSet<Digest>,
+    /// Manifests that name a subject, by it.
+    referrers: BTreeMap<Digest, Vec<Digest>>,
+    /// What `cosign save` wrote beside an image, by the image's annotated name.
+    saved: BTreeMap<String, Vec<Digest>>,
+    /// Manifests that are listed and could not be read: whatever they say is not known.
+    unread: Vec<String>,
+}
+
+/// Why a layout cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// Its files cannot be read.
+    #[error("{0}; an image layout is a directory with `oci-layout`, `index.json` and `blobs/`")]
+    File(#[from] FileError),
+    /// Its index cannot be understood.
+    #[error("{}: {detail}", .path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+    #[serde(default)]
+    subject: Option<Descriptor>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    fn is_manifest(&self) -> bool {
+        self.media_type.is_empty() || self.media_type.contains("manifest") || self.media_type.contains("image.index")
+    }
+}
+
+/// Why a blob was not taken.
+enum BlobError {
+    Absent(String),
+    Unreadable(String),
+    Wrong(String),
+}
+
+impl BlobError {
+    fn text(&self) -> &str {
+        match self {
+            Self::Absent(text) | Self::Unreadable(text) | Self::Wrong(text) => text,
+        }
+    }
+}
+
+impl Layout {
+    /// Reads a layout's index and every manifest it lists.
+    ///
+    /// # Errors
+    /// [`LayoutError`], where there is no layout. A listed manifest that is damaged is no error here: what it concerns is not covered.
+    pub fn open(root: &Path) -> Result<Self, LayoutError> {
+        file::read(&root.join("oci-layout"), "an image layout's mark", 4096)?;
+        let path = root.join("index.json");
+        let bytes = file::read(&path, "an image layout's index", MAX_MANIFEST * 16)?;
+        let index = manifest(&bytes).map_err(|detail| LayoutError::Index { path: path.clone(), detail })?;
+        let mut layout = Self {
+            root: root.to_owned(),
+            names: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            referrers: BTreeMap::new(),
+            saved: BTreeMap::new(),
+            unread: Vec::new(),
+        };
+        let mut queue: Vec<(Descriptor, usize)> =
+            index.manifests.into_iter().map(|descriptor| (descriptor, 0)).collect();
+        let mut read = 0;
+        while let Some((descriptor, depth)) = queue.pop() {
+            let Ok(digest) = descriptor.digest.parse::<Digest>() else {
+                layout.unread.push(format!("{} (not a SHA-256 digest)", descriptor.digest));
+                continue;
+            };
+            layout.name(&descriptor, digest);
+            if !descriptor.is_manifest() || !layout.listed.insert(digest) {
+                continue;
+            }
+            read += 1;
+            if read > MAX_MANIFESTS || depth > MAX_DEPTH {
+                let detail =
+                    format!("it lists more than {MAX_MANIFESTS} manifests, or nests deeper than {MAX_DEPTH} levels");
+                return Err(LayoutError::Index { path, detail });
+            }
+            match layout.manifest(digest) {
+                Ok(manifest) => {
+                    if let Some(subject) = manifest.subject.as_ref().and_then(|subject| subject.digest.parse().ok()) {
+                        layout.referrers.entry(subject).or_default().push(digest);
+                    }
+                    queue.extend(manifest.manifests.into_iter().map(|child| (child, depth + 1)));
+                }
+                // A platform that was not copied is no loss of evidence; what is damaged is.
+                Err(BlobError::Absent(_)) if depth > 0 => {}
+                Err(error) => layout.unread.push(error.text().to_owned()),
+            }
+        }
+        for referrers in layout.referrers.values_mut() {
+            referrers.sort();
+            referrers.dedup();
+        }
+        Ok(layout)
+    }
+
+    fn name(&mut self, descriptor: &Descriptor, digest: Digest) {
+        let names = [REF_NAME, CONTAINERD_NAME].into_iter().filter_map(|key| descriptor.annotations.get(key));
+        match descriptor.annotations.get(COSIGN_KIND).map(String::as_str) {
+            Some("dev.cosignproject.cosign/sigs" | "dev.cosignproject.cosign/atts") => {
+                for name in names {
+                    self.saved.entry(name.clone()).or_default().push(digest);
+                }
+            }
+            _ => {
+                for name in names {
+                    self.names.insert(name.clone(), digest);
+                }
+            }
+        }
+    }
+
+    /// Every image that is listed by name, with its digest.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Digest)> {
+        self.names.iter().map(|(name, digest)| (name.as_str(), *digest))
+    }
+
+    /// The digest a reference stands for here.
+    pub fn resolve(&self, image: &ImageRef) -> Option<Digest> {
+        if let Some(digest) = image.digest() {
+            return Some(digest).filter(|digest| self.listed.contains(digest) || self.blob_path(*digest).is_file());
+        }
+        let tag = image.tag().unwrap_or("latest");
+        let same = |name: &str| {
+            ImageRef::parse(name)
+                .is_ok_and(|other| other.name() == image.name() && other.tag().unwrap_or("latest") == tag)
+        };
+        self.names
+            .iter()
+            .find(|(name, _)| name.contains('/') && same(name))
+            .or_else(|| self.names.get_key_value(tag))
+            .map(|(_, digest)| *digest)
+    }
+
+    /// The digest a tag or full reference is annotated with.
+    pub fn tagged(&self, name: &str) -> Option<Digest> {
+        self.names.get(name).copied().or_else(|| ImageRef::parse(name).ok().and_then(|image| self.resolve(&image)))
+    }
+
+    /// The image of this digest, with all that is stored for it.
+    pub fn image(&self, digest: Digest) -> Found {
+        let manifest = match self.blob(digest, MAX_MANIFEST) {
+            Ok(bytes) => bytes,
+            Err(BlobError::Wrong(message)) => return Found::Not { reason: Reason::DigestMismatch, message },
+            Err(BlobError::Absent(message) | BlobError::Unreadable(message)) => {
+                return Found::Not { reason: Reason::RegistryUnavailable, message };
+            }
+        };
+        let mut collected = Collected::default();
+        for referrer in self.referrers.get(&digest).into_iter().flatten() {
+            self.collect(*referrer, &mut collected);
+        }
+        let fallback = format!("sha256-{}", digest.hex());
+        if let Some(index) = self.tag(&fallback) {
+            match self.manifest(index) {
+                Ok(index) => {
+                    for child in index.manifests.iter().filter_map(|child| child.digest.parse().ok()) {
+                        self.collect(child, &mut collected);
+                    }
+                }
+                Err(error) => collected.fault(&error),
+            }
+        }
+        for suffix in ["sig", "att"] {
+            if let Some(tagged) = self.tag(&format!("{fallback}.{suffix}")) {
+                self.collect(tagged, &mut collected);
+            }
+        }
+        for (name, _) in self.names.iter().filter(|(_, named)| **named == digest) {
+            for saved in self.saved.get(name).into_iter().flatten() {
+                self.collect(*saved, &mut collected);
+            }
+        }
+        let incomplete = collected.incomplete.or_else(|| {
+            let first = self.unread.first()?;
+            Some((
+                Reason::ListingTruncated,
+                format!(
+                    "the layout lists {} manifests that cannot be read, {first} among them: evidence may be missing",
+                    self.unread.len()
+                ),
+            ))
+        });
+        Found::Image { artifact: Artifact { digest, bytes: Some(manifest) }, evidence: collected.evidence, incomplete }
+    }
+
+    /// A tag, bare or at the end of a full reference.
+    fn tag(&self, tag: &str) -> Option<Digest> {
+        let suffix = format!(":{tag}");
+        self.names.iter().find(|(name, _)| *name == tag || name.ends_with(&suffix)).map(|(_, digest)| *digest)
+    }
+
+    /// Takes the evidence in one manifest.
+    fn collect(&self, digest: Digest, collected: &mut Collected) {
+        if !collected.seen.insert(digest) {
+            return;
+        }
+        let manifest = match self.manifest(digest) {
+            Ok(manifest) => manifest,
+            Err(error) => return collected.fault(&error),
+        };
+        let limits = Limits::default();
+        let most =
+            u64::try_from(limits.payload_bytes.saturating_mul(4).div_ceil(3).saturating_add(limits.material_bytes))
+                .unwrap_or(u64::MAX);
+        for (index, layer) in manifest.layers.iter().enumerate() {
+            // By the layer, not by the artifact type of an index: registries report other ones there.
+            let is_evidence =
+                layer.media_type.starts_with(BUNDLE) || layer.media_type == SIMPLE_SIGNING || layer.media_type == DSSE;
+            if !is_evidence {
+                continue;
+            }
+            let bytes = match layer.digest.parse::<Digest>() {
+                Ok(blob) if layer.size <= most => self.blob(blob, most),
+                Ok(_) => Err(BlobError::Wrong(format!(
+                    "the evidence {} has {} bytes, more than the {most} that are read",
+                    layer.digest, layer.size
+                ))),
+                Err(error) => Err(BlobError::Wrong(error.to_string())),
+            };
+            match bytes {
+                Err(error) => collected.fault(&error),
+                Ok(bytes) => {
+                    let source = if manifest.layers.len() == 1 {
+                        digest.to_string()
+                    } else {
+                        format!("{digest} layer {}", index + 1)
+                    };
+                    let annotations = layer.annotations.clone();
+                    let form = match layer.media_type.as_str() {
+                        SIMPLE_SIGNING => EvidenceForm::LegacySignature { payload: bytes, annotations },
+                        DSSE => EvidenceForm::LegacyAttestation { envelope: bytes, annotations },
+                        _ => EvidenceForm::Bundle(bytes),
+                    };
+                    collected.evidence.push(Evidence { source, form });
+                }
+            }
+        }
+    }
+
+    fn manifest(&self, digest: Digest) -> Result<Manifest, BlobError> {
+        let bytes = self.blob(digest, MAX_MANIFEST)?;
+        manifest(&bytes).map_err(|detail| BlobError::Wrong(format!("the manifest {digest} cannot be read: {detail}")))
+    }
+
+    fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("blobs").join("sha256").join(digest.hex())
+    }
+
+    /// A blob, checked against its digest.
+    fn blob(&self, digest: Digest, max: u64) -> Result<Vec<u8>, BlobError> {
+        let bytes = file::read(&self.blob_path(digest), "a blob", max).map_err(|error| match error {
+            FileError::Io { error, .. } if error.kind() == ErrorKind::NotFound => {
+                BlobError::Absent(format!("the blob {digest} is listed and not there"))
+            }
+            FileError::TooLarge { .. } => BlobError::Wrong(error.to_string()),
+            other => BlobError::Unreadable(other.to_string()),
+        })?;
+        if Digest::of(&bytes) == digest {
+            Ok(bytes)
+        } else {
+            Err(BlobError::Wrong(format!("the blob {digest} has other bytes than its digest says")))
+        }
+    }
+}
+
+/// The evidence for one image, and whether any of it could not be had.
+#[derive(Default)]
+struct Collected {
+    evidence: Vec<Evidence>,
+    incomplete: Option<(Reason, String)>,
+    seen: BTreeSet<Digest>,
+}
+
+impl Collected {
+    fn fault(&mut self, error: &BlobError) {
+        let (reason, text) = match error {
+            BlobError::Absent(text) => (Reason::ReferrersLost, text),
+            BlobError::Unreadable(text) => (Reason::RegistryUnavailable, text),
+            BlobError::Wrong(text) => (Reason::ListingTruncated, text),
+        };
+        self.incomplete.get_or_insert_with(|| (reason, text.clone()));
+    }
+}
+
+fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
+    json::check(bytes, json::Limits { max_len: bytes.len(), max_depth: 32 }).map_err(|e| e.to_string())?;
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+impl EvidenceStore for Layout {
+    fn find(&self, image: &ImageRef) -> Option<Found> {
+        self.resolve(image).map(|digest| self.image(digest))
+    }
+}
