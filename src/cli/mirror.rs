@@ -177,7 +177,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
 }
 
-fn grace(text: &str) -> Result<Grace, String> {
+/// Reads a `--grace`.
+pub(super) fn grace(text: &str) -> Result<Grace, String> {
     let duration: SignedDuration =
         text.parse().map_err(|e| format!("{e}; write hours, minutes and seconds, as `72h`"))?;
     Grace::new(duration).map_err(|e| e.to_string())

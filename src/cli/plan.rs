@@ -114,10 +114,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let roots = prepared(&trust, None)?;
     let found = find(&gitops, &policies, &layouts);
     let mut memo = Memo::default();
-    let coverage = assess(&gitops.inventory, &policies, &found, &roots, &mut memo, now);
+    let mut coverage = assess(&gitops.inventory, &policies, &found, &roots, &mut memo, now);
     for at in 0..trust.len() {
         impact(&mut trust, at, &coverage, |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now))?;
     }
+    name_cures(&trust, &mut coverage);
     let plan = Plan {
         now,
         workloads: gitops.inventory.workloads().len(),
@@ -161,6 +162,17 @@ fn impact(
         candidate.impact = Some(impact);
     }
     Ok(())
+}
+
+/// Says of an image that a waiting rotation would cure it.
+fn name_cures(trust: &[TrustView], coverage: &mut Coverage) {
+    for view in trust {
+        let Some(impact) = view.candidate.as_ref().and_then(|candidate| candidate.impact.as_ref()) else { continue };
+        for image in coverage.images.iter_mut().filter(|image| impact.newly_passing.contains(&image.image)) {
+            image.message =
+                format!("{}; the rotation of `{}` that awaits approval would cure it", image.message, view.name);
+        }
+    }
 }
 
 /// The trust roots in force, ready to verify with; that of `candidate` as it would be.

@@ -5,18 +5,25 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use holdfast_core::Digest;
+use holdfast_core::api::strict::Object;
+use holdfast_core::coverage::{Found, compile};
+use holdfast_core::trust::freshness::{Freshness, Settings};
 use holdfast_core::trust::root::{ManagedKey, TrustRoot, Window};
+use holdfast_core::trust::tuf::Grace;
 use holdfast_core::verify::pattern::IdentityPattern;
 use holdfast_core::verify::policy::SIGNATURE_PREDICATE;
 use holdfast_core::verify::{
-    Accept, Artifact, Authenticated, Content, Evidence, EvidenceRequirements, EvidenceVerdict, Limits, Matcher, Policy,
-    PreparedRoot, Reason, Signer, TimeSource, Verdict, judge,
+    Accept, Artifact, Authenticated, Content, Evidence, EvidenceRequirements, EvidenceVerdict, Limits, Matcher,
+    Outcome, Policy, PreparedRoot, Reason, Signer, TimeSource, Verdict, judge,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{CliError, Exit, Format, Style, now, printable};
+use crate::inventory;
+use crate::registry::layout::Layout;
 use crate::sources::file;
+use crate::sources::state::StateDir;
 
 /// Bytes of a file that are kept for signatures that need them; larger files are judged by their digest.
 const KEEP_ARTIFACT: usize = 256 * 1024 * 1024;
@@ -25,16 +32,28 @@ const MAX_KEY: u64 = 64 * 1024;
 #[derive(ClapArgs)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
-    /// What to judge: a file, or its digest `sha256:<hex>`
+    /// What to judge: a file, its digest `sha256:<hex>`, or an image in a layout, `oci:DIR@sha256:<hex>` or `oci:DIR:tag`
     artifact: String,
 
-    /// A bundle with the signature or statement; may be repeated
-    #[arg(long, value_name = "FILE", required = true)]
+    /// A bundle with the signature or statement; may be repeated. For an image, besides what the layout holds
+    #[arg(long, value_name = "FILE")]
     bundle: Vec<PathBuf>,
 
     /// A trusted_root.json to trust; may be repeated
     #[arg(long, value_name = "FILE")]
     trusted_root: Vec<PathBuf>,
+
+    /// A state directory of `holdfast mirror` whose trusted root to trust; may be repeated
+    #[arg(long, value_name = "DIR")]
+    state: Vec<PathBuf>,
+
+    /// How long past its expiry the timestamp in --state still counts, at most 336h
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::mirror::grace)]
+    grace: Grace,
+
+    /// A SigningIdentityPolicy to judge by, instead of the flags about who signs and what is required
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp", "key", "attestation", "insecure_ignore_tlog", "insecure_ignore_sct", "use_signed_timestamps"])]
+    policy: Option<PathBuf>,
 
     /// The certificate's subject, exactly
     #[arg(long, value_name = "IDENTITY", conflicts_with = "certificate_identity_regexp")]
@@ -91,13 +110,16 @@ WHAT IS DEMANDED
   inclusion (unless --insecure-ignore-tlog); an authenticated time (a Rekor v1 entry has one; beside a Rekor v2 entry, or
   without an entry, a signed timestamp is needed); and the identity and issuer you name.
   A key's signature: the key you give, and a log entry with its proof (unless --insecure-ignore-tlog).
+  An image in a layout: a signature (a message signature, cosign simple signing, or a statement of cosign's sign/v1 type),
+  unless --attestation names a type. A bundle given for a file or digest: whatever it is; the output says which.
   Whatever the trusted root lacks switches nothing off. Every timestamp and checkable log entry in a bundle has to hold.
 
 EXAMPLES
   holdfast verify app.tar.gz --bundle app.tar.gz.sigstore.json --trusted-root trusted_root.json \\
     --certificate-identity https://github.com/acme/app/.github/workflows/release.yaml@refs/heads/main \\
     --certificate-oidc-issuer https://token.actions.githubusercontent.com
-  holdfast verify sha256:9f86d0… --bundle b.json --key cosign.pub --insecure-ignore-tlog";
+  holdfast verify sha256:9f86d0… --bundle b.json --key cosign.pub --insecure-ignore-tlog
+  holdfast verify oci:export:1.0 --state state/corp --policy policies/apps.yaml";
 
 /// What is printed for programs.
 #[derive(Serialize)]
@@ -110,17 +132,30 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
-    let policy = policy(args)?;
-    let roots = roots(&args.trusted_root)?;
-    let artifact = artifact(&args.artifact)?;
-    let most = u64::try_from(policy.limits.payload_bytes * 2).unwrap_or(u64::MAX);
-    let evidence = args
+    let now = now(args.now);
+    let subject = subject(&args.artifact)?;
+    let policy = match &args.policy {
+        Some(path) => declared(path)?,
+        None => policy(args, matches!(subject, Subject::Image(_)))?,
+    };
+    let mut roots = roots(&args.trusted_root)?;
+    for path in &args.state {
+        roots.push(held_root(path, args.grace, now)?);
+    }
+    let most = u64::try_from(policy.limits.payload_bytes.saturating_mul(2)).unwrap_or(u64::MAX);
+    let given = args
         .bundle
         .iter()
         .map(|path| Ok(Evidence::bundle(path.display().to_string(), file::read(path, "a bundle", most)?)))
         .collect::<Result<Vec<_>, CliError>>()?;
     let roots: Vec<&PreparedRoot> = roots.iter().collect();
-    let verdict = judge(&artifact, &evidence, &policy, &roots, now(args.now));
+    let verdict = match subject {
+        Subject::Artifact(_) if given.is_empty() => {
+            return Err(CliError::usage("give the bundle to judge by with --bundle FILE"));
+        }
+        Subject::Artifact(artifact) => judge(&artifact, &given, &policy, &roots, now),
+        Subject::Image(found) => image_verdict(found, given, &policy, &roots, now),
+    };
     let report = Report { verdict: verdict.outcome(), owner: verdict.owner(), judged: &verdict };
     if !args.output.print(&report, out)? {
         print(&verdict, Style::stdout(), out)?;
@@ -128,13 +163,110 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     Ok(verdict.outcome().into())
 }
 
-fn artifact(given: &str) -> Result<Artifact, CliError> {
-    if given.starts_with("sha256:") {
+/// What is judged.
+enum Subject {
+    Artifact(Artifact),
+    Image(Found),
+}
+
+fn subject(given: &str) -> Result<Subject, CliError> {
+    if given.starts_with("sha256:") && !Path::new(given).exists() {
         let digest: Digest = given.parse().map_err(|e| CliError::usage(format!("{e}")))?;
-        return Ok(Artifact::of_digest(digest));
+        return Ok(Subject::Artifact(Artifact::of_digest(digest)));
+    }
+    if let Some(place) = given.strip_prefix("oci:") {
+        return image(place).map(Subject::Image);
     }
     let (digest, bytes) = file::digest(Path::new(given), KEEP_ARTIFACT)?;
-    Ok(Artifact { digest, bytes })
+    Ok(Subject::Artifact(Artifact { digest, bytes }))
+}
+
+/// An image in a layout, as `DIR@sha256:<hex>` or `DIR:tag`.
+fn image(place: &str) -> Result<Found, CliError> {
+    let is_dir = |dir: &&str| Path::new(dir).is_dir();
+    // A path may have `@` and `:` in it, and so may a reference: the directory that exists decides.
+    let by_digest = place.rsplit_once('@').filter(|(dir, _)| is_dir(dir));
+    let by_tag = || {
+        place
+            .match_indices(':')
+            .filter_map(|(at, _)| Some((place.get(..at)?, place.get(at + 1..)?)))
+            .find(|(dir, _)| is_dir(dir))
+    };
+    let (dir, digest, tag) = match (by_digest, by_tag()) {
+        (Some((dir, digest)), _) => {
+            (dir, Some(digest.parse::<Digest>().map_err(|e| CliError::usage(format!("oci:{place}: {e}")))?), None)
+        }
+        (None, Some((dir, tag))) => (dir, None, Some(tag)),
+        (None, None) => {
+            return Err(CliError::usage(format!(
+                "oci:{place}: write oci:DIR@sha256:<hex> or oci:DIR:tag, with the directory of an image layout"
+            )));
+        }
+    };
+    let layout = Layout::open(Path::new(dir)).map_err(|e| CliError::usage(e.to_string()))?;
+    let digest = match tag {
+        Some(tag) => layout.tagged(tag).ok_or_else(|| {
+            let known: Vec<&str> = layout.names().map(|(name, _)| name).take(10).collect();
+            CliError::usage(format!("oci:{place}: the layout has no tag `{tag}`; it has {}", known.join(", ")))
+        })?,
+        None => digest.unwrap_or(Digest::of(&[])),
+    };
+    Ok(layout.image(digest))
+}
+
+fn image_verdict(
+    found: Found,
+    given: Vec<Evidence>,
+    policy: &Policy,
+    roots: &[&PreparedRoot],
+    now: Timestamp,
+) -> Verdict {
+    match found {
+        Found::Not { reason, message } => Verdict::without_evidence(Digest::of(&[]), reason, message),
+        Found::Image { artifact, mut evidence, incomplete } => {
+            evidence.extend(given);
+            let verdict = judge(&artifact, &evidence, policy, roots, now);
+            match incomplete {
+                Some((reason, message)) if verdict.outcome() != Outcome::Covered => {
+                    Verdict { reason, message, ..verdict }
+                }
+                _ => verdict,
+            }
+        }
+    }
+}
+
+/// The trusted root a state directory holds; past its limit, it never covers.
+fn held_root(path: &Path, grace: Grace, now: Timestamp) -> Result<PreparedRoot, CliError> {
+    let held = StateDir::look(path)?;
+    let root = super::mirror::any_root(path)?;
+    let ready = PreparedRoot::new(root).map_err(|e| CliError::usage(e.to_string()))?;
+    let freshness = Freshness::judge(&held.state.roles(), held.state.memory(), Settings { grace, max_age: None }, now);
+    Ok(match freshness.staleness() {
+        Some(why) => ready.stale(why),
+        None => ready,
+    })
+}
+
+/// The one policy in a manifest.
+fn declared(path: &Path) -> Result<Policy, CliError> {
+    let gitops = inventory::read(&[path.to_owned()]).map_err(|errors| {
+        CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
+    })?;
+    let mut policies = gitops.objects.iter().filter_map(|(_, object)| match object {
+        Object::SigningIdentityPolicy(policy) => Some(policy),
+        _ => None,
+    });
+    let (Some(policy), None) = (policies.next(), policies.next()) else {
+        return Err(CliError::usage(format!("{}: give a file with one SigningIdentityPolicy", path.display())));
+    };
+    let secret = |reference: &holdfast_core::api::common::SecretRef| {
+        let (_, data) = gitops.secrets.iter().find(|((_, name), _)| *name == reference.name)?;
+        data.get(reference.key.as_deref().unwrap_or("cosign.pub")).cloned()
+    };
+    compile(policy, &secret).map(|compiled| compiled.policy).map_err(|problems| {
+        CliError::usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
+    })
 }
 
 fn roots(paths: &[PathBuf]) -> Result<Vec<PreparedRoot>, CliError> {
@@ -150,8 +282,9 @@ fn roots(paths: &[PathBuf]) -> Result<Vec<PreparedRoot>, CliError> {
         .collect()
 }
 
-fn policy(args: &Args) -> Result<Policy, CliError> {
+fn policy(args: &Args, is_image: bool) -> Result<Policy, CliError> {
     let accept = match &args.attestation {
+        None if is_image => Accept::Signature { attestations: Vec::new() },
         Some(predicate) if predicate == SIGNATURE_PREDICATE => Accept::Signature { attestations: Vec::new() },
         Some(predicate) => Accept::Statements(vec![predicate.clone()]),
         None => Accept::Either,

@@ -269,6 +269,17 @@ fn explain(fault: Fault, bundle: &Bundle, leaf: &Leaf, root: &TrustRoot) -> Faul
             ),
         ),
         Reason::UntrustedAuthority => untrusted(root),
+        Reason::OutsideValidity
+            if fault.message.contains("CertExpired") || fault.message.contains("CertNotValidYet") =>
+        {
+            Fault::new(
+                Reason::OutsideValidity,
+                format!(
+                    "the signing certificate is valid {}, and it was used at another time",
+                    certificate::window_text(leaf)
+                ),
+            )
+        }
         _ => explain_timestamp(fault, bundle, root),
     }
 }

@@ -109,5 +109,16 @@ pub(super) fn from_library(error: &Error) -> Fault {
         Error::InvalidTrustRoot(text) if text.contains("no CT log keys") => Reason::UnknownLog,
         _ => Reason::Malformed,
     };
-    Fault::new(reason, error.to_string())
+    Fault::new(reason, words(reason, error))
+}
+
+/// The library's text, in words where it has none for a person.
+fn words(reason: Reason, error: &Error) -> String {
+    match reason {
+        Reason::DigestMismatch => "the evidence is signed for another digest than this".to_owned(),
+        Reason::SignatureInvalid => {
+            "the signature does not verify with the key that is said to have made it".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }

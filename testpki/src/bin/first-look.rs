@@ -113,7 +113,7 @@ fn stored(layout: &mut Layout, sigstore: &Sigstore, team: &str, name: &str, evid
             }
             Evidence::ByTag(recipe) => layout.attach_by_tag(&image, &bundle(recipe)),
             Evidence::Legacy(recipe) => {
-                layout.attach_legacy(&image, &sigstore.legacy_signature(&image.digest, recipe), "sig")
+                layout.attach_legacy(&image, &sigstore.legacy_signature(&image.digest, recipe), "sig");
             }
             Evidence::Lost(recipe) => {
                 let bundle = bundle(recipe);
@@ -158,12 +158,11 @@ fn workload(namespace: &str, kind: &str, name: &str, image: &str) -> String {
 }
 
 fn policies(exempt: &str) -> String {
-    let namespaces: String = ["shop", "billing", "platform"]
-        .iter()
+    let namespaces = ["shop", "billing", "platform"]
         .map(|name| {
             format!("---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels:\n    tier: apps\n")
         })
-        .collect();
+        .concat();
     format!(
         r#"{namespaces}---
 # Whatever runs in a namespace of this tier was built by the pipeline of its team.
@@ -215,8 +214,9 @@ spec:
 }
 
 fn mirror(root: &[u8]) -> String {
-    let digest: String = holdfast_testpki::sha256(root).iter().map(|b| format!("{b:02x}")).collect();
-    let indented: String = String::from_utf8_lossy(root).lines().map(|line| format!("    {line}\n")).collect();
+    let digest = hex::encode(holdfast_testpki::sha256(root));
+    let root = String::from_utf8_lossy(root);
+    let indented = root.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n");
     format!(
         r#"---
 # The organisation's own Sigstore, carried in by courier.
@@ -244,6 +244,7 @@ metadata:
   namespace: holdfast-system
 data:
   root.json: |-
-{indented}"#
+{indented}
+"#
     )
 }
