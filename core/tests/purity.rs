@@ -15,8 +15,25 @@ fn no_dependency_reaches_out() {
     let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(names.contains(&"sigstore-verify"), "the tree was read: {tree}");
     for forbidden in [
-        "kube-client", "kube-runtime", "tokio", "async-std", "smol", "mio", "socket2", "hyper", "reqwest", "ureq", "rustls", "native-tls", "openssl",
-        "ring", "axum", "oci-client", "tough", "curl", "h2",
+        "kube-client",
+        "kube-runtime",
+        "tokio",
+        "async-std",
+        "smol",
+        "mio",
+        "socket2",
+        "hyper",
+        "reqwest",
+        "ureq",
+        "rustls",
+        "native-tls",
+        "openssl",
+        "ring",
+        "axum",
+        "oci-client",
+        "tough",
+        "curl",
+        "h2",
     ] {
         assert!(!names.contains(&forbidden), "holdfast-core depends on {forbidden}");
     }
@@ -41,9 +58,21 @@ fn no_source_asks_for_the_time_or_touches_the_world() {
         let text = std::fs::read_to_string(&file).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
-            for forbidden in
-                ["std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Instant::now", "Timestamp::now", "Zoned::now", "async fn", ".await", "println!", "unsafe "]
-            {
+            for forbidden in [
+                "std::fs",
+                "std::net",
+                "std::env",
+                "std::process",
+                "std::thread",
+                "SystemTime",
+                "Instant::now",
+                "Timestamp::now",
+                "Zoned::now",
+                "async fn",
+                ".await",
+                "println!",
+                "unsafe ",
+            ] {
                 assert!(!line.contains(forbidden), "{}: `{}`", file.display(), line.trim());
             }
         }
@@ -61,7 +90,10 @@ fn no_layer_reaches_up() {
         for file in files {
             let text = std::fs::read_to_string(&file).unwrap();
             for above in layers.iter().skip(at + 1) {
-                let reaches = text.lines().filter(|line| !line.trim_start().starts_with("//")).any(|line| line.contains(&format!("crate::{above}")));
+                let reaches = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"))
+                    .any(|line| line.contains(&format!("crate::{above}")));
                 assert!(!reaches, "{} uses crate::{above}", file.display());
             }
         }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::Inventory;
 
-pub use walk::{ReadError, read};
+pub use walk::{ReadError, read, take_bytes};
 
 /// Everything that was found.
 #[derive(Debug, Default)]

@@ -69,6 +69,31 @@ pub fn read(paths: &[PathBuf]) -> Result<GitOps, Vec<ReadError>> {
     if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
 
+/// Takes the manifests in one file whose bytes are at hand.
+///
+/// # Errors
+/// Every [`ReadError`] there is.
+pub fn take_bytes(path: &Path, bytes: &[u8], found: &mut GitOps) -> Result<(), Vec<ReadError>> {
+    let documents = documents(path, bytes).map_err(|error| vec![error])?;
+    let mut errors = Vec::new();
+    for (index, document) in documents.iter().enumerate() {
+        let place = Place { file: path.to_owned(), document: index + 1 };
+        match take(document, &place, found) {
+            Ok(()) => {}
+            Err(ManifestError::Other(detail)) => errors.push(ReadError::Manifest { place: place.to_string(), detail }),
+            Err(ManifestError::Ours { what, errors: faults }) => {
+                errors.extend(
+                    faults.iter().map(|fault| ReadError::Manifest {
+                        place: format!("{place}: {what}"),
+                        detail: fault.to_string(),
+                    }),
+                );
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
 fn walk(path: &Path, depth: usize, named: bool, files: &mut Vec<PathBuf>) -> Result<(), ReadError> {
     let limit = |detail: String| ReadError::Limit { path: path.to_owned(), detail };
     let io = |error| ReadError::File(FileError::Io { path: path.to_owned(), error });
@@ -129,24 +154,7 @@ fn read_file(path: &Path, total: &mut u64, found: &mut GitOps) -> Result<(), Vec
             detail: format!("the manifests have more than {MAX_TOTAL} bytes together"),
         }));
     }
-    let documents = documents(path, &bytes).map_err(one)?;
-    let mut errors = Vec::new();
-    for (index, document) in documents.iter().enumerate() {
-        let place = Place { file: path.to_owned(), document: index + 1 };
-        match take(document, &place, found) {
-            Ok(()) => {}
-            Err(ManifestError::Other(detail)) => errors.push(ReadError::Manifest { place: place.to_string(), detail }),
-            Err(ManifestError::Ours { what, errors: faults }) => {
-                errors.extend(
-                    faults.iter().map(|fault| ReadError::Manifest {
-                        place: format!("{place}: {what}"),
-                        detail: fault.to_string(),
-                    }),
-                );
-            }
-        }
-    }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    take_bytes(path, &bytes, found)
 }
 
 fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {

@@ -1,0 +1,267 @@
+//! `holdfast plan`: the first look, and manifests as people really write them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use holdfast_testpki::layout::Layout;
+use holdfast_testpki::{Recipe, Sigstore};
+use serde_json::Value;
+use support::{Answer, holdfast_in};
+
+fn first_look() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/first-look")
+}
+
+const FIRST_LOOK: [&str; 9] = [
+    "plan",
+    "clusters/prod",
+    "--images",
+    "oci:images",
+    "--state",
+    "state/corp",
+    "--volume",
+    "/mirror=mirror",
+    "--now=2026-06-15T12:00:00Z",
+];
+
+/// Digests are new whenever the example is made anew; what is said of them is not.
+fn without_digests(text: &str) -> String {
+    let mut parts = text.split("sha256:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let hex = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        format!("{text}sha256:…{}", &part[hex..])
+    })
+}
+
+#[test]
+fn the_first_look_reads_as_it_should() {
+    let answer = holdfast_in(&first_look(), &FIRST_LOOK);
+    assert_eq!(answer.code, 0, "{answer:?}");
+    let mut text = without_digests(&answer.out);
+    // The root hash of a bent proof is as new as the digests.
+    if let Some(at) = text.find("root hash mismatch") {
+        let end = text[at..].find('\n').unwrap() + at;
+        text.replace_range(at..end, "root hash mismatch …");
+    }
+    insta::assert_snapshot!(text);
+    let again = holdfast_in(&first_look(), &FIRST_LOOK);
+    assert_eq!(again.out, answer.out, "a plan is deterministic");
+}
+
+#[test]
+fn the_first_look_fails_for_at_least_eight_reasons() {
+    let answer = holdfast_in(&first_look(), &[&FIRST_LOOK[..], &["-o", "json", "--exit-code"]].concat());
+    assert_eq!(answer.code, 1);
+    let plan: Value = serde_json::from_str(&answer.out).unwrap();
+    let reasons =
+        plan["coverage"]["byReason"].as_array().unwrap().iter().filter(|entry| entry[0] != "Verified").count();
+    assert!(reasons >= 8, "{reasons}");
+    let yaml = holdfast_in(&first_look(), &[&FIRST_LOOK[..], &["-o", "yaml"]].concat());
+    let read: Value = serde_saphyr::from_str(&yaml.out).unwrap();
+    assert_eq!(read, plan);
+}
+
+/// Plans manifests given as text; gives the answer of `-o json`.
+fn plan(manifests: &[(&str, &str)]) -> Answer {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in manifests {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    holdfast_in(dir.path(), &["plan", ".", "-o", "json", "--now", "2026-06-15T12:00:00Z"])
+}
+
+const POLICY: &str = r#"
+apiVersion: holdfast.dev/v1alpha1
+kind: SigningIdentityPolicy
+metadata: {name: apps}
+spec:
+  images: ["registry.corp.internal/**"]
+  trustRoots: [corp]
+  identities: [{name: ci, issuer: "https://issuer.example", subject: "https://ci.example/x"}]
+"#;
+
+fn images(answer: &Answer) -> Vec<String> {
+    let plan: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{e}: {answer:?}"));
+    let images = plan["coverage"]["images"].as_array().unwrap();
+    let mut names: Vec<String> = images
+        .iter()
+        .map(|image| format!("{} {}", image["image"].as_str().unwrap(), image["workloads"][0].as_str().unwrap()))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_image_of_every_kind_is_found() {
+    let pod = |name: &str| format!("{{containers: [{{name: c, image: registry.corp.internal/{name}}}]}}");
+    let template = |name: &str| format!("{{template: {{spec: {}}}}}", pod(name));
+    let workload = |version: &str, kind: &str, spec: String| {
+        format!("---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: w, namespace: team}}\nspec: {spec}\n")
+    };
+    let mut text = POLICY.to_owned();
+    for kind in ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"] {
+        text += &workload("apps/v1", kind, template(&kind.to_lowercase()));
+    }
+    text += &workload("v1", "ReplicationController", template("rc"));
+    text += &workload("batch/v1", "Job", template("job"));
+    text += &workload("batch/v1", "CronJob", format!("{{jobTemplate: {{spec: {}}}}}", template("cronjob")));
+    text += &format!(
+        "---\napiVersion: v1\nkind: PodTemplate\nmetadata: {{name: w, namespace: team}}\ntemplate: {{spec: {}}}\n",
+        pod("podtemplate")
+    );
+    text += "---\napiVersion: v1\nkind: Pod\nmetadata: {name: w, namespace: team}\nspec:\n  initContainers: [{name: i, image: registry.corp.internal/init}]\n  containers: [{name: c, image: registry.corp.internal/pod}]\n  ephemeralContainers: [{name: e, image: registry.corp.internal/ephemeral}]\n  volumes: [{name: v, image: {reference: registry.corp.internal/volume}}]\n";
+    text += &format!(
+        "---\napiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: List, items: [{{apiVersion: v1, kind: Pod, metadata: {{name: w, namespace: team}}, spec: {}}}]}}\n",
+        pod("listed")
+    );
+    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w", "namespace": "team"}, "spec": {"containers": [{"name": "c", "image": "registry.corp.internal/json"}]}}"#;
+    let found = images(&plan(&[("all.yaml", &text), ("more.json", json)]));
+    let names: Vec<&str> = found.iter().map(|image| image.strip_prefix("registry.corp.internal/").unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "cronjob team/CronJob/w",
+            "daemonset team/DaemonSet/w",
+            "deployment team/Deployment/w",
+            "ephemeral team/Pod/w",
+            "init team/Pod/w",
+            "job team/Job/w",
+            "json team/Pod/w",
+            "listed team/Pod/w",
+            "pod team/Pod/w",
+            "podtemplate team/PodTemplate/w",
+            "rc team/ReplicationController/w",
+            "replicaset team/ReplicaSet/w",
+            "statefulset team/StatefulSet/w",
+            "volume team/Pod/w",
+        ]
+    );
+}
+
+#[test]
+fn faults_of_manifests_are_named_with_their_place_and_none_hides_another() {
+    let answer = plan(&[
+        ("a.yaml", "kind: Pod\nkind: Pod\n"),
+        ("b.yaml", "a: 1\n---\n{{ if .Values.x }}\n"),
+        ("c.json", "{\"kind\": \"Pod\", \"kind\": \"Job\"}"),
+        ("d.yaml", "apiVersion: v1\nmetadata: {}\n"),
+        ("e.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {}\n"),
+        ("f.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c, image: 7}]}\n"),
+        ("g.yaml", &POLICY.replace("trustRoots", "trustRoot")),
+        (
+            "h.yaml",
+            "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: &g [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n",
+        ),
+    ]);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    for words in [
+        "a.yaml: ",
+        "b.yaml: it is a template",
+        "c.json: an object has the name `kind` twice",
+        "d.yaml: it is not a Kubernetes manifest",
+        "e.yaml: Deployment/x has no pod specification",
+        "f.yaml: default/Pod/x: the image of `c` is not text",
+        "i.yaml: the `metadata.namespace` of this Pod is not text",
+        "g.yaml: SigningIdentityPolicy/apps: unknown field `spec.trustRoot`: did you mean `trustRoots`?",
+        "h.yaml: ",
+    ] {
+        assert!(answer.err.contains(words), "{words}:\n{}", answer.err);
+    }
+}
+
+#[test]
+fn an_identity_that_cannot_be_used_is_a_problem_and_not_a_pass() {
+    let answer = plan(&[("p.yaml", &POLICY.replace("subject: \"https://ci.example/x\"", "subjectRegExp: '.*'"))]);
+    let plan: Value = serde_json::from_str(&answer.out).unwrap();
+    let problem = plan["problems"][0].as_str().unwrap();
+    assert!(
+        problem.contains("p.yaml: SigningIdentityPolicy `apps`, identity `ci`")
+            && problem.contains("matches any identity"),
+        "{problem}"
+    );
+}
+
+/// Every way tools store evidence beside an image, and every way it can be lost.
+#[test]
+fn a_layout_is_read_as_tools_write_it() {
+    const NAME: &str = "registry.corp.internal/app:1";
+    let sigstore = Sigstore::new();
+    let recipe = || Recipe::image("https://ci.example/x", "https://issuer.example");
+    let judged = |make: &dyn Fn(&mut Layout, &holdfast_testpki::layout::Image)| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut layout = Layout::new();
+        let image = layout.image("content", NAME);
+        make(&mut layout, &image);
+        layout.write(dir.path()).unwrap();
+        std::fs::write(dir.path().join("root.json"), sigstore.trusted_root().to_string()).unwrap();
+        let answer = holdfast_in(
+            dir.path(),
+            &[
+                "verify",
+                &format!("oci:.:{NAME}"),
+                "--trusted-root",
+                "root.json",
+                "--certificate-identity",
+                "https://ci.example/x",
+                "--certificate-oidc-issuer",
+                "https://issuer.example",
+                "--now",
+                "2026-07-01T00:00:00Z",
+                "-o",
+                "json",
+            ],
+        );
+        let report: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{e}: {answer:?}"));
+        (answer.code, report["reason"].as_str().unwrap().to_owned())
+    };
+    let bundle = |image: &holdfast_testpki::layout::Image| sigstore.bundle(&image.manifest, &recipe());
+    let legacy = |image: &holdfast_testpki::layout::Image| {
+        sigstore.legacy_signature(&image.digest, &Recipe { timestamp: false, ..recipe() })
+    };
+    let good = (0, "Verified".to_owned());
+    assert_eq!(
+        judged(&|layout, image| {
+            layout.attach(image, &bundle(image));
+        }),
+        good
+    );
+    assert_eq!(judged(&|layout, image| layout.attach_by_tag(image, &bundle(image))), good);
+    assert_eq!(judged(&|layout, image| layout.attach_legacy(image, &legacy(image), "sig")), good);
+    assert_eq!(judged(&|layout, image| layout.save(NAME, &legacy(image), "sigs")), good);
+    assert_eq!(judged(&|_, _| {}), (1, "MissingBundle".to_owned()));
+    // What is listed and not there is lost, what is there and bent is not known; both beside a good one do no harm.
+    let lost = |layout: &mut Layout, image: &holdfast_testpki::layout::Image| {
+        let extra = sigstore.bundle(&image.manifest, &recipe());
+        layout.attach(image, &extra);
+        let blob = layout.blob(extra.to_string().as_bytes());
+        layout.lose(&blob);
+    };
+    assert_eq!(judged(&lost), (1, "ReferrersLost".to_owned()));
+    assert_eq!(
+        judged(&|layout, image| {
+            let manifest = layout.attach(image, &bundle(image));
+            layout.damage(&manifest);
+        }),
+        (3, "ListingTruncated".to_owned())
+    );
+    assert_eq!(
+        judged(&|layout, image| {
+            lost(layout, image);
+            layout.attach(image, &bundle(image));
+        }),
+        good
+    );
+    assert_eq!(judged(&|layout, image| layout.damage(&image.digest)), (1, "DigestMismatch".to_owned()));
+    assert_eq!(judged(&|layout, image| layout.lose(&image.digest)), (3, "RegistryUnavailable".to_owned()));
+    // Evidence of another image does not count, wherever it is attached.
+    assert_eq!(
+        judged(&|layout, image| {
+            let other = layout.make("other");
+            layout.attach(image, &bundle(&other));
+        }),
+        (1, "DigestMismatch".to_owned())
+    );
+}
