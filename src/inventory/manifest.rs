@@ -50,6 +50,13 @@ fn take_nested(manifest: &Value, place: &Place, found: &mut GitOps, depth: usize
             .flatten()
             .try_for_each(|item| take_nested(item, place, found, depth + 1));
     }
+    for field in ["/metadata/name", "/metadata/namespace"] {
+        // `namespace: n` is a truth value in YAML; a default in its place would judge it elsewhere.
+        if manifest.pointer(field).is_some_and(|value| !value.is_string() && !value.is_null()) {
+            let field = field.trim_start_matches('/').replace('/', ".");
+            return Err(ManifestError::Other(format!("the `{field}` of this {kind} is not text; put it in quotes")));
+        }
+    }
     let name =
         text(manifest, "/metadata/name").or_else(|| text(manifest, "/metadata/generateName")).unwrap_or("?").to_owned();
     let namespace = text(manifest, "/metadata/namespace").unwrap_or("default").to_owned();

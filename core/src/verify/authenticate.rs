@@ -4,6 +4,7 @@
 //! - every log entry that counts carries a proof of inclusion (the library accepts a promise where the unsigned media type says 0.1);
 //! - a checkpoint counts for the log that the entry names, and only inside that log key's window at every signing time (the library takes any log of the
 //!   root whose window has begun);
+//! - a proof is for the tree whose checkpoint is signed (the library holds a Rekor v1 proof to the root hash, not to the size);
 //! - certificates of authorities count only while they are valid themselves (see `Authority::effective_window`);
 //! - no authenticated time lies ahead of `now` (the library looks at the wall clock, and not for timestamps);
 //! - a signature by a bare key without log and timestamp can be verified at all.
@@ -235,6 +236,7 @@ pub(super) fn checked(
         if !(proven || candidate.promise_suffices && entry.inclusion_promise.is_some()) {
             return Err(Fault::new(Reason::LogEntryMissing, "a log entry of the bundle has no proof of inclusion"));
         }
+        tree_is_the_signed_one(entry)?;
         let log = signing_log(entry, root)?;
         in_window(log, times, now)?;
         logs.push(log.name());
@@ -247,6 +249,22 @@ pub(super) fn checked(
         return Err(Fault::new(Reason::TimestampMissing, "no signed timestamp of the bundle could be verified"));
     }
     Ok(logs)
+}
+
+/// A Rekor v1 proof repeats the size of the tree; the library proves by the copy and does not hold it to the checkpoint's.
+fn tree_is_the_signed_one(entry: &TransparencyLogEntry) -> Result<(), Fault> {
+    let proof = entry.inclusion_proof.as_ref().filter(|_| is_v1(entry));
+    match proof.and_then(|proof| proof.checkpoint.checkpoint().map(|checkpoint| (proof, checkpoint))) {
+        Some((proof, checkpoint)) if proof.tree_size != checkpoint.tree_size() => Err(Fault::new(
+            Reason::InclusionProofMismatch,
+            format!(
+                "the proof is for a tree of {} entries, and the checkpoint signs one of {}",
+                proof.tree_size,
+                checkpoint.tree_size()
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn untrusted(root: &TrustRoot) -> Fault {
