@@ -150,6 +150,7 @@ fn faults_of_manifests_are_named_with_their_place_and_none_hides_another() {
         ("d.yaml", "apiVersion: v1\nmetadata: {}\n"),
         ("e.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {}\n"),
         ("f.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c, image: 7}]}\n"),
+        ("i.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: n}\nspec: {}\n"),
         ("g.yaml", &POLICY.replace("trustRoots", "trustRoot")),
         (
             "h.yaml",
@@ -158,7 +159,7 @@ fn faults_of_manifests_are_named_with_their_place_and_none_hides_another() {
     ]);
     assert_eq!(answer.code, 2, "{answer:?}");
     for words in [
-        "a.yaml: ",
+        "a.yaml: duplicate mapping key: kind at line 2",
         "b.yaml: it is a template",
         "c.json: an object has the name `kind` twice",
         "d.yaml: it is not a Kubernetes manifest",
@@ -166,7 +167,7 @@ fn faults_of_manifests_are_named_with_their_place_and_none_hides_another() {
         "f.yaml: default/Pod/x: the image of `c` is not text",
         "i.yaml: the `metadata.namespace` of this Pod is not text",
         "g.yaml: SigningIdentityPolicy/apps: unknown field `spec.trustRoot`: did you mean `trustRoots`?",
-        "h.yaml: ",
+        "h.yaml: it expands to more than is read",
     ] {
         assert!(answer.err.contains(words), "{words}:\n{}", answer.err);
     }

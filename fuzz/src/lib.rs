@@ -11,10 +11,6 @@ use holdfast_testpki::Sigstore;
 
 /// The artefact all evidence is about.
 pub const ARTIFACT: &[u8] = b"artefact";
-/// Its signer.
-pub const SUBJECT: &str = "https://ci.example/release";
-/// Its identity provider.
-pub const ISSUER: &str = "https://issuer.example";
 
 static ROOT: LazyLock<PreparedRoot> = LazyLock::new(|| {
     let document = Sigstore::new().trusted_root().to_string();

@@ -171,5 +171,13 @@ fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
         return serde_json::from_slice(bytes).map(|value| vec![value]).map_err(|e| syntax(e.to_string()));
     }
     // Duplicate names and alias bombs are refused by the reader's own limits.
-    serde_saphyr::from_multiple::<Value>(text).map_err(|e| syntax(e.without_snippet().to_string()))
+    serde_saphyr::from_multiple::<Value>(text).map_err(|e| syntax(in_words(&e.without_snippet().to_string())))
+}
+
+/// The reader's text without its advice to programmers.
+fn in_words(text: &str) -> String {
+    match text.strip_prefix("budget breached") {
+        Some(limit) => format!("it expands to more than is read; aliases that repeat aliases do that{limit}"),
+        None => text.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
+    }
 }

@@ -1,11 +1,15 @@
-//! Writes seeds for every target into the given directory: genuine evidence, roots, repositories and manifests.
+//! Writes seeds for every fuzz target into the given directory: genuine evidence, roots, repositories and manifests.
+#![allow(clippy::expect_used)] // a generator that cannot go on stops
 
 use std::fs;
 use std::path::PathBuf;
 
-use holdfast_fuzz::{ARTIFACT, ISSUER, SUBJECT};
 use holdfast_testpki::tuf::Repository;
 use holdfast_testpki::{Flaw, LogForm, Recipe, Sigstore};
+
+const ARTIFACT: &[u8] = b"artefact";
+const SUBJECT: &str = "https://ci.example/release";
+const ISSUER: &str = "https://issuer.example";
 
 fn main() -> std::io::Result<()> {
     let corpus: PathBuf = std::env::args().nth(1).expect("a directory").into();
