@@ -160,10 +160,13 @@ fn normalise_host(host: &str) -> Option<String> {
         return None;
     }
     let name = if matches!(name.as_str(), "index.docker.io" | "registry-1.docker.io") { HUB.to_owned() } else { name };
-    Some(match port.map(|port| port.trim_start_matches('0')) {
-        None | Some("443") => name,
-        Some(port) => format!("{name}:{port}"),
-    })
+    // Without a dot and without a port, a host reads as the first part of a repository: there the default port says what it is.
+    let reads_as_host = name.contains('.') || name == "localhost";
+    match port.map(|port| port.trim_start_matches('0')) {
+        None | Some("443") if reads_as_host => Some(name),
+        None => None,
+        Some(port) => Some(format!("{name}:{port}")),
+    }
 }
 
 /// Distribution specification, "name": lower-case alphanumerics, joined by single separators.
@@ -328,6 +331,8 @@ mod tests {
             ("registry.corp.internal:0443/a:1", "registry.corp.internal/a:1"),
             ("registry.corp.internal:5000/a", "registry.corp.internal:5000/a:latest"),
             ("10.0.0.1:5000/a", "10.0.0.1:5000/a:latest"),
+            ("registry:443/a", "registry:443/a:latest"),
+            ("registry.:443/a", "registry:443/a:latest"),
         ] {
             assert_eq!(name(image), want, "{image}");
         }
@@ -352,6 +357,7 @@ mod tests {
             "registry.corp.internal/web/".to_owned(),
             "registry.corp.internal/../web".to_owned(),
             "registry..corp/web".to_owned(),
+            "registry./web".to_owned(),
             "registry.corp:port/web".to_owned(),
             "a:b:c".to_owned(),
             "a b".to_owned(),

@@ -205,10 +205,12 @@ fn everything_a_user_writes_is_bounded_and_every_rule_has_words() {
             Some("string") if !has("maxLength") && !has("enum") && !has("pattern") && !path.contains("matchLabels") => {
                 faults.push(format!("{path}: no bound"));
             }
-            Some("object") if !has("properties") && !has("additionalProperties") => {
-                if schema.get("x-kubernetes-preserve-unknown-fields").is_some() {
-                    faults.push(format!("{path}: keeps unknown fields"));
-                }
+            Some("object")
+                if !has("properties")
+                    && !has("additionalProperties")
+                    && schema.get("x-kubernetes-preserve-unknown-fields").is_some() =>
+            {
+                faults.push(format!("{path}: keeps unknown fields"));
             }
             _ => {}
         }

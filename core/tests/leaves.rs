@@ -69,13 +69,12 @@ fn shown(verdict: &Verdict) -> String {
 fn unsigned(path: &str, root: &PreparedRoot) -> Vec<String> {
     let bytes = std::fs::read(dependency("sigstore-verify").join("test_data").join(path)).unwrap();
     let bundle: Value = serde_json::from_slice(&bytes).unwrap();
-    let digest = match bundle.pointer("/messageSignature/messageDigest/digest") {
-        Some(digest) => Digest::from_bytes(STANDARD.decode(digest.as_str().unwrap()).unwrap().try_into().unwrap()),
-        None => {
-            let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
-            let statement: Value = serde_json::from_slice(&payload).unwrap();
-            Digest::from_hex(statement["subject"][0]["digest"]["sha256"].as_str().unwrap()).unwrap()
-        }
+    let digest = if let Some(digest) = bundle.pointer("/messageSignature/messageDigest/digest") {
+        Digest::from_bytes(STANDARD.decode(digest.as_str().unwrap()).unwrap().try_into().unwrap())
+    } else {
+        let payload = STANDARD.decode(bundle["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+        let statement: Value = serde_json::from_slice(&payload).unwrap();
+        Digest::from_hex(statement["subject"][0]["digest"]["sha256"].as_str().unwrap()).unwrap()
     };
     let artifact = Artifact::of_digest(digest);
     let judged = |bundle: &Value| {

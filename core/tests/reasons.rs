@@ -10,7 +10,7 @@ use holdfast_core::verify::{
     Accept, Artifact, Evidence, EvidenceForm, EvidenceRequirements, Limits, Matcher, Outcome, Policy, PreparedRoot,
     Reason, Signer, Verdict, judge,
 };
-use holdfast_testpki::{Flaw, Legacy, LogForm, Recipe, SignerForm, Sigstore};
+use holdfast_testpki::{Flaw, Legacy, LogForm, Recipe, SignerForm, Sigstore, Subject};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::at;
@@ -457,7 +457,6 @@ fn with_several_roots_the_one_that_knows_most_speaks() {
 fn every_kind_of_subject_is_read_as_one_name() {
     let sigstore = Sigstore::new();
     let root = root_of(&sigstore.trusted_root());
-    use holdfast_testpki::Subject;
     for (subject, name) in [
         (Subject::Email("dev@corp.example".to_owned()), "dev@corp.example"),
         (Subject::Username("alice!corp.example".to_owned()), "alice!corp.example"),

@@ -77,6 +77,8 @@ pub(super) struct Plan {
     pub(super) policies: Vec<String>,
     pub(super) trust: Vec<TrustView>,
     pub(super) coverage: Coverage,
+    /// Namespaces without a manifest: selectors by label pass them by.
+    pub(super) unknown_namespaces: Vec<String>,
     /// Problems of policies that could not be used.
     pub(super) problems: Vec<String>,
 }
@@ -126,6 +128,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         policies: policies.iter().map(|policy| policy.name.clone()).collect(),
         trust,
         coverage,
+        unknown_namespaces: gitops.inventory.unknown_namespaces().into_iter().map(str::to_owned).collect(),
         problems,
     };
     if !args.output.print(&plan, out)? {

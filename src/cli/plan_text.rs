@@ -27,6 +27,17 @@ pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Resul
     for problem in &plan.problems {
         writeln!(out, "{} {}", style.bad("problem:"), printable(problem))?;
     }
+    if !plan.unknown_namespaces.is_empty() {
+        let names: Vec<String> =
+            plan.unknown_namespaces.iter().take(MAX_NAMESPACES).map(|name| printable(name)).collect();
+        let count = plan.unknown_namespaces.len();
+        let note = format!(
+            "{count} namespace{} without a manifest, so policies that select by label pass by: {}",
+            plural_be(count),
+            names.join(", ")
+        );
+        writeln!(out, "{} {note}", style.warn("note:"))?;
+    }
     for trust in &plan.trust {
         writeln!(out)?;
         print_trust(trust, plan, style, out)?;

@@ -136,7 +136,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let subject = subject(&args.artifact)?;
     let policy = match &args.policy {
         Some(path) => declared(path)?,
-        None => policy(args, matches!(subject, Subject::Image(_)))?,
+        None => policy(args, matches!(subject, Subject::Image(..)))?,
     };
     let mut roots = roots(&args.trusted_root)?;
     for path in &args.state {
@@ -154,7 +154,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
             return Err(CliError::usage("give the bundle to judge by with --bundle FILE"));
         }
         Subject::Artifact(artifact) => judge(&artifact, &given, &policy, &roots, now),
-        Subject::Image(found) => image_verdict(found, given, &policy, &roots, now),
+        Subject::Image(digest, found) => image_verdict(digest, found, given, &policy, &roots, now),
     };
     let report = Report { verdict: verdict.outcome(), owner: verdict.owner(), judged: &verdict };
     if !args.output.print(&report, out)? {
@@ -166,7 +166,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
 /// What is judged.
 enum Subject {
     Artifact(Artifact),
-    Image(Found),
+    Image(Digest, Found),
 }
 
 fn subject(given: &str) -> Result<Subject, CliError> {
@@ -175,14 +175,14 @@ fn subject(given: &str) -> Result<Subject, CliError> {
         return Ok(Subject::Artifact(Artifact::of_digest(digest)));
     }
     if let Some(place) = given.strip_prefix("oci:") {
-        return image(place).map(Subject::Image);
+        return image(place).map(|(digest, found)| Subject::Image(digest, found));
     }
     let (digest, bytes) = file::digest(Path::new(given), KEEP_ARTIFACT)?;
     Ok(Subject::Artifact(Artifact { digest, bytes }))
 }
 
 /// An image in a layout, as `DIR@sha256:<hex>` or `DIR:tag`.
-fn image(place: &str) -> Result<Found, CliError> {
+fn image(place: &str) -> Result<(Digest, Found), CliError> {
     let is_dir = |dir: &&str| Path::new(dir).is_dir();
     // A path may have `@` and `:` in it, and so may a reference: the directory that exists decides.
     let by_digest = place.rsplit_once('@').filter(|(dir, _)| is_dir(dir));
@@ -211,10 +211,11 @@ fn image(place: &str) -> Result<Found, CliError> {
         })?,
         None => digest.unwrap_or(Digest::of(&[])),
     };
-    Ok(layout.image(digest))
+    Ok((digest, layout.image(digest)))
 }
 
 fn image_verdict(
+    digest: Digest,
     found: Found,
     given: Vec<Evidence>,
     policy: &Policy,
@@ -222,7 +223,7 @@ fn image_verdict(
     now: Timestamp,
 ) -> Verdict {
     match found {
-        Found::Not { reason, message } => Verdict::without_evidence(Digest::of(&[]), reason, message),
+        Found::Not { reason, message } => Verdict::without_evidence(digest, reason, message),
         Found::Image { artifact, mut evidence, incomplete } => {
             evidence.extend(given);
             let verdict = judge(&artifact, &evidence, policy, roots, now);

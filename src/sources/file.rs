@@ -108,7 +108,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, vec![7; 200_000]).unwrap();
-        let want = Digest::of(&[7; 200_000]);
+        let want = Digest::of(&vec![7; 200_000]);
         assert_eq!(digest(&path, 1000).unwrap(), (want, None));
         assert_eq!(digest(&path, 200_000).unwrap().1.map(|b| b.len()), Some(200_000));
     }

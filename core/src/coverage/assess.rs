@@ -68,8 +68,12 @@ impl Memo {
             return verdict.clone();
         }
         let verdict = judge(artifact, evidence, &policy.policy, roots, now);
-        // A verdict that hangs on the clock is not a matter of content alone.
-        if verdict.reason != Reason::ClockSuspect {
+        // A verdict that hangs on the instant it was reached at is not a matter of content alone: a time that lay ahead, or evidence without a time.
+        let timeless = verdict
+            .evidence
+            .iter()
+            .any(|piece| piece.authenticated.as_ref().is_some_and(|facts| facts.signed_at.is_empty()));
+        if verdict.reason != Reason::ClockSuspect && !timeless {
             self.verdicts.insert(key, verdict.clone());
         }
         verdict

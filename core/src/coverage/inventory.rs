@@ -92,6 +92,13 @@ impl Inventory {
         &self.usages
     }
 
+    /// Namespaces that are used and of which nothing is known: a selector by label cannot tell whether it means them.
+    pub fn unknown_namespaces(&self) -> Vec<&str> {
+        let used: std::collections::BTreeSet<&str> =
+            self.workloads.iter().map(|workload| workload.namespace.as_str()).collect();
+        used.into_iter().filter(|namespace| !self.namespaces.contains_key(*namespace)).collect()
+    }
+
     /// The labels of a namespace; only its name where nothing else is known of it.
     pub fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
         self.namespaces

@@ -1,0 +1,213 @@
+//! The figures of `docs/performance.md`: ratios to a limit or a peer, taken in one process on a quiet machine.
+//!
+//! `cargo bench` prints them; nothing here fails for being slow.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss, missing_docs)] // a figure, not a product
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
+};
+use holdfast::sources::{self, Directory};
+use holdfast_core::api::SigningIdentityPolicy;
+use holdfast_core::coverage::{Found, Inventory, Memo, Workload, assess, compile};
+use holdfast_core::trust::root::TrustRoot;
+use holdfast_core::trust::tuf::{Grace, Refresh, State};
+use holdfast_core::verify::{
+    Accept, Artifact, Evidence, EvidenceRequirements, Limits, Matcher, Policy, PreparedRoot, Reason, Signer, judge,
+};
+use holdfast_testpki::{Key, LogForm, Recipe, Sigstore};
+use jiff::Timestamp;
+
+const SUBJECT: &str = "https://ci.example/release";
+const ISSUER: &str = "https://issuer.example";
+const IMAGE: &[u8] = b"an image manifest";
+
+fn main() {
+    verification();
+    import();
+    plan();
+    start_up();
+}
+
+/// The median time of one call, over rounds of calls.
+fn time(mut call: impl FnMut()) -> Duration {
+    let mut rounds: Vec<Duration> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            for _ in 0..20 {
+                call();
+            }
+            start.elapsed() / 20
+        })
+        .collect();
+    rounds.sort();
+    rounds[rounds.len() / 2]
+}
+
+fn raw(key: &Key, algorithm: &'static dyn VerificationAlgorithm) -> Duration {
+    let message = [7; 300];
+    let (public, signature) = (key.raw(), key.sign(&message));
+    time(|| UnparsedPublicKey::new(algorithm, black_box(&public)).verify(&message, &signature).unwrap())
+}
+
+fn policy() -> Policy {
+    Policy {
+        signers: vec![Signer::Certificate {
+            name: "release".to_owned(),
+            subject: Matcher::Exact(SUBJECT.to_owned()),
+            issuer: Matcher::Exact(ISSUER.to_owned()),
+        }],
+        evidence: EvidenceRequirements::DEFAULT,
+        accept: Accept::Signature { attestations: Vec::new() },
+        limits: Limits::default(),
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-07-01T00:00:00Z".parse().unwrap()
+}
+
+/// Throughput of verdicts against the limit that the signatures a bundle needs set by themselves.
+fn verification() {
+    let p256 = raw(&Key::p256(), &ECDSA_P256_SHA256_ASN1);
+    let p384 = raw(&Key::p384(), &ECDSA_P384_SHA384_ASN1);
+    let ed25519 = raw(&Key::ed25519(), &ED25519);
+    println!("raw signatures: P-256 {p256:.1?}, P-384 {p384:.1?}, Ed25519 {ed25519:.1?}");
+    let sigstore = Sigstore::new();
+    let root =
+        PreparedRoot::new(TrustRoot::from_json("bench", sigstore.trusted_root().to_string().as_bytes()).unwrap())
+            .unwrap();
+    let image = || Recipe::image(SUBJECT, ISSUER);
+    let cases = [
+        // Promise, SCT, checkpoint and artefact by P-256; the leaf by P-384.
+        ("Rekor v1", Recipe { timestamp: false, ..image() }, p256 * 4 + p384),
+        // SCT and artefact by P-256, checkpoint by Ed25519; the leaf, the timestamp and its certificate by P-384.
+        ("Rekor v2", Recipe { log: LogForm::V2, ..image() }, p256 * 2 + ed25519 + p384 * 3),
+        // As Rekor v1, and a timestamp with its certificate by P-384.
+        ("cosign v3 image", image(), p256 * 4 + p384 * 3),
+    ];
+    for (name, recipe, limit) in cases {
+        let evidence = [Evidence::bundle("bench", sigstore.bundle(IMAGE, &recipe).to_string().into_bytes())];
+        let (artifact, policy) = (Artifact::of_bytes(IMAGE.to_vec()), policy());
+        let one = || assert_eq!(judge(&artifact, &evidence, &policy, &[&root], now()).reason, Reason::Verified);
+        let took = time(one);
+        let two = time(|| {
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| (0..10).for_each(|_| one()));
+                }
+            });
+        }) / 20;
+        println!(
+            "verdict, {name}: {took:.1?}, {:.0}% of the raw-signature limit {limit:.1?}; two threads {:.2}x",
+            100.0 * limit.as_secs_f64() / took.as_secs_f64(),
+            took.as_secs_f64() / two.as_secs_f64()
+        );
+    }
+}
+
+/// A warm import of a real repository, all files read and verified.
+fn import() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("shared/real");
+    let real = std::env::var_os("HOLDFAST_REAL_DATA").map_or(beside, Into::into).join("sigstore-tuf-2026-08-21");
+    if !real.is_dir() {
+        println!("import: skipped, there is no real data in {}", real.display());
+        return;
+    }
+    let at: Timestamp = "2026-08-22T00:00:00Z".parse().unwrap();
+    let root = std::fs::read(real.join("5.root.json")).unwrap();
+    let source = Directory::open(&real, None).unwrap();
+    let took = time(|| {
+        let state = State::bootstrap(&root, None, at).unwrap();
+        let mut refresh = Refresh::begin(&state, at, Grace::NONE).unwrap();
+        sources::refresh(&source, &mut refresh).unwrap();
+        let target = sources::target(&source, &mut refresh, "trusted_root.json", &|| None).unwrap();
+        black_box(TrustRoot::from_json("public", target.bytes()).unwrap());
+    });
+    println!("import of the public repository from root v5, ten roots on: {took:.1?} (limit 30 ms)");
+}
+
+/// A plan over many images and five times as many pods, with verdicts memoised.
+fn plan() {
+    let sigstore = Sigstore::new();
+    let document = sigstore.trusted_root().to_string();
+    let roots = BTreeMap::from([(
+        "corp".to_owned(),
+        PreparedRoot::new(TrustRoot::from_json("corp", document.as_bytes()).unwrap()).unwrap(),
+    )]);
+    let declared: SigningIdentityPolicy = serde_json::from_value(serde_json::json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "apps"},
+        "spec": {"images": ["registry.corp.internal/**"], "trustRoots": ["corp"],
+                 "identities": [{"name": "ci", "issuer": ISSUER, "subject": SUBJECT}]},
+    }))
+    .unwrap();
+    let policies = [compile(&declared, &|_| None).unwrap()];
+    let bundle = sigstore.bundle(IMAGE, &Recipe::image(SUBJECT, ISSUER)).to_string().into_bytes();
+    for count in [1_000, 10_000, 100_000] {
+        let before = resident();
+        let mut inventory = Inventory::default();
+        let mut found = BTreeMap::new();
+        for image in 0..count {
+            let name = format!(
+                "registry.corp.internal/team-{}/app-{image}@{}",
+                image % 50,
+                holdfast_core::Digest::of(format!("{image}").as_bytes())
+            );
+            for pod in 0..5 {
+                let workload = Workload {
+                    namespace: format!("team-{}", image % 50),
+                    kind: "Pod".to_owned(),
+                    name: format!("app-{image}-{pod}"),
+                };
+                inventory.add(&workload, "main", &name);
+            }
+            let artifact = Artifact::of_digest(holdfast_core::Digest::of(IMAGE));
+            // One bundle stands for all; its bytes are kept once an image, as they would be.
+            found.insert(
+                name,
+                Found::Image { artifact, evidence: vec![Evidence::bundle("b", bundle.clone())], incomplete: None },
+            );
+        }
+        let mut memo = Memo::default();
+        assess(&inventory, &policies, &found, &roots, &mut memo, now());
+        let start = Instant::now();
+        let coverage = assess(&inventory, &policies, &found, &roots, &mut memo, now());
+        let took = start.elapsed();
+        assert_eq!(coverage.totals.in_scope(), count);
+        println!(
+            "plan over {count} images and {} pods, verdicts memoised: {took:.1?}, {} MiB resident more than before",
+            count * 5,
+            resident().saturating_sub(before)
+        );
+    }
+}
+
+/// Resident memory in MiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024
+}
+
+/// Start-up of the command line beside its neighbours, where they are on the path.
+fn start_up() {
+    let ours = env!("CARGO_BIN_EXE_holdfast");
+    for (program, args) in [(ours, &["--help"][..]), ("cosign", &["version"]), ("kubectl", &["version", "--client"])] {
+        let run = || Command::new(program).args(args).output();
+        if run().is_err() {
+            println!("start-up of {program}: not on the path");
+            continue;
+        }
+        let took = time(|| drop(run()));
+        println!(
+            "start-up of {} {}: {took:.1?}",
+            Path::new(program).file_name().unwrap().to_string_lossy(),
+            args.join(" ")
+        );
+    }
+}
