@@ -197,15 +197,9 @@ fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<BTreeMap<St
 fn policies(gitops: &GitOps) -> (Vec<CompiledPolicy>, Vec<String>) {
     let mut compiled = Vec::new();
     let mut problems = Vec::new();
-    // Secret references name Secrets of holdfast's own namespace, whichever that will be: the name decides among the manifests.
-    let secret = |reference: &holdfast_core::api::common::SecretRef| {
-        let (_, data) = gitops.secrets.iter().find(|((_, name), _)| *name == reference.name)?;
-        let key = reference.key.as_deref().unwrap_or("cosign.pub");
-        data.get(key).cloned()
-    };
     for (place, object) in &gitops.objects {
         if let Object::SigningIdentityPolicy(policy) = object {
-            match compile(policy, &secret) {
+            match compile(policy, &|reference| gitops.public_key(reference)) {
                 Ok(policy) => compiled.push(policy),
                 Err(faults) => problems.extend(faults.iter().map(|fault| format!("{place}: {fault}"))),
             }

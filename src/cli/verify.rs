@@ -261,11 +261,7 @@ fn declared(path: &Path) -> Result<Policy, CliError> {
     let (Some(policy), None) = (policies.next(), policies.next()) else {
         return Err(CliError::usage(format!("{}: give a file with one SigningIdentityPolicy", path.display())));
     };
-    let secret = |reference: &holdfast_core::api::common::SecretRef| {
-        let (_, data) = gitops.secrets.iter().find(|((_, name), _)| *name == reference.name)?;
-        data.get(reference.key.as_deref().unwrap_or("cosign.pub")).cloned()
-    };
-    compile(policy, &secret).map(|compiled| compiled.policy).map_err(|problems| {
+    compile(policy, &|reference| gitops.public_key(reference)).map(|compiled| compiled.policy).map_err(|problems| {
         CliError::usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
     })
 }

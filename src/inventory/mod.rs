@@ -6,6 +6,7 @@ mod walk;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use holdfast_core::api::common::SecretRef;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::Inventory;
 
@@ -26,6 +27,14 @@ pub struct GitOps {
     pub others: usize,
     /// Files that were read.
     pub files: usize,
+}
+
+impl GitOps {
+    /// The public key a policy refers to. Such Secrets are of holdfast's own namespace, whichever that will be: the name decides among the manifests.
+    pub fn public_key(&self, reference: &SecretRef) -> Option<Vec<u8>> {
+        let (_, data) = self.secrets.iter().find(|((_, name), _)| *name == reference.name)?;
+        data.get(reference.key.as_deref().unwrap_or("cosign.pub")).cloned()
+    }
 }
 
 /// Where a document stands.
