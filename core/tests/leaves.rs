@@ -19,10 +19,10 @@ const CHECKPOINT: &str = "/verificationMaterial/tlogEntries/0/inclusionProof/che
 fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(object) => {
-            object.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{name}"), found))
+            object.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{name}"), found));
         }
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, value)| leaves(value, &format!("{path}/{at}"), found))
+            items.iter().enumerate().for_each(|(at, value)| leaves(value, &format!("{path}/{at}"), found));
         }
         _ => found.push(path.to_owned()),
     }

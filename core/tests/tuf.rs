@@ -176,9 +176,9 @@ fn a_frozen_repository_expires_and_only_the_timestamp_has_a_grace() {
     for role in ["snapshot", "targets"] {
         let mut short = repository.clone();
         if role == "snapshot" {
-            short.snapshot["expires"] = json!("2026-06-02T00:00:00Z")
+            short.snapshot["expires"] = json!("2026-06-02T00:00:00Z");
         } else {
-            short.targets["expires"] = json!("2026-06-02T00:00:00Z")
+            short.targets["expires"] = json!("2026-06-02T00:00:00Z");
         }
         let (_, result) = refresh_with(&state, &short.files(), day(2), grace, OnEquivocation::Refuse);
         assert!(matches!(result, Err(Refusal::Expired { role: ref got, .. }) if got.0 == role), "{role}: {result:?}");
