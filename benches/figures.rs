@@ -99,10 +99,10 @@ fn verification() {
         let two = time(|| {
             std::thread::scope(|scope| {
                 for _ in 0..2 {
-                    scope.spawn(|| (0..10).for_each(|_| one()));
+                    scope.spawn(|| (0..50).for_each(|_| one()));
                 }
             });
-        }) / 20;
+        }) / 100;
         println!(
             "verdict, {name}: {took:.1?}, {:.0}% of the raw-signature limit {limit:.1?}; two threads {:.2}x",
             100.0 * limit.as_secs_f64() / took.as_secs_f64(),

@@ -1,5 +1,5 @@
 //! Every rule of the API says yes to what is meant and no to what is not, in words that help, without an API server.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::needless_pass_by_value)] // a test that cannot go on fails
 
 use holdfast_core::api::crds;
 use holdfast_core::api::strict::{ApiError, Object, decode};

@@ -1,5 +1,5 @@
 //! Import with memory: what is genuine is taken, what is older, bent, mixed or incomplete is refused by name, and what was seen is never forgotten.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::needless_pass_by_value)] // a test that cannot go on fails
 
 mod support;
 
