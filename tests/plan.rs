@@ -64,6 +64,27 @@ fn the_first_look_fails_for_at_least_eight_reasons() {
     assert_eq!(read, plan);
 }
 
+/// A state that started elsewhere is not the declared trust, whatever it is named.
+#[test]
+fn the_state_of_another_trust_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let repository = holdfast_testpki::tuf::Repository::new("2026-06-01T00:00:00Z".parse().unwrap());
+    repository.write(dir.path()).unwrap();
+    let (state, root) =
+        (dir.path().join("corp").display().to_string(), dir.path().join("1.root.json").display().to_string());
+    assert_eq!(holdfast_in(dir.path(), &["mirror", "init", "--state", &state, "--bootstrap", &root]).code, 0);
+    let args = FIRST_LOOK.map(|arg| if arg == "state/corp" { state.as_str() } else { arg });
+    let answer = holdfast_in(&first_look(), &[&args[..], &["-o", "json", "--exit-code"]].concat());
+    assert_eq!(answer.code, 1);
+    let plan: Value = serde_json::from_str(&answer.out).unwrap();
+    assert!(
+        plan["trust"][0]["refused"].as_str().unwrap().contains("the state of another trust"),
+        "{}",
+        plan["trust"][0]
+    );
+    assert_eq!(plan["coverage"]["totals"]["covered"], 0);
+}
+
 /// Plans manifests given as text; gives the answer of `-o json`.
 fn plan(manifests: &[(&str, &str)]) -> Answer {
     let dir = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::output::{CliError, Exit, Format, Style, now};
 use super::trust_text::{print_budget, print_diff, print_freshness, print_notes, print_roles, print_root};
+use crate::sources::http::Patience;
 use crate::sources::state::{Held, StateDir, replace};
 use crate::sources::{self, Directory, Http, ImportError, Source, file};
 
@@ -256,7 +257,9 @@ fn source(from: &Repository) -> Result<Box<dyn Source>, CliError> {
             return Err(CliError::usage(format!("--targets-from {other}: with --from an address, this is one too")));
         }
         let ca = from.ca_bundle.as_deref().map(|path| file::read(path, "a CA bundle", MAX_CA_BUNDLE)).transpose()?;
-        return Ok(Box::new(Http::new(&from.from, targets, ca.as_deref()).map_err(ImportError::from)?));
+        return Ok(Box::new(
+            Http::new(&from.from, targets, ca.as_deref(), Patience::default()).map_err(ImportError::from)?,
+        ));
     }
     Ok(Box::new(Directory::open(Path::new(&from.from), targets.map(Path::new)).map_err(ImportError::from)?))
 }

@@ -148,6 +148,15 @@ fn look(
 ) -> Result<Seen, CliError> {
     let source = &mirror.spec.source;
     let held = places.states.get(name).map(|path| StateDir::look(path)).transpose()?;
+    if let (Some(held), Some(bootstrap)) = (&held, &mirror.spec.bootstrap) {
+        let (pinned, declared) = (held.state.memory().pin, bootstrap.root_sha256.0);
+        if pinned != declared {
+            let refused = format!(
+                "the state given for it started from the root {pinned}, and {declared} is declared: it is the state of another trust"
+            );
+            return Ok(Seen { refused: Some(refused), ..Seen::default() });
+        }
+    }
     if let Some(keys) = &source.keys {
         let root =
             keys::trust_root(name, keys).map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))?;

@@ -1,6 +1,6 @@
 //! A TUF repository behind an address.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_core::trust::tuf::{Want, quote};
 use reqwest::{StatusCode, Url, redirect};
@@ -8,9 +8,29 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{Half, Source, SourceError};
 
-const CONNECT: Duration = Duration::from_secs(10);
-const IDLE: Duration = Duration::from_secs(20);
-const WHOLE: Duration = Duration::from_secs(120);
+/// How long a mirror is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+    /// For one file.
+    pub file: Duration,
+    /// For all files together.
+    pub total: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(20),
+            file: Duration::from_secs(120),
+            total: Duration::from_secs(600),
+        }
+    }
+}
 
 /// A mirror over `http(s)`. Nothing but the given addresses is dialled: redirects are not followed, proxies of the environment are not used.
 pub struct Http {
@@ -18,6 +38,8 @@ pub struct Http {
     runtime: Runtime,
     metadata: Url,
     targets: Url,
+    patience: Patience,
+    until: Instant,
 }
 
 impl Http {
@@ -26,7 +48,12 @@ impl Http {
     ///
     /// # Errors
     /// [`SourceError::Unacceptable`] for an address or CA bundle that cannot be used.
-    pub fn new(metadata: &str, targets: Option<&str>, ca_bundle: Option<&[u8]>) -> Result<Self, SourceError> {
+    pub fn new(
+        metadata: &str,
+        targets: Option<&str>,
+        ca_bundle: Option<&[u8]>,
+        patience: Patience,
+    ) -> Result<Self, SourceError> {
         let metadata = base(metadata)?;
         let targets = match targets {
             Some(targets) => base(targets)?,
@@ -37,9 +64,8 @@ impl Http {
         let mut builder = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .connect_timeout(CONNECT)
-            .read_timeout(IDLE)
-            .timeout(WHOLE)
+            .connect_timeout(patience.connect)
+            .read_timeout(patience.idle)
             .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")));
         if let Some(pem) = ca_bundle {
             let certificates = reqwest::Certificate::from_pem_bundle(pem)
@@ -51,13 +77,20 @@ impl Http {
             .enable_all()
             .build()
             .map_err(|e| SourceError::Unavailable { what: metadata.to_string(), detail: e.to_string() })?;
-        Ok(Self { client, runtime, metadata, targets })
+        Ok(Self { client, runtime, metadata, targets, patience, until: Instant::now() + patience.total })
     }
 
     async fn get(&self, url: Url, want: &Want) -> Result<Option<Vec<u8>>, SourceError> {
         let what = url.to_string();
         let unavailable = |e: reqwest::Error| SourceError::Unavailable { what: what.clone(), detail: chain(&e) };
-        let mut response = self.client.get(url).send().await.map_err(unavailable)?;
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let detail =
+                format!("the mirror took more than {} seconds for all files together", self.patience.total.as_secs());
+            return Err(SourceError::Unavailable { what, detail });
+        }
+        let mut response =
+            self.client.get(url).timeout(left.min(self.patience.file)).send().await.map_err(unavailable)?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
@@ -137,4 +170,54 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const HASTE: Patience = Patience {
+        connect: Duration::from_millis(300),
+        idle: Duration::from_millis(300),
+        file: Duration::from_millis(600),
+        total: Duration::from_millis(900),
+    };
+
+    /// A server that drips its answer, a byte at a time, for ever.
+    fn dripping(pause: Duration) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(8) {
+                let mut stream = stream.unwrap();
+                std::thread::spawn(move || {
+                    let _ = stream.read(&mut [0; 1024]);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                    for _ in 0..100 {
+                        std::thread::sleep(pause);
+                        if stream.write_all(b" ").is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_mirror_that_stalls_or_drips_is_given_up() {
+        for pause in [Duration::from_secs(5), Duration::from_millis(100)] {
+            let source = Http::new(&dripping(pause), None, None, HASTE).unwrap();
+            let want = Want { name: "timestamp.json".to_owned(), max: 1000, optional: false };
+            let start = Instant::now();
+            for _ in 0..3 {
+                assert!(matches!(source.fetch(Half::Metadata, &want), Err(SourceError::Unavailable { .. })));
+            }
+            assert!(start.elapsed() < Duration::from_secs(4), "all files together have an end: {:?}", start.elapsed());
+        }
+    }
 }

@@ -119,6 +119,11 @@ fn words(reason: Reason, error: &Error) -> String {
         Reason::SignatureInvalid => {
             "the signature does not verify with the key that is said to have made it".to_owned()
         }
+        // The library says the same thing up to three times, from the outside in; the innermost is the fact.
+        Reason::InclusionProofMismatch => {
+            let text = error.to_string();
+            text.rsplit("failed: ").next().unwrap_or(&text).to_owned()
+        }
         _ => error.to_string(),
     }
 }

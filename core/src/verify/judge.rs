@@ -288,5 +288,5 @@ fn passes(judged: &[EvidenceVerdict]) -> String {
     let mut signers: Vec<&str> =
         judged.iter().filter(|v| v.reason == Reason::Verified).filter_map(|v| v.signer.as_deref()).collect();
     signers.dedup();
-    format!("verified: signed by {}", signers.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", "))
+    format!("signed by {}", signers.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", "))
 }
