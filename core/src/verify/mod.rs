@@ -21,6 +21,6 @@ pub mod verdict;
 pub use evidence::{Artifact, Evidence, EvidenceForm};
 pub use judge::judge;
 pub use policy::{Accept, EvidenceRequirements, Limits, Matcher, Policy, Signer};
-pub use prepared::PreparedRoot;
+pub use prepared::{PreparedRoot, UnusableRoot};
 pub use reason::{Outcome, Owner, Reason};
 pub use verdict::{Authenticated, Content, EvidenceVerdict, SigningTime, TimeSource, Verdict};
