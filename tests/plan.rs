@@ -206,6 +206,28 @@ fn an_identity_that_cannot_be_used_is_a_problem_and_not_a_pass() {
     );
 }
 
+/// `app:1` of one repository is not `other:1`, though a layout lists a bare `1`.
+#[test]
+fn a_bare_tag_is_no_repositorys() {
+    let sigstore = Sigstore::new();
+    let dir = tempfile::tempdir().unwrap();
+    let mut layout = Layout::new();
+    let image = layout.image("signed", "1");
+    layout.attach(
+        &image,
+        &sigstore.bundle(&image.manifest, &Recipe::image("https://ci.example/x", "https://issuer.example")),
+    );
+    layout.write(&dir.path().join("images")).unwrap();
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: c, image: \"registry.corp.internal/other:1\"}]}\n";
+    std::fs::write(dir.path().join("all.yaml"), format!("{POLICY}---\n{pod}")).unwrap();
+    let answer = holdfast_in(
+        dir.path(),
+        &["plan", "all.yaml", "--images", "oci:images", "-o", "json", "--now", "2026-07-01T00:00:00Z"],
+    );
+    let plan: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(plan["coverage"]["images"][0]["reason"], "DigestUnresolved", "{}", answer.out);
+}
+
 /// Every way tools store evidence beside an image, and every way it can be lost.
 #[test]
 fn a_layout_is_read_as_tools_write_it() {
@@ -278,6 +300,12 @@ fn a_layout_is_read_as_tools_write_it() {
     );
     assert_eq!(judged(&|layout, image| layout.damage(&image.digest)), (1, "DigestMismatch".to_owned()));
     assert_eq!(judged(&|layout, image| layout.lose(&image.digest)), (3, "RegistryUnavailable".to_owned()));
+    let flood = |layout: &mut Layout, image: &holdfast_testpki::layout::Image| {
+        for number in 0..300 {
+            layout.attach(image, &serde_json::json!({"number": number}));
+        }
+    };
+    assert_eq!(judged(&flood), (3, "ListingTruncated".to_owned()));
     // Evidence of another image does not count, wherever it is attached.
     assert_eq!(
         judged(&|layout, image| {

@@ -184,16 +184,14 @@ impl Layout {
         if let Some(digest) = image.digest() {
             return Some(digest).filter(|digest| self.listed.contains(digest) || self.blob_path(*digest).is_file());
         }
+        // A bare tag does not say of which repository: it is never taken for the tag of a full reference.
         let tag = image.tag().unwrap_or("latest");
         let same = |name: &str| {
-            ImageRef::parse(name)
-                .is_ok_and(|other| other.name() == image.name() && other.tag().unwrap_or("latest") == tag)
+            name.contains('/')
+                && ImageRef::parse(name)
+                    .is_ok_and(|other| other.name() == image.name() && other.tag().unwrap_or("latest") == tag)
         };
-        self.names
-            .iter()
-            .find(|(name, _)| name.contains('/') && same(name))
-            .or_else(|| self.names.get_key_value(tag))
-            .map(|(_, digest)| *digest)
+        self.names.iter().find(|(name, _)| same(name)).map(|(_, digest)| *digest)
     }
 
     /// The digest a tag or full reference is annotated with.
@@ -256,7 +254,7 @@ impl Layout {
 
     /// Takes the evidence in one manifest.
     fn collect(&self, digest: Digest, collected: &mut Collected) {
-        if !collected.seen.insert(digest) {
+        if !collected.seen.insert(digest) || collected.is_full() {
             return;
         }
         let manifest = match self.manifest(digest) {
@@ -296,6 +294,7 @@ impl Layout {
                         DSSE => EvidenceForm::LegacyAttestation { envelope: bytes, annotations },
                         _ => EvidenceForm::Bundle(bytes),
                     };
+                    collected.bytes += evidence_size(&form);
                     collected.evidence.push(Evidence { source, form });
                 }
             }
@@ -334,9 +333,35 @@ struct Collected {
     evidence: Vec<Evidence>,
     incomplete: Option<(Reason, String)>,
     seen: BTreeSet<Digest>,
+    bytes: usize,
+}
+
+/// Bytes of evidence held for one image, at most: anyone who may write to a registry may attach more.
+const MAX_EVIDENCE: usize = 64 * 1024 * 1024;
+
+fn evidence_size(form: &EvidenceForm) -> usize {
+    match form {
+        EvidenceForm::Bundle(bytes) => bytes.len(),
+        EvidenceForm::LegacySignature { payload, .. } => payload.len(),
+        EvidenceForm::LegacyAttestation { envelope, .. } => envelope.len(),
+    }
 }
 
 impl Collected {
+    /// Whether no more is taken; what is left out then may be what would have covered.
+    fn is_full(&mut self) -> bool {
+        let full = self.evidence.len() > Limits::default().evidence || self.bytes > MAX_EVIDENCE;
+        if full {
+            let message = format!(
+                "more is attached to the image than is judged ({} pieces, {} bytes); remove what does not belong to it",
+                self.evidence.len(),
+                self.bytes
+            );
+            self.incomplete.get_or_insert((Reason::ListingTruncated, message));
+        }
+        full
+    }
+
     fn fault(&mut self, error: &BlobError) {
         let (reason, text) = match error {
             BlobError::Absent(text) => (Reason::ReferrersLost, text),
