@@ -185,9 +185,6 @@ fn in_common_subset(ast: &Ast, repeat: u32) -> Result<(), Foreign> {
         Ast::ClassBracketed(class) => class_in_common(&class.kind),
         Ast::Repetition(repetition) => {
             let count = match &repetition.op.kind {
-                RepetitionKind::Range(RepetitionRange::Bounded(0, _)) if starts_open(repetition) => {
-                    return Err(("a repetition without a lower bound", "write `{0,n}`"));
-                }
                 RepetitionKind::Range(
                     RepetitionRange::Exactly(n) | RepetitionRange::AtLeast(n) | RepetitionRange::Bounded(_, n),
                 ) => (*n).max(1),
@@ -215,18 +212,6 @@ fn in_common_subset(ast: &Ast, repeat: u32) -> Result<(), Foreign> {
         }
         Ast::Alternation(alternation) => alternation.asts.iter().try_for_each(|ast| in_common_subset(ast, repeat)),
         Ast::Concat(concat) => concat.asts.iter().try_for_each(|ast| in_common_subset(ast, repeat)),
-    }
-}
-
-/// Whether a `{0,n}` was written `{,n}`, which Go reads as those very characters: the span is then too short for its digit.
-fn starts_open(repetition: &ast::Repetition) -> bool {
-    match &repetition.op.kind {
-        RepetitionKind::Range(RepetitionRange::Bounded(0, max)) => {
-            let greedy_mark = usize::from(!repetition.greedy);
-            let span = repetition.op.span.end.offset.saturating_sub(repetition.op.span.start.offset);
-            span < "{0,}".len() + max.to_string().len() + greedy_mark
-        }
-        _ => false,
     }
 }
 

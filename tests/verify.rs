@@ -1,0 +1,177 @@
+//! `holdfast verify`: exit codes, what is said, and what bad input does.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+
+mod support;
+
+use std::path::Path;
+
+use holdfast_testpki::{Flaw, LogForm, Recipe, Sigstore};
+use serde_json::Value;
+use support::{Answer, holdfast_in};
+
+const ARTIFACT: &[u8] = b"an artefact";
+const SUBJECT: &str = "https://ci.example/release";
+const ISSUER: &str = "https://issuer.example";
+const WHO: [&str; 4] = ["--certificate-identity", SUBJECT, "--certificate-oidc-issuer", ISSUER];
+const NOW: [&str; 2] = ["--now", "2026-07-01T00:00:00Z"];
+
+struct Place {
+    dir: tempfile::TempDir,
+    sigstore: Sigstore,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap(), sigstore: Sigstore::new() };
+        place.write("artifact", ARTIFACT);
+        place.write("root.json", place.sigstore.trusted_root().to_string().as_bytes());
+        place.write("key.pub", place.sigstore.managed_key.pem().as_bytes());
+        place
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.path().join(name), bytes).unwrap();
+    }
+
+    fn bundle(&self, recipe: &Recipe) {
+        self.write("bundle.json", self.sigstore.bundle(ARTIFACT, recipe).to_string().as_bytes());
+    }
+
+    fn verify(&self, args: &[&str]) -> Answer {
+        holdfast_in(
+            self.path(),
+            &[&["verify", "artifact", "--bundle", "bundle.json", "--trusted-root", "root.json"], args, &NOW].concat(),
+        )
+    }
+}
+
+#[test]
+fn the_exit_code_says_yes_no_or_unknown() {
+    let place = Place::new();
+    let blob = || Recipe::blob(SUBJECT, ISSUER);
+    for (recipe, code, words) in [
+        (blob(), 0, "Verified: signed by"),
+        (blob().with(Flaw::Signature), 1, "SignatureInvalid"),
+        (Recipe::blob("https://ci.example/other", ISSUER), 1, "IdentityMismatch"),
+        (Recipe { at: "2026-08-01T00:00:00Z".parse().unwrap(), ..blob() }, 3, "ClockSuspect"),
+    ] {
+        place.bundle(&recipe);
+        let answer = place.verify(&WHO);
+        assert_eq!(answer.code, code, "{answer:?}");
+        assert!(answer.out.contains(words) && answer.err.is_empty(), "{words}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_output_says_what_was_authenticated_and_what_it_is() {
+    let place = Place::new();
+    place.bundle(&Recipe {
+        predicate: Some("https://slsa.dev/provenance/v1".to_owned()),
+        ..Recipe::image(SUBJECT, ISSUER)
+    });
+    let answer = place.verify(&[&WHO[..], &["-o", "json"]].concat());
+    let report: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!((answer.code, &report["verdict"], &report["reason"]), (0, &"covered".into(), &"Verified".into()));
+    let piece = &report["evidence"][0];
+    assert_eq!(
+        piece["content"]["predicateType"], "https://slsa.dev/provenance/v1",
+        "given as it is, it is judged as what it is"
+    );
+    assert_eq!(piece["authenticated"]["identity"], SUBJECT);
+    assert_eq!(piece["authenticated"]["logs"][0], "rekor.test");
+    assert_eq!(piece["authenticated"]["signedAt"].as_array().unwrap().len(), 2);
+    let other = place.verify(&[&WHO[..], &["--attestation", "https://spdx.dev/Document"]].concat());
+    assert_eq!(other.code, 1, "{other:?}");
+    assert!(other.out.contains("PredicateMissing"), "{}", other.out);
+}
+
+#[test]
+fn flags_demand_and_relax_what_they_say() {
+    let place = Place::new();
+    let image = || Recipe::image(SUBJECT, ISSUER);
+    for (recipe, args, code) in [
+        (Recipe { log: LogForm::None, ..image() }, &[][..], 1),
+        (Recipe { log: LogForm::None, ..image() }, &["--insecure-ignore-tlog"], 0),
+        (Recipe { log: LogForm::None, timestamp: false, ..image() }, &["--insecure-ignore-tlog"], 1),
+        (Recipe { sct: false, ..image() }, &[], 1),
+        (Recipe { sct: false, ..image() }, &["--insecure-ignore-sct"], 0),
+        (Recipe { timestamp: false, ..image() }, &["--use-signed-timestamps"], 1),
+        (image(), &["--use-signed-timestamps"], 0),
+    ] {
+        place.bundle(&recipe);
+        let answer = place.verify(&[&WHO[..], args].concat());
+        assert_eq!(answer.code, code, "{recipe:?} {args:?}: {answer:?}");
+    }
+    place.bundle(&Recipe::key());
+    assert_eq!(place.verify(&["--key", "key.pub"]).code, 0);
+    place.bundle(&Recipe { log: LogForm::None, ..Recipe::key() });
+    assert_eq!(place.verify(&["--key", "key.pub"]).code, 1);
+    assert_eq!(place.verify(&["--key", "key.pub", "--insecure-ignore-tlog"]).code, 0);
+    let by_pattern = ["--certificate-identity-regexp", "https://ci\\.example/.*", "--certificate-oidc-issuer", ISSUER];
+    place.bundle(&image());
+    assert_eq!(place.verify(&by_pattern).code, 0);
+    let inside = ["--certificate-identity-regexp", "ci\\.example", "--certificate-oidc-issuer", ISSUER];
+    assert_eq!(place.verify(&inside).code, 1, "an expression has to match the whole subject");
+}
+
+#[test]
+fn a_bundle_that_is_no_bundle_is_uncovered_and_one_clear_line() {
+    let place = Place::new();
+    for (bytes, words) in [
+        (b"".as_slice(), "empty"),
+        (b"{\"mediaType\":", "cut off"),
+        (b"\xff", "UTF-8"),
+        (b"[1, 2]", "cannot be read"),
+        (b"{\"a\": 1, \"a\": 2}", "`a` twice"),
+    ] {
+        place.write("bundle.json", bytes);
+        let answer = place.verify(&WHO);
+        assert_eq!(answer.code, 1, "{words}: {answer:?}");
+        assert!(answer.out.contains("Malformed") && answer.out.contains(words), "{words}: {}", answer.out);
+    }
+    place.write("bundle.json", "[".repeat(100_000).as_bytes());
+    assert_eq!(place.verify(&WHO).code, 1);
+}
+
+#[test]
+fn what_cannot_be_read_or_makes_no_sense_is_usage() {
+    let place = Place::new();
+    place.bundle(&Recipe::blob(SUBJECT, ISSUER));
+    place.write("bad.json", b"{}");
+    place.write("empty.pub", b"");
+    let hex = "0".repeat(63);
+    for (args, words) in [
+        (vec!["verify", "absent", "--bundle", "bundle.json", "--trusted-root", "root.json"], "cannot read absent"),
+        (vec!["verify", ".", "--bundle", "bundle.json", "--trusted-root", "root.json"], "a directory, not a file"),
+        (vec!["verify", "artifact", "--bundle", "absent", "--trusted-root", "root.json"], "cannot read absent"),
+        (vec!["verify", "artifact", "--trusted-root", "root.json"], "--bundle"),
+        (
+            vec!["verify", "artifact", "--bundle", "bundle.json", "--trusted-root", "bad.json"],
+            "bad.json: the document says it is ``",
+        ),
+        (vec!["verify", &hex, "--bundle", "bundle.json"], "cannot read"),
+        (vec!["verify", "sha256:abc", "--bundle", "bundle.json"], "64 lower-case hex digits"),
+        (vec!["verify", "oci:nowhere:1"], "image layout"),
+    ] {
+        let answer = holdfast_in(place.path(), &[&args[..], &WHO, &NOW].concat());
+        assert_eq!(answer.code, 2, "{args:?}: {answer:?}");
+        assert!(answer.err.contains(words), "{words}: {}", answer.err);
+        assert_eq!(answer.err.trim_end().lines().count(), 1, "{}", answer.err);
+    }
+    for (args, words) in [
+        (&["--certificate-identity", SUBJECT][..], "--certificate-oidc-issuer"),
+        (&["--certificate-identity", "", "--certificate-oidc-issuer", ISSUER], "is empty"),
+        (&["--certificate-identity-regexp", "(", "--certificate-oidc-issuer", ISSUER], "not a regular expression"),
+        (&["--certificate-identity-regexp", "\\pL+", "--certificate-oidc-issuer", ISSUER], "read differently"),
+        (&["--key", "empty.pub"], "empty.pub"),
+        (&[], "who has to have signed?"),
+    ] {
+        let answer = place.verify(args);
+        assert_eq!(answer.code, 2, "{args:?}: {answer:?}");
+        assert!(answer.err.contains(words), "{words}: {}", answer.err);
+    }
+}
