@@ -154,19 +154,28 @@ fn normalise_host(host: &str) -> Option<String> {
         && name
             .split('.')
             .all(|label| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
-    let port_is_good =
-        port.is_none_or(|port| !port.is_empty() && port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
-    if !name_is_good || !port_is_good {
+    if !name_is_good {
         return None;
     }
+    let port = match port {
+        Some(port) => Some(normalise_port(port)?),
+        None => None,
+    };
     let name = if matches!(name.as_str(), "index.docker.io" | "registry-1.docker.io") { HUB.to_owned() } else { name };
     // Without a dot and without a port, a host reads as the first part of a repository: there the default port says what it is.
     let reads_as_host = name.contains('.') || name == "localhost";
-    match port.map(|port| port.trim_start_matches('0')) {
+    match port {
         None | Some("443") if reads_as_host => Some(name),
         None => None,
         Some(port) => Some(format!("{name}:{port}")),
     }
+}
+
+/// A port without leading zeros; nothing where it is none (RFC 6335, section 6: from 1 to 65535 can be dialled).
+fn normalise_port(port: &str) -> Option<&str> {
+    let digits = port.trim_start_matches('0');
+    let is_port = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    is_port.then_some(digits)
 }
 
 /// Distribution specification, "name": lower-case alphanumerics, joined by single separators.
@@ -359,6 +368,11 @@ mod tests {
             "registry..corp/web".to_owned(),
             "registry./web".to_owned(),
             "registry.corp:port/web".to_owned(),
+            "registry.corp:/web".to_owned(),
+            "registry.corp:0/web".to_owned(),
+            "registry.corp:000/web".to_owned(),
+            "registry.corp:65536/web".to_owned(),
+            "registry.corp:+443/web".to_owned(),
             "a:b:c".to_owned(),
             "a b".to_owned(),
             "a:-x".to_owned(),
