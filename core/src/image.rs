@@ -11,6 +11,8 @@
 //!
 //! What has no one reading (two `@`, an empty or upper-case digest, an upper-case repository) is an error.
 
+pub mod spelling;
+
 use std::fmt;
 
 use crate::Digest;
@@ -18,6 +20,8 @@ use crate::Digest;
 /// The longest reference, in bytes.
 pub const MAX_REFERENCE: usize = 1024;
 const HUB: &str = "docker.io";
+/// Other names of Docker Hub.
+const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
 /// An image reference: where it was declared to come from, in one spelling.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,7 +165,7 @@ fn normalise_host(host: &str) -> Option<String> {
         Some(port) => Some(normalise_port(port)?),
         None => None,
     };
-    let name = if matches!(name.as_str(), "index.docker.io" | "registry-1.docker.io") { HUB.to_owned() } else { name };
+    let name = if HUB_ALIASES.contains(&name.as_str()) { HUB.to_owned() } else { name };
     // Without a dot and without a port, a host reads as the first part of a repository: there the default port says what it is.
     let reads_as_host = name.contains('.') || name == "localhost";
     match port {
