@@ -95,19 +95,14 @@ fn whole(name: &str) -> String {
 }
 
 fn path_expression(segments: &[String]) -> String {
-    let mut expression = String::new();
-    for (at, segment) in segments.iter().enumerate() {
-        let is_last = at + 1 == segments.len();
-        match (segment.as_str(), is_last) {
-            ("**", false) => expression.push_str(&format!("(?:{ANY_SEGMENT}/)*")),
-            ("**", true) => expression.push_str(&format!("{ANY_SEGMENT}(?:/{ANY_SEGMENT})*")),
-            (other, _) => expression.push_str(&segment_expression(other)),
-        }
-        if !is_last && segment != "**" {
-            expression.push('/');
-        }
-    }
-    expression
+    let last = segments.len().saturating_sub(1);
+    let parts = segments.iter().enumerate().map(|(at, segment)| match (segment.as_str(), at == last) {
+        ("**", false) => format!("(?:{ANY_SEGMENT}/)*"),
+        ("**", true) => format!("{ANY_SEGMENT}(?:/{ANY_SEGMENT})*"),
+        (other, false) => segment_expression(other) + "/",
+        (other, true) => segment_expression(other),
+    });
+    parts.collect()
 }
 
 fn segment_expression(segment: &str) -> String {

@@ -1,0 +1,136 @@
+//! A rendered object: complete, deterministic, and marked as ours.
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::EngineKind;
+use crate::Digest;
+
+/// Who manages what holdfast writes.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Which policy an object was rendered for.
+pub const POLICY: &str = "holdfast.dev/policy";
+/// Which trust root an object was rendered for.
+pub const TRUST_ROOT: &str = "holdfast.dev/trust-root";
+/// The digest of the intent: of the object without this annotation.
+pub const INTENT: &str = "holdfast.dev/intent";
+
+/// A Kubernetes object holdfast wants to be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    engine: EngineKind,
+    body: Value,
+}
+
+/// What an object is rendered for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For<'a> {
+    /// A policy.
+    Policy(&'a str),
+    /// A trust root.
+    TrustRoot(&'a str),
+    /// The cluster as a whole.
+    Cluster,
+}
+
+/// Kind and place of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Type<'a> {
+    /// Group and version.
+    pub api_version: &'a str,
+    /// Kind.
+    pub kind: &'a str,
+}
+
+impl Object {
+    /// An object with holdfast's labels and the digest of its intent. `rest` holds every field beside `apiVersion`, `kind` and `metadata`.
+    pub fn new(
+        engine: EngineKind,
+        of: Type<'_>,
+        namespace: Option<&str>,
+        name: &str,
+        why: For<'_>,
+        rest: Value,
+    ) -> Self {
+        let mut labels = Map::from_iter([(MANAGED_BY.to_owned(), json!("holdfast"))]);
+        match why {
+            For::Policy(policy) => labels.insert(POLICY.to_owned(), json!(policy)),
+            For::TrustRoot(root) => labels.insert(TRUST_ROOT.to_owned(), json!(root)),
+            For::Cluster => None,
+        };
+        let mut metadata =
+            Map::from_iter([("name".to_owned(), json!(name)), ("labels".to_owned(), Value::Object(labels))]);
+        if let Some(namespace) = namespace {
+            metadata.insert("namespace".to_owned(), json!(namespace));
+        }
+        let mut body = match rest {
+            Value::Object(rest) => rest,
+            _ => Map::new(),
+        };
+        body.insert("apiVersion".to_owned(), json!(of.api_version));
+        body.insert("kind".to_owned(), json!(of.kind));
+        body.insert("metadata".to_owned(), Value::Object(metadata));
+        let mut body = Value::Object(body);
+        let digest = Digest::of(body.to_string().as_bytes());
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("annotations".to_owned(), json!({ INTENT: digest }));
+        }
+        Self { engine, body }
+    }
+
+    /// The engine that reads it.
+    pub const fn engine(&self) -> EngineKind {
+        self.engine
+    }
+
+    /// The whole object.
+    pub const fn body(&self) -> &Value {
+        &self.body
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> &str {
+        self.text("/kind")
+    }
+
+    /// Its group and version.
+    pub fn api_version(&self) -> &str {
+        self.text("/apiVersion")
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// Its namespace, where it has one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.body.pointer("/metadata/namespace").and_then(Value::as_str)
+    }
+
+    /// The digest of the intent.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.body.to_string().as_bytes())
+    }
+
+    /// Engine, kind, namespace and name: what tells it from every other object.
+    pub fn key(&self) -> (EngineKind, &str, &str, &str) {
+        (self.engine, self.kind(), self.namespace().unwrap_or_default(), self.name())
+    }
+
+    /// The stable name of the file it is written to.
+    pub fn file_name(&self) -> String {
+        let place = self.namespace().map(|namespace| format!("{namespace}-")).unwrap_or_default();
+        format!("{}-{}-{place}{}.yaml", self.engine, self.kind().to_ascii_lowercase(), self.name())
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.body.serialize(serializer)
+    }
+}
