@@ -9,6 +9,7 @@ pub mod api;
 pub mod coverage;
 pub mod digest;
 pub mod engines;
+pub mod explain;
 pub mod image;
 pub mod json;
 pub mod trust;

@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 pub mod crds;
+mod explain;
 mod mirror;
 mod output;
 mod plan;
@@ -37,6 +38,8 @@ enum Verb {
     Verify(Box<verify::Args>),
     /// Keep and renew trust roots
     Mirror(Box<mirror::Args>),
+    /// Say what a reason, loss, check or condition means, whose it is, and what to do
+    Explain(explain::Args),
     /// Print the definitions of holdfast's kinds
     Crds(crds::Args),
     /// Print a shell's completions
@@ -75,6 +78,7 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
         Verb::Plan(args) => plan::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
+        Verb::Explain(args) => explain::run(&args, out),
         Verb::Crds(args) => crds::run(&args, out),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", out);

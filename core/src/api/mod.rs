@@ -7,6 +7,7 @@
 
 pub mod break_glass;
 pub mod common;
+pub mod condition;
 pub mod duration;
 pub mod mirror;
 pub mod policy;

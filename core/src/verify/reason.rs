@@ -37,7 +37,7 @@ pub enum Owner {
 }
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])+ $name:ident => $outcome:ident, $owner:ident, $meaning:literal;)+) => {
+    ($($(#[$doc:meta])+ $name:ident => $outcome:ident, $owner:ident, $meaning:literal, $cure:literal;)+) => {
         /// The typed cause of a verdict; a closed set.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Reason {
@@ -67,67 +67,100 @@ macro_rules! reasons {
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$name => $meaning,)+ }
             }
+
+            /// What its owner can do.
+            pub const fn cure(self) -> &'static str {
+                match self { $(Self::$name => $cure,)+ }
+            }
         }
     };
 }
 
 reasons! {
     /// All checks hold.
-    Verified => Covered, None, "all that the policy requires was verified";
+    Verified => Covered, None, "all that the policy requires was verified",
+        "nothing";
     /// Nothing signed is stored for the digest.
-    MissingBundle => Uncovered, Pipeline, "nothing signed is stored for this digest";
+    MissingBundle => Uncovered, Pipeline, "nothing signed is stored for this digest",
+        "sign the image in its pipeline with `cosign sign`, and carry the bundle in with the image";
     /// Evidence is known elsewhere and absent here.
-    ReferrersLost => Uncovered, Mirroring, "evidence is known elsewhere and did not arrive in this registry";
+    ReferrersLost => Uncovered, Mirroring, "evidence is known elsewhere and did not arrive in this registry",
+        "carry the referrers in with the image: copy with `oras cp -r` or `cosign save`, not with a tool that copies the image alone";
     /// The signature does not match the artefact.
-    SignatureInvalid => Uncovered, Security, "the signature does not verify over the artefact";
+    SignatureInvalid => Uncovered, Security, "the signature does not verify over the artefact",
+        "do not run the image before you know how its bytes or its bundle came to differ; then build and sign it anew";
     /// The evidence is for another digest.
-    DigestMismatch => Uncovered, Security, "the evidence is for another digest";
+    DigestMismatch => Uncovered, Security, "the evidence is for another digest",
+        "find out who attached the evidence of another image to this one; then sign this very digest";
     /// The log's inclusion proof, checkpoint or promise is wrong.
-    InclusionProofMismatch => Uncovered, Security, "the log's proof of inclusion does not hold";
+    InclusionProofMismatch => Uncovered, Security, "the log's proof of inclusion does not hold",
+        "do not run the image before you know who altered the bundle; then sign it anew";
     /// The log entry is of another signature.
-    EntryMismatch => Uncovered, Security, "the log entry belongs to another signature";
+    EntryMismatch => Uncovered, Security, "the log entry belongs to another signature",
+        "do not run the image before you know who joined a log entry to another signature; then sign it anew";
     /// The certificate's SCT is wrong.
-    SctInvalid => Uncovered, Security, "the certificate's proof of certificate transparency does not hold";
+    SctInvalid => Uncovered, Security, "the certificate's proof of certificate transparency does not hold",
+        "do not run the image before you know where the certificate comes from; then sign it anew";
     /// The timestamp is wrong.
-    TimestampInvalid => Uncovered, Security, "the signed timestamp does not hold";
+    TimestampInvalid => Uncovered, Security, "the signed timestamp does not hold",
+        "do not run the image before you know who altered the timestamp; then sign it anew";
     /// Signed by another identity.
-    IdentityMismatch => Uncovered, Security, "signed, by an identity the policy does not name";
+    IdentityMismatch => Uncovered, Security, "signed, by an identity the policy does not name",
+        "find out who signed it; if that pipeline may sign, name it in the policy's `identities`, else build the image where it belongs";
     /// Signed by another key.
-    KeyMismatch => Uncovered, Security, "signed, by a key the policy does not name";
+    KeyMismatch => Uncovered, Security, "signed, by a key the policy does not name",
+        "find out whose key signed it; if it may sign, name it in the policy's `identities`, else sign with the key the policy names";
     /// Signed, without the statement that is required.
-    PredicateMissing => Uncovered, Pipeline, "signed, without a statement the policy requires";
+    PredicateMissing => Uncovered, Pipeline, "signed, without a statement the policy requires",
+        "let the pipeline attest what the policy's `require.attestations` lists, with `cosign attest --type`";
     /// The certificate's issuer is in none of the accepted roots.
-    UntrustedAuthority => Uncovered, Trust, "the certificate was issued by an authority that is in no accepted trust root";
+    UntrustedAuthority => Uncovered, Trust, "the certificate was issued by an authority that is in no accepted trust root",
+        "import a trust root that holds the authority, or approve the rotation that brings it; if nobody knows it, the image was signed elsewhere";
     /// The log is in none of the accepted roots.
-    UnknownLog => Uncovered, Trust, "the entry is of a log that is in no accepted trust root";
+    UnknownLog => Uncovered, Trust, "the entry is of a log that is in no accepted trust root",
+        "import a trust root that holds the log, or approve the rotation that brings it";
     /// The timestamp authority is in none of the accepted roots.
-    UnknownTimestampAuthority => Uncovered, Trust, "the timestamp is of an authority that is in no accepted trust root";
+    UnknownTimestampAuthority => Uncovered, Trust, "the timestamp is of an authority that is in no accepted trust root",
+        "import a trust root that holds the authority, or approve the rotation that brings it";
     /// A key or certificate was not valid when it signed.
-    OutsideValidity => Uncovered, Trust, "a key or certificate was not valid at the signing time";
+    OutsideValidity => Uncovered, Trust, "a key or certificate was not valid at the signing time",
+        "compare the signing time with the windows that `holdfast mirror show` lists; sign anew, or import a root whose windows cover it";
     /// The required log entry is absent.
-    LogEntryMissing => Uncovered, Pipeline, "the log entry the policy requires is absent";
+    LogEntryMissing => Uncovered, Pipeline, "the log entry the policy requires is absent",
+        "let the pipeline write to the transparency log, or require none in the policy (`require.transparencyLog: false`)";
     /// The required timestamp is absent.
-    TimestampMissing => Uncovered, Pipeline, "the signed timestamp the policy requires is absent";
+    TimestampMissing => Uncovered, Pipeline, "the signed timestamp the policy requires is absent",
+        "let the pipeline ask a timestamp authority, or require none in the policy (`require.signedTimestamp: false`)";
     /// The required SCT is absent.
-    SctMissing => Uncovered, Pipeline, "the proof of certificate transparency the policy requires is absent";
+    SctMissing => Uncovered, Pipeline, "the proof of certificate transparency the policy requires is absent",
+        "let the certificate authority write to a CT log, or require none in the policy (`require.sct: false`)";
     /// Verified, under a root that is past its limit.
-    StaleTrustRoot => Unknown, Trust, "verified, under a trust root that is past its limit";
+    StaleTrustRoot => Unknown, Trust, "verified, under a trust root that is past its limit",
+        "let the courier bring a newer repository and import it";
     /// The registry did not answer.
-    RegistryUnavailable => Unknown, Platform, "the registry did not answer";
+    RegistryUnavailable => Unknown, Platform, "the registry did not answer",
+        "see that the registry answers, or give the layout that holds the image; the next scan looks again";
     /// The registry refused the credentials.
-    Unauthorized => Unknown, Platform, "the registry refused the credentials";
+    Unauthorized => Unknown, Platform, "the registry refused the credentials",
+        "give the declared registry a pull secret that may read the repository and its referrers";
     /// The list of evidence is not complete.
-    ListingTruncated => Unknown, Platform, "the list of evidence is not complete";
+    ListingTruncated => Unknown, Platform, "the list of evidence is not complete",
+        "see why the registry lists more evidence than is read, or cannot list it to the end; remove what does not belong there";
     /// The registry is not among the declared ones.
-    RegistryNotDeclared => Unknown, Platform, "the registry is not declared, so it was not asked";
+    RegistryNotDeclared => Unknown, Platform, "the registry is not declared, so it was not asked",
+        "declare the registry in the BundleCoverageReport, or do not run images from it";
     /// A signed time lies ahead of this clock.
-    ClockSuspect => Unknown, Platform, "a signed time lies ahead of this machine's clock";
+    ClockSuspect => Unknown, Platform, "a signed time lies ahead of this machine's clock",
+        "set the node's clock right; if it is right, find out which authority's clock runs ahead";
     /// A tag without a digest.
-    DigestUnresolved => Unknown, Workload, "the reference names a tag and no digest";
+    DigestUnresolved => Unknown, Workload, "the reference names a tag and no digest",
+        "name the image by digest in the workload, as `repository@sha256:…`";
     /// A form that cannot be judged.
-    UnsupportedFormat => Uncovered, Pipeline, "the evidence is of a form that cannot be judged";
+    UnsupportedFormat => Uncovered, Pipeline, "the evidence is of a form that cannot be judged",
+        "sign with cosign 2 or later, as a bundle v0.1 to v0.3 or in the legacy form";
     /// Not what it claims to be.
-    Malformed => Uncovered, Pipeline, "the evidence is damaged or exceeds a limit";
+    Malformed => Uncovered, Pipeline, "the evidence is damaged or exceeds a limit",
+        "sign the image anew; if the pipeline made this, its tool is broken or someone altered what it made";
 }
 
 impl fmt::Display for Reason {

@@ -1,0 +1,106 @@
+//! What the words of status, reports and plans mean: one source for `holdfast explain`, for messages and for the reference.
+
+use serde::Serialize;
+
+use crate::api::condition::ConditionType;
+use crate::engines::LossKind;
+use crate::verify::{Owner, Reason};
+
+/// What sort of word it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sort {
+    /// The cause of a verdict.
+    Reason,
+    /// What an engine cannot express.
+    Loss,
+    /// A condition in status.
+    Condition,
+}
+
+/// One word, explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Term {
+    /// What sort of word it is.
+    pub sort: Sort,
+    /// The word.
+    pub name: &'static str,
+    /// What it says about an image or a policy: `uncovered`, `Wider`, `good while true`.
+    pub effect: String,
+    /// What it means.
+    pub meaning: &'static str,
+    /// Whose it is.
+    pub owner: Owner,
+    /// What they can do.
+    pub cure: &'static str,
+}
+
+/// Every word, in the order of the reference.
+pub fn terms() -> Vec<Term> {
+    let reasons = Reason::ALL.iter().map(|reason| Term {
+        sort: Sort::Reason,
+        name: reason.as_str(),
+        effect: reason.outcome().to_string(),
+        meaning: reason.meaning(),
+        owner: reason.owner(),
+        cure: reason.cure(),
+    });
+    let losses = LossKind::ALL.iter().map(|loss| Term {
+        sort: Sort::Loss,
+        name: loss.as_str(),
+        effect: loss.effect().to_string(),
+        meaning: loss.meaning(),
+        owner: Owner::Platform,
+        cure: loss.cure(),
+    });
+    let conditions = ConditionType::ALL.iter().map(|condition| Term {
+        sort: Sort::Condition,
+        name: condition.as_str(),
+        effect: format!("well while {}", if condition.healthy() { "true" } else { "false" }),
+        meaning: condition.meaning(),
+        owner: Owner::Platform,
+        cure: condition.cure(),
+    });
+    reasons.chain(losses).chain(conditions).collect()
+}
+
+/// The words of this name (a check and a condition may share one), whatever their case.
+///
+/// # Errors
+/// The nearest word there is, where there is none of this name.
+pub fn explain(name: &str) -> Result<Vec<Term>, Option<&'static str>> {
+    let all = terms();
+    let wanted = name.to_ascii_lowercase();
+    let found: Vec<Term> = all.iter().filter(|term| term.name.eq_ignore_ascii_case(name)).cloned().collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let distance = |term: &&Term| strsim::damerau_levenshtein(&wanted, &term.name.to_ascii_lowercase());
+    let nearest = all.iter().min_by_key(distance).filter(|term| distance(term) * 2 <= term.name.len());
+    Err(nearest.map(|term| term.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_says_what_to_do() {
+        for term in terms() {
+            assert!(!term.meaning.is_empty() && !term.cure.is_empty(), "{}", term.name);
+            assert!(
+                !term.meaning.ends_with('.') && !term.cure.ends_with('.'),
+                "{} ends a sentence it only begins",
+                term.name
+            );
+        }
+    }
+
+    #[test]
+    fn words_are_found_in_any_case_and_near_misses_are_named() {
+        assert!(explain("missingbundle").is_ok_and(|found| found.iter().any(|term| term.name == "MissingBundle")));
+        assert_eq!(explain("MisingBundel"), Err(Some("MissingBundle")));
+        assert_eq!(explain("qqqq"), Err(None));
+    }
+}
