@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use holdfast_core::trust::root::{KeyAlgorithm, RootError, RootNote, TrustRoot};
+use holdfast_core::trust::root::{KeyAlgorithm, Log, RootError, RootNote, TrustRoot};
 use serde_json::{Value, json};
 use sigstore_verify::trust_root::{
     SIGSTORE_GITHUB_TRUSTED_ROOT, SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT,
@@ -111,4 +111,35 @@ fn other_documents_are_named_for_what_they_are() {
     assert!(matches!(read(&json!({"mediaType": production()["mediaType"]})), Err(RootError::Empty { .. })));
     assert!(matches!(TrustRoot::from_json("x", b""), Err(RootError::Malformed { .. })));
     assert!(matches!(TrustRoot::from_json("x", &vec![b' '; 2 << 20]), Err(RootError::TooLarge { .. })));
+}
+
+#[test]
+fn what_engines_get_reads_back_as_what_is_verified_under() {
+    for text in [SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT, SIGSTORE_GITHUB_TRUSTED_ROOT] {
+        let root = TrustRoot::from_json("real", text.as_bytes()).unwrap();
+        let written = root.document();
+        let again = TrustRoot::from_json("real", written.as_bytes()).unwrap();
+        assert_eq!(again.document(), written);
+        // A retired CT log of the staging instance has a key in PKCS #1, which engines are not given.
+        let known = |logs: &[Log]| {
+            logs.iter().filter(|log| log.algorithm != KeyAlgorithm::Unknown).cloned().collect::<Vec<_>>()
+        };
+        assert!(again.logs == root.logs && again.ct_logs == known(&root.ct_logs));
+        let windows = |root: &TrustRoot| {
+            let all = root.certificate_authorities.iter().chain(&root.timestamp_authorities);
+            all.map(|authority| (authority.chain_digest(), authority.effective_window())).collect::<Vec<_>>()
+        };
+        assert_eq!(windows(&again), windows(&root));
+        // The names of algorithms are those that the publishers give.
+        let (published, written): (Value, Value) =
+            (serde_json::from_str(text).unwrap(), serde_json::from_str(&written).unwrap());
+        for list in ["tlogs", "ctlogs"] {
+            let details = |document: &Value| -> Vec<Value> {
+                let logs = document[list].as_array().cloned().unwrap_or_default();
+                let all = logs.iter().map(|log| log["publicKey"]["keyDetails"].clone());
+                all.filter(|details| details != "PKCS1_RSA_PKCS1V5").collect()
+            };
+            assert_eq!(details(&written), details(&published), "{list}");
+        }
+    }
 }

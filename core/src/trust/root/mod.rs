@@ -5,6 +5,7 @@
 //! listed in [`TrustRoot::notes`].
 
 mod certificate;
+mod document;
 mod library;
 mod parse;
 mod window;
