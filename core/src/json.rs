@@ -5,8 +5,12 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
 
 /// What is read at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,40 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<(), JsonError> {
                 JsonError::Syntax { detail: e.to_string() }
             }
         })
+}
+
+/// Reads a document that is one JSON object, once it passes [`check`].
+///
+/// # Errors
+/// [`JsonError`], with the place in the document where there is one.
+pub fn read<T: DeserializeOwned>(bytes: &[u8], limits: Limits) -> Result<T, JsonError> {
+    check(bytes, limits)?;
+    let Object(value) = serde_json::from_slice(bytes).map_err(|e| JsonError::Syntax { detail: e.to_string() })?;
+    Ok(value)
+}
+
+/// What is written as a JSON object. Derived readers also take an array, with the fields in their order: no producer means that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -175,6 +213,23 @@ mod tests {
         assert!(error(r#"{"version": 1, "version": 2}"#).contains("`version` twice"));
         assert!(error(r#"{"version": 1, "versi\u006fn": 2}"#).contains("`version` twice"));
         assert!(error(r#"[{"a": {"b": 1, "b": 1}}]"#).contains("line 1"));
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Outer {
+            inner: Object<Inner>,
+        }
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Inner {
+            a: u8,
+        }
+        let read = |text: &str| read::<Outer>(text.as_bytes(), LIMITS);
+        assert_eq!(read(r#"{"inner": {"a": 1}}"#), Ok(Outer { inner: Object(Inner { a: 1 }) }));
+        for text in [r#"{"inner": [1]}"#, r#"[{"a": 1}]"#, "[]", "1", r#"{"inner": null}"#] {
+            assert!(matches!(read(text), Err(JsonError::Syntax { detail }) if detail.contains("an object")), "{text}");
+        }
     }
 
     #[test]

@@ -143,3 +143,18 @@ fn what_engines_get_reads_back_as_what_is_verified_under() {
         }
     }
 }
+
+/// Derived readers take an array for an object, its fields in order; and a name twice has two readings.
+#[test]
+fn a_root_of_another_shape_is_refused() {
+    let production: Value = production();
+    let as_array = json!([production["mediaType"], production["tlogs"], production["certificateAuthorities"]]);
+    let mut nested = production.clone();
+    nested["tlogs"][0] = json!(["https://rekor.sigstore.dev", "SHA2_256", production["tlogs"][0]["publicKey"]]);
+    for document in
+        [as_array.to_string(), nested.to_string(), production.to_string().replacen('{', r#"{"tlogs":[],"#, 1)]
+    {
+        let read = TrustRoot::from_json("bent", document.as_bytes());
+        assert!(matches!(read, Err(RootError::Malformed { .. })), "{read:?}");
+    }
+}

@@ -11,6 +11,7 @@ use sigstore_verify::types::{Bundle, DerCertificate};
 
 use super::{Limits, Reason, fault::Fault};
 use crate::Digest;
+use crate::json::{self, Object};
 
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
@@ -20,19 +21,22 @@ const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// What cosign and its forerunner write as `critical.type`.
 const PAYLOAD_TYPES: [&str; 2] = ["cosign container image signature", "atomic container signature"];
 
+/// The deepest nesting of what the legacy form holds.
+const MAX_DEPTH: usize = 16;
+
 /// The largest simple-signing payload, in bytes; real ones have some 250.
 const MAX_PAYLOAD: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 struct SimpleSigning {
-    critical: Critical,
+    critical: Object<Critical>,
 }
 
 #[derive(Deserialize)]
 struct Critical {
     #[serde(rename = "type")]
     kind: String,
-    image: Image,
+    image: Object<Image>,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +49,7 @@ struct Image {
 #[serde(rename_all = "PascalCase")]
 struct RekorBundle {
     signed_entry_timestamp: String,
-    payload: RekorPayload,
+    payload: Object<RekorPayload>,
 }
 
 #[derive(Deserialize)]
@@ -81,20 +85,19 @@ pub(super) fn signature(
             payload.len()
         )));
     }
-    crate::json::check(payload, crate::json::Limits { max_len: MAX_PAYLOAD, max_depth: 16 })
-        .map_err(|e| malformed(format!("the signed payload is not JSON that is read: {e}")))?;
-    let signed: SimpleSigning =
-        serde_json::from_slice(payload).map_err(|e| malformed(format!("the signed payload cannot be read: {e}")))?;
-    if !PAYLOAD_TYPES.contains(&signed.critical.kind.as_str()) {
+    let SimpleSigning { critical: Object(critical) } =
+        json::read(payload, json::Limits { max_len: MAX_PAYLOAD, max_depth: MAX_DEPTH })
+            .map_err(|e| malformed(format!("the signed payload is not JSON that is read: {e}")))?;
+    if !PAYLOAD_TYPES.contains(&critical.kind.as_str()) {
         return Err(Fault::new(
             Reason::UnsupportedFormat,
             format!(
                 "the signed payload is of type `{}`, not an image signature",
-                signed.critical.kind.chars().take(100).collect::<String>()
+                critical.kind.chars().take(100).collect::<String>()
             ),
         ));
     }
-    let named = &signed.critical.image.docker_manifest_digest;
+    let named = &critical.image.0.docker_manifest_digest;
     if *named != digest.to_string() {
         return Err(Fault::new(
             Reason::DigestMismatch,
@@ -145,12 +148,15 @@ fn bundle(
         }
         None => ("publicKey", json!({"hint": ""})),
     };
-    let entry =
-        annotations.get(BUNDLE).filter(|text| !text.trim().is_empty()).map(|text| log_entry(text)).transpose()?;
+    let entry = annotations
+        .get(BUNDLE)
+        .filter(|text| !text.trim().is_empty())
+        .map(|text| log_entry(text, limits))
+        .transpose()?;
     // Version 0.1 demands a promise; without a log entry there is none.
     let version = if entry.is_some() { "0.1" } else { "0.2" };
     let timestamp = annotations.get(TIMESTAMP).filter(|text| !text.trim().is_empty()).map(|text| {
-        serde_json::from_str::<Timestamp>(text)
+        json::read::<Timestamp>(text.as_bytes(), annotation(limits))
             .map_err(|e| malformed(format!("the annotation {TIMESTAMP} cannot be read: {e}")))
     });
     let timestamps: Vec<Value> =
@@ -167,10 +173,17 @@ fn bundle(
     Bundle::from_json(&document.to_string()).map_err(|e| malformed(format!("the legacy form cannot be read: {e}")))
 }
 
-fn log_entry(text: &str) -> Result<Value, Fault> {
+/// An annotation is JSON in its own right; its size is bounded with all of them together.
+const fn annotation(limits: &Limits) -> json::Limits {
+    json::Limits { max_len: limits.material_bytes, max_depth: MAX_DEPTH }
+}
+
+fn log_entry(text: &str, limits: &Limits) -> Result<Value, Fault> {
     let bad = |detail: String| malformed(format!("the annotation {BUNDLE} cannot be read: {detail}"));
-    let rekor: RekorBundle = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
-    let body = STANDARD.decode(&rekor.payload.body).map_err(|e| bad(format!("its body is not base64: {e}")))?;
+    let rekor: RekorBundle = json::read(text.as_bytes(), annotation(limits)).map_err(|e| bad(e.to_string()))?;
+    let Object(payload) = rekor.payload;
+    let body = STANDARD.decode(&payload.body).map_err(|e| bad(format!("its body is not base64: {e}")))?;
+    json::check(&body, annotation(limits)).map_err(|e| bad(format!("its body is not JSON that is read: {e}")))?;
     let body: Value = serde_json::from_slice(&body).map_err(|e| bad(format!("its body is not JSON: {e}")))?;
     let part = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, version) = (part("kind"), part("apiVersion"));
@@ -180,13 +193,13 @@ fn log_entry(text: &str) -> Result<Value, Fault> {
             format!("log entries of kind `{kind} {version}` are not known"),
         ));
     }
-    let log_id = hex::decode(&rekor.payload.log_id).map_err(|e| bad(format!("its log id is not hex: {e}")))?;
+    let log_id = hex::decode(&payload.log_id).map_err(|e| bad(format!("its log id is not hex: {e}")))?;
     Ok(json!({
-        "logIndex": rekor.payload.log_index.to_string(),
+        "logIndex": payload.log_index.to_string(),
         "logId": {"keyId": STANDARD.encode(log_id)},
         "kindVersion": {"kind": kind, "version": version},
-        "integratedTime": rekor.payload.integrated_time.to_string(),
+        "integratedTime": payload.integrated_time.to_string(),
         "inclusionPromise": {"signedEntryTimestamp": rekor.signed_entry_timestamp},
-        "canonicalizedBody": rekor.payload.body,
+        "canonicalizedBody": payload.body,
     }))
 }

@@ -8,6 +8,7 @@ mod certificate;
 mod document;
 mod library;
 mod parse;
+mod raw;
 mod window;
 
 use std::fmt;

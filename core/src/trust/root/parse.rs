@@ -1,19 +1,21 @@
 //! Reading a `trusted_root.json` as producers really write it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
-use serde::Deserialize;
 use sigstore_verify::crypto::{SigningScheme, VerificationKey};
 
 use super::{
     Authority, Certificate, KeyAlgorithm, Log, LogId, ManagedKey, RootNote, TrustRoot, Window, WindowError, library,
+    raw::{RawAuthority, RawLog, RawRoot, RawWindow},
 };
 use crate::Digest;
+use crate::json::{self, JsonError, Object};
 
 /// The largest `trusted_root.json` read, in bytes. The public one has 7 KB, the largest known 32 KB.
 pub const MAX_BYTES: usize = 1024 * 1024;
 /// The most authorities, logs and keys one root may list.
 pub const MAX_ENTRIES: usize = 256;
+/// The deepest nesting of a `trusted_root.json`; what the format has needs seven levels.
+const MAX_DEPTH: usize = 16;
 /// The most certificates in one chain.
 const MAX_CHAIN: usize = 16;
 
@@ -94,81 +96,6 @@ impl From<(String, WindowError)> for RootError {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawRoot {
-    #[serde(default)]
-    media_type: String,
-    #[serde(default)]
-    tlogs: Vec<RawLog>,
-    #[serde(default)]
-    certificate_authorities: Vec<RawAuthority>,
-    #[serde(default)]
-    ctlogs: Vec<RawLog>,
-    #[serde(default)]
-    timestamp_authorities: Vec<RawAuthority>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawLog {
-    #[serde(default)]
-    base_url: String,
-    #[serde(default)]
-    hash_algorithm: String,
-    public_key: RawKey,
-    #[serde(default)]
-    log_id: Option<RawLogId>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawKey {
-    #[serde(default)]
-    raw_bytes: String,
-    #[serde(default)]
-    valid_for: Option<RawWindow>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawLogId {
-    #[serde(default)]
-    key_id: String,
-}
-
-#[derive(Deserialize)]
-struct RawWindow {
-    #[serde(default)]
-    start: Option<Timestamp>,
-    #[serde(default)]
-    end: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawAuthority {
-    #[serde(default)]
-    uri: String,
-    #[serde(default)]
-    cert_chain: RawChain,
-    #[serde(default)]
-    valid_for: Option<RawWindow>,
-}
-
-#[derive(Default, Deserialize)]
-struct RawChain {
-    #[serde(default)]
-    certificates: Vec<RawCertificate>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawCertificate {
-    #[serde(default)]
-    raw_bytes: String,
-}
-
 impl TrustRoot {
     /// Reads a `trusted_root.json`.
     ///
@@ -178,10 +105,12 @@ impl TrustRoot {
     /// # Errors
     /// [`RootError`], when the document is not a trusted root or nothing in it can be used.
     pub fn from_json(name: &str, bytes: &[u8]) -> Result<Self, RootError> {
-        if bytes.len() > MAX_BYTES {
-            return Err(RootError::TooLarge { size: bytes.len() });
-        }
-        let raw: RawRoot = serde_json::from_slice(bytes).map_err(|e| RootError::Malformed { detail: e.to_string() })?;
+        let raw: RawRoot = json::read(bytes, json::Limits { max_len: MAX_BYTES, max_depth: MAX_DEPTH }).map_err(
+            |error| match error {
+                JsonError::TooLarge { len, .. } => RootError::TooLarge { size: len },
+                other => RootError::Malformed { detail: other.to_string() },
+            },
+        )?;
         if !MEDIA_TYPES.contains(&raw.media_type.as_str()) {
             return Err(RootError::MediaType { got: raw.media_type.chars().take(100).collect() });
         }
@@ -302,8 +231,8 @@ enum LogKind {
     Certificates,
 }
 
-fn window(entry: &str, raw: Option<RawWindow>) -> Result<Window, RootError> {
-    let Some(raw) = raw else { return Ok(Window::ALWAYS) };
+fn window(entry: &str, raw: Option<Object<RawWindow>>) -> Result<Window, RootError> {
+    let Some(Object(raw)) = raw else { return Ok(Window::ALWAYS) };
     if raw.start.is_none() {
         return Err(RootError::Window { entry: entry.to_owned(), detail: "it has no start".to_owned() });
     }
@@ -314,23 +243,28 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|e| format!("{what} is not base64: {e}"))
 }
 
-fn authorities(field: &str, raw: Vec<RawAuthority>, notes: &mut Vec<RootNote>) -> Result<Vec<Authority>, RootError> {
+fn authorities(
+    field: &str,
+    raw: Vec<Object<RawAuthority>>,
+    notes: &mut Vec<RootNote>,
+) -> Result<Vec<Authority>, RootError> {
     let mut read = Vec::new();
-    for (index, raw) in raw.into_iter().enumerate() {
+    for (index, Object(raw)) in raw.into_iter().enumerate() {
         let entry = format!("{field}[{index}]");
         let window = window(&entry, raw.valid_for)?;
-        if raw.cert_chain.certificates.len() > MAX_CHAIN {
+        if raw.cert_chain.0.certificates.len() > MAX_CHAIN {
             return Err(RootError::TooMany {
                 what: "certificates in one chain",
-                count: raw.cert_chain.certificates.len(),
+                count: raw.cert_chain.0.certificates.len(),
                 max: MAX_CHAIN,
             });
         }
         let chain: Result<Vec<_>, String> = raw
             .cert_chain
+            .0
             .certificates
             .into_iter()
-            .map(|c| decode("a certificate", &c.raw_bytes).and_then(Certificate::from_der))
+            .map(|c| decode("a certificate", &c.0.raw_bytes).and_then(Certificate::from_der))
             .collect();
         match chain {
             Ok(chain) => read.push(Authority { uri: raw.uri, chain, window }),
@@ -387,19 +321,24 @@ fn usable_authorities(field: &str, read: Vec<Authority>, notes: &mut Vec<RootNot
     kept.into_iter().map(|(_, authority)| authority).collect()
 }
 
-fn logs(field: &str, kind: LogKind, raw: Vec<RawLog>, notes: &mut Vec<RootNote>) -> Result<Vec<Log>, RootError> {
+fn logs(
+    field: &str,
+    kind: LogKind,
+    raw: Vec<Object<RawLog>>,
+    notes: &mut Vec<RootNote>,
+) -> Result<Vec<Log>, RootError> {
     let mut read = Vec::new();
-    for (index, raw) in raw.into_iter().enumerate() {
+    for (index, Object(raw)) in raw.into_iter().enumerate() {
         let entry = format!("{field}[{index}]");
-        let window = window(&entry, raw.public_key.valid_for)?;
-        let log = decode("the public key", &raw.public_key.raw_bytes).and_then(|key| {
+        let window = window(&entry, raw.public_key.0.valid_for)?;
+        let log = decode("the public key", &raw.public_key.0.raw_bytes).and_then(|key| {
             if !matches!(raw.hash_algorithm.as_str(), "" | "SHA2_256") {
                 return Err(format!("its hash algorithm `{}` is not known", raw.hash_algorithm));
             }
             usable_key(kind, &key)?;
             let key_digest = Digest::of(&key);
             let algorithm = KeyAlgorithm::of_spki(&key);
-            let given = raw.log_id.map(|id| id.key_id).unwrap_or_default();
+            let given = raw.log_id.map(|Object(id)| id.key_id).unwrap_or_default();
             let (log_id, set_right) = log_id(&given, key_digest, algorithm, kind)?;
             if let Some(was) = set_right {
                 notes.push(RootNote::LogIdSetRight { entry: entry.clone(), was: was.to_owned(), id: log_id });
