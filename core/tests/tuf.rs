@@ -441,7 +441,7 @@ fn the_local_clock_counts_from_the_first_acceptance() {
     let first = taken(&bootstrap(&repository), &files, day(1));
     let polled = taken(&first, &files, day(9));
     let settings = Settings { grace: Grace::NONE, max_age: Some(SignedDuration::from_hours(24 * 10)) };
-    let judge = |now| Freshness::judge(&polled.roles(), polled.memory(), settings, now);
+    let judge = |now| Freshness::judge(&polled, None, settings, now);
     assert!(matches!(judge(day(10)), Freshness::Fresh { until } if until == day(11)));
     assert!(matches!(judge(day(11)), Freshness::Stale { .. }), "polling the same file confirms nothing");
 }

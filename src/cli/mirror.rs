@@ -16,14 +16,12 @@ use serde::Serialize;
 use super::output::{CliError, Exit, Format, Style, now};
 use super::trust_text::{print_budget, print_diff, print_freshness, print_notes, print_roles, print_root};
 use crate::sources::http::Patience;
-use crate::sources::state::{Held, StateDir, replace};
+use crate::sources::state::{Held, HeldRoot, StateDir, TRUSTED_ROOT, replace};
 use crate::sources::{self, Directory, Http, ImportError, Source, file};
 
 const MAX_ROOT: u64 = 512 * 1024;
 const MAX_CA_BUNDLE: u64 = 1024 * 1024;
 const MAX_TARGET: u64 = 64 * 1024 * 1024;
-/// The target every Sigstore repository publishes its trusted root under.
-const TRUSTED_ROOT: &str = "trusted_root.json";
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -231,7 +229,7 @@ impl Session {
     fn renew<T>(
         &mut self,
         source: &dyn Source,
-        then: impl FnOnce(&mut Refresh, &mut Option<Vec<u8>>) -> Result<T, CliError>,
+        then: impl FnOnce(&mut Refresh, &mut Option<HeldRoot>) -> Result<T, CliError>,
     ) -> Result<T, CliError> {
         let mut refresh = Refresh::begin(&self.held.state, self.now, self.grace)
             .map_err(CliError::Refused)?
@@ -278,13 +276,13 @@ fn import(args: &ImportArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let source = source(&args.repository)?;
     let mut session = Session::open(&args.repository)?;
     let before = held_root(&session.held, &args.repository.state)?;
-    let held = session.held.trusted_root.clone();
+    let held = session.held.trusted_root.as_ref().map(|root| root.bytes.clone());
     let name = root_name(&args.repository.state);
     let (roles, notes, changed, root) = session.renew(source.as_ref(), |refresh, trusted_root| {
         let target = sources::target(source.as_ref(), refresh, TRUSTED_ROOT, &|| held.clone())?;
         let root = TrustRoot::from_json(&name, target.bytes())
             .map_err(|e| CliError::RefusedRoot(format!("{TRUSTED_ROOT}: {e}")))?;
-        *trusted_root = Some(target.bytes().to_vec());
+        *trusted_root = Some(HeldRoot::accepted(&target));
         Ok((refresh.roles(), refresh.notes().to_vec(), refresh.changed(), root))
     })?;
     let diff = before.as_ref().map(|before| RootDiff::between(before, &root));
@@ -356,9 +354,7 @@ fn diff(args: &DiffArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
 pub(super) fn any_root(path: &Path) -> Result<TrustRoot, CliError> {
     if path.is_dir() {
         let held = StateDir::look(path)?;
-        return held_root(&held, path)?.ok_or_else(|| {
-            CliError::usage(format!("{} holds no trusted root yet: run `holdfast mirror import`", path.display()))
-        });
+        return held_root(&held, path)?.ok_or_else(|| no_root(path));
     }
     let most = u64::try_from(holdfast_core::trust::root::MAX_BYTES).unwrap_or(u64::MAX);
     let bytes = file::read(path, "a trusted root", most)?;
@@ -366,14 +362,24 @@ pub(super) fn any_root(path: &Path) -> Result<TrustRoot, CliError> {
     TrustRoot::from_json(&name, &bytes).map_err(|e| CliError::usage(format!("{name}: {e}")))
 }
 
+pub(super) fn no_root(path: &Path) -> CliError {
+    CliError::usage(format!("{} holds no trusted root yet: run `holdfast mirror import`", path.display()))
+}
+
 pub(super) fn held_root(held: &Held, path: &Path) -> Result<Option<TrustRoot>, CliError> {
     let name = root_name(path);
     held.trusted_root
         .as_ref()
-        .map(|bytes| {
-            TrustRoot::from_json(&name, bytes).map_err(|e| CliError::usage(format!("{}: {e}", path.display())))
+        .map(|root| {
+            TrustRoot::from_json(&name, &root.bytes).map_err(|e| CliError::usage(format!("{}: {e}", path.display())))
         })
         .transpose()
+}
+
+/// Whether what a state directory holds is still current.
+pub(super) fn freshness(held: &Held, grace: Grace, now: Timestamp) -> Freshness {
+    let root = held.trusted_root.as_ref().map(HeldRoot::imported);
+    Freshness::judge(&held.state, root, Settings { grace, max_age: None }, now)
 }
 
 /// The last segment of a state directory's path names its trust.
@@ -398,15 +404,14 @@ impl Overview {
         format: Format,
         out: &mut dyn Write,
     ) -> Result<Exit, CliError> {
-        let memory = held.state.memory();
-        let freshness = Freshness::judge(&self.roles, memory, Settings { grace, max_age: None }, now);
+        let freshness = freshness(held, grace, now);
         let budget = Budget::of(&self.roles, self.root.as_ref(), now);
         let report = Report {
             result: if self.changed { "Accepted" } else { "Unchanged" },
             roles: &self.roles,
             freshness: &freshness,
             notes: &self.notes,
-            recoveries: &memory.recoveries,
+            recoveries: &held.state.memory().recoveries,
             trusted_root: self.root.as_ref(),
             changes: self.diff.as_ref(),
             expiry_budget: &budget,

@@ -17,11 +17,8 @@ use serde::Serialize;
 use super::output::CliError;
 use crate::inventory::GitOps;
 use crate::sources::memory::Files;
-use crate::sources::state::{Held, StateDir};
+use crate::sources::state::{Held, HeldRoot, StateDir, TRUSTED_ROOT};
 use crate::sources::{self, Directory, Source};
-
-/// The target every Sigstore repository publishes its trusted root under.
-const TRUSTED_ROOT: &str = "trusted_root.json";
 
 /// One mirror, as it would be operated.
 #[derive(Debug, Serialize)]
@@ -81,6 +78,8 @@ pub(super) struct Places<'a> {
 #[derive(Default)]
 struct Seen {
     state: Option<State>,
+    /// The trusted root that was read last, in force or not.
+    newest: Option<HeldRoot>,
     notes: Vec<Note>,
     adopted: Option<TrustRoot>,
     offered: Option<TrustRoot>,
@@ -97,11 +96,8 @@ impl TrustView {
         let roles = seen.state.as_ref().map(State::roles).unwrap_or_default();
         let settings =
             Settings { grace, max_age: spec.freshness.max_age.map(holdfast_core::api::duration::GoDuration::signed) };
-        let freshness = seen
-            .state
-            .as_ref()
-            .filter(|_| !roles.is_empty())
-            .map(|state| Freshness::judge(&roles, state.memory(), settings, now));
+        let newest = seen.newest.as_ref().map(HeldRoot::imported);
+        let freshness = seen.state.as_ref().map(|state| Freshness::judge(state, newest, settings, now));
         let (adopted, candidate) = adopt(mirror, seen.adopted, seen.offered);
         let expiry_budget = Budget::of(&roles, adopted.as_ref(), now);
         Ok(Self {
@@ -198,29 +194,36 @@ fn import(name: &str, mut held: Held, repository: &dyn Source, grace: Grace, now
         Ok(refresh) => refresh,
         Err(refusal) => return from_held(name, &held, Some(refusal.to_string())),
     };
-    let target = sources::refresh(repository, &mut refresh)
-        .and_then(|()| sources::target(repository, &mut refresh, TRUSTED_ROOT, &|| held.trusted_root.clone()));
+    let target = sources::refresh(repository, &mut refresh).and_then(|()| {
+        sources::target(repository, &mut refresh, TRUSTED_ROOT, &|| {
+            held.trusted_root.as_ref().map(|root| root.bytes.clone())
+        })
+    });
     let notes = refresh.notes().to_vec();
     held.state = sources::progress(refresh);
-    let (offered, refused) = match target {
-        Ok(target) => match TrustRoot::from_json(name, target.bytes()) {
-            Ok(root) => (Some(root), None),
-            Err(error) => (None, Some(error.to_string())),
-        },
-        Err(error) => (None, Some(error.to_string())),
-    };
-    Ok(Seen { notes, offered, ..from_held(name, &held, refused)? })
+    let read = target.map_err(|error| error.to_string()).and_then(|target| {
+        TrustRoot::from_json(name, target.bytes()).map(|root| (root, target)).map_err(|error| error.to_string())
+    });
+    match read {
+        Ok((root, target)) => {
+            let newest = Some(HeldRoot::accepted(&target));
+            Ok(Seen { notes, newest, offered: Some(root), ..from_held(name, &held, None)? })
+        }
+        Err(refused) => Ok(Seen { notes, ..from_held(name, &held, Some(refused))? }),
+    }
 }
 
 fn from_held(name: &str, held: &Held, refused: Option<String>) -> Result<Seen, CliError> {
     let adopted = held
         .trusted_root
         .as_ref()
-        .map(|bytes| {
-            TrustRoot::from_json(name, bytes).map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))
+        .map(|root| {
+            TrustRoot::from_json(name, &root.bytes)
+                .map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))
         })
         .transpose()?;
-    Ok(Seen { state: Some(held.state.clone()), adopted, refused, ..Seen::default() })
+    let newest = held.trusted_root.clone();
+    Ok(Seen { state: Some(held.state.clone()), newest, adopted, refused, ..Seen::default() })
 }
 
 fn bootstrap(mirror: &TrustRootMirror, places: &Places<'_>, now: Timestamp) -> Result<State, String> {

@@ -58,7 +58,7 @@ pub(super) fn print_freshness(
             )
         }
         Freshness::Stale { limit, .. } => {
-            writeln!(out, "{}: {limit}; bring a newer copy of the repository", style.bad("stale"))
+            writeln!(out, "{}: {}; {}", style.bad("stale"), printable(&limit.to_string()), limit.cure())
         }
     }
 }

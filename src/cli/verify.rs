@@ -7,7 +7,6 @@ use clap::Args as ClapArgs;
 use holdfast_core::Digest;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::{Found, compile};
-use holdfast_core::trust::freshness::{Freshness, Settings};
 use holdfast_core::trust::root::{ManagedKey, TrustRoot, Window};
 use holdfast_core::trust::tuf::Grace;
 use holdfast_core::verify::pattern::IdentityPattern;
@@ -19,6 +18,7 @@ use holdfast_core::verify::{
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::mirror;
 use super::output::{CliError, Exit, Format, Style, now, printable};
 use crate::inventory;
 use crate::registry::layout::Layout;
@@ -48,7 +48,7 @@ pub(super) struct Args {
     state: Vec<PathBuf>,
 
     /// How long past its expiry the timestamp in --state still counts, at most 336h
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::mirror::grace)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = mirror::grace)]
     grace: Grace,
 
     /// A SigningIdentityPolicy to judge by, instead of the flags about who signs and what is required
@@ -240,10 +240,9 @@ fn image_verdict(
 /// The trusted root a state directory holds; past its limit, it never covers.
 fn held_root(path: &Path, grace: Grace, now: Timestamp) -> Result<PreparedRoot, CliError> {
     let held = StateDir::look(path)?;
-    let root = super::mirror::any_root(path)?;
+    let root = mirror::held_root(&held, path)?.ok_or_else(|| mirror::no_root(path))?;
     let ready = PreparedRoot::new(root).map_err(|e| CliError::usage(e.to_string()))?;
-    let freshness = Freshness::judge(&held.state.roles(), held.state.memory(), Settings { grace, max_age: None }, now);
-    Ok(match freshness.staleness() {
+    Ok(match mirror::freshness(&held, grace, now).staleness() {
         Some(why) => ready.stale(why),
         None => ready,
     })

@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use holdfast_core::trust::tuf::{Refusal, State, TrustMemory, quote};
+use holdfast_core::trust::freshness::Imported;
+use holdfast_core::trust::tuf::{Refusal, State, TrustMemory, VerifiedTarget, quote};
 use holdfast_core::{Digest, json};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,8 @@ use super::file::{self, FileError};
 const MEMORY: &str = "memory.json";
 const OBJECTS: &str = "objects";
 const METADATA: &str = "metadata";
-const TRUSTED_ROOT: &str = "trusted_root.json";
+/// The target every Sigstore repository publishes its trusted root under, and the name of its copy.
+pub const TRUSTED_ROOT: &str = "trusted_root.json";
 const LOCK: &str = ".lock";
 const MAX_MEMORY: u64 = 4 * 1024 * 1024;
 const MAX_OBJECT: u64 = 16 * 1024 * 1024;
@@ -29,8 +31,54 @@ const MAX_OBJECT: u64 = 16 * 1024 * 1024;
 pub struct Held {
     /// The TUF state.
     pub state: State,
-    /// The trusted root that was imported last, with the name of its target.
-    pub trusted_root: Option<Vec<u8>>,
+    /// The trusted root that was imported last.
+    pub trusted_root: Option<HeldRoot>,
+}
+
+/// A trusted root, and what it was accepted as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldRoot {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it was accepted as; absent where nothing that is held says so any more.
+    pub accepted_as: Option<AcceptedAs>,
+}
+
+/// What a trusted root was accepted as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AcceptedAs {
+    /// The target.
+    pub target: String,
+    /// The role that listed it.
+    pub role: String,
+    /// The digest it was listed with.
+    pub digest: Digest,
+}
+
+impl HeldRoot {
+    /// A target, as it was verified.
+    pub fn accepted(target: &VerifiedTarget) -> Self {
+        let (bytes, digest) = (target.bytes().to_vec(), Digest::of(target.bytes()));
+        let accepted_as = AcceptedAs { target: target.name().to_owned(), role: target.role().to_owned(), digest };
+        Self { bytes, accepted_as: Some(accepted_as) }
+    }
+
+    /// As freshness is judged by it.
+    pub fn imported(&self) -> Imported<'_> {
+        let target = self.accepted_as.as_ref().map_or(TRUSTED_ROOT, |accepted| &accepted.target);
+        Imported { target, bytes: &self.bytes }
+    }
+
+    /// What earlier forms of the memory did not say: worked out from the metadata that is held beside it.
+    fn worked_out(bytes: Vec<u8>, state: &State) -> Self {
+        let accepted_as = state
+            .listing(TRUSTED_ROOT)
+            .ok()
+            .filter(|listing| listing.names(&bytes))
+            .map(|listing| AcceptedAs { target: listing.target, role: listing.role, digest: Digest::of(&bytes) });
+        Self { bytes, accepted_as }
+    }
 }
 
 /// A locked state directory.
@@ -97,6 +145,8 @@ struct MemoryFile {
     tuf: TrustMemory,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trusted_root: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    accepted_as: Option<AcceptedAs>,
 }
 
 impl StateDir {
@@ -171,8 +221,15 @@ impl StateDir {
         for (role, floor) in &memory.tuf.floors {
             held.insert(role.clone(), object(&floor.digest, role)?);
         }
-        let trusted_root = memory.trusted_root.as_ref().map(|digest| object(digest, TRUSTED_ROOT)).transpose()?;
+        let bytes = memory.trusted_root.as_ref().map(|digest| object(digest, TRUSTED_ROOT)).transpose()?;
+        if memory.accepted_as.as_ref().is_some_and(|accepted| Some(accepted.digest) != memory.trusted_root) {
+            return Err(damaged(format!("the held {TRUSTED_ROOT} is not the one that was accepted")));
+        }
         let state = State::restore(memory.tuf, held).map_err(|e: Refusal| damaged(e.to_string()))?;
+        let trusted_root = bytes.map(|bytes| match memory.accepted_as {
+            Some(accepted_as) => HeldRoot { bytes, accepted_as: Some(accepted_as) },
+            None => HeldRoot::worked_out(bytes, &state),
+        });
         Ok(Held { state, trusted_root })
     }
 
@@ -184,7 +241,7 @@ impl StateDir {
         let objects = self.path.join(OBJECTS);
         fs::create_dir_all(&objects).map_err(|e| io_error("make", &objects, e))?;
         let mut named: Vec<String> = Vec::new();
-        for bytes in held.state.held().values().chain(held.trusted_root.as_ref()) {
+        for bytes in held.state.held().values().chain(held.trusted_root.as_ref().map(|root| &root.bytes)) {
             let name = Digest::of(bytes).hex();
             let path = objects.join(&name);
             if !path.exists() {
@@ -192,8 +249,12 @@ impl StateDir {
             }
             named.push(name);
         }
-        let memory =
-            MemoryFile { tuf: held.state.memory().clone(), trusted_root: held.trusted_root.as_deref().map(Digest::of) };
+        let root = held.trusted_root.as_ref();
+        let memory = MemoryFile {
+            tuf: held.state.memory().clone(),
+            trusted_root: root.map(|root| Digest::of(&root.bytes)),
+            accepted_as: root.and_then(|root| root.accepted_as.clone()),
+        };
         let memory_path = self.path.join(MEMORY);
         let bytes = serde_json::to_vec_pretty(&memory).map_err(|e| io_error("write", &memory_path, e.into()))?;
         replace(&memory_path, &bytes)?;
@@ -227,7 +288,7 @@ impl StateDir {
             }
         }
         match &held.trusted_root {
-            Some(bytes) => copy(&self.path.join(TRUSTED_ROOT), bytes),
+            Some(root) => copy(&self.path.join(TRUSTED_ROOT), &root.bytes),
             None => Ok(()),
         }
     }

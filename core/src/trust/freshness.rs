@@ -1,9 +1,12 @@
 //! The two clocks: how old may what upstream last said be, and how long is it since anything new arrived?
+//!
+//! Metadata says that *its* targets are current, not that those held are. So what is held is compared with what the metadata lists: a newer timestamp
+//! never makes an older trusted root fresh.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::tuf::{Grace, RoleSummary, TrustMemory};
+use super::tuf::{Grace, Refusal, State};
 
 /// What is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,6 +15,73 @@ pub struct Settings {
     pub grace: Grace,
     /// How long a timestamp version counts from when it was first accepted here; no limit where absent.
     pub max_age: Option<SignedDuration>,
+}
+
+/// The trusted root that was imported last, whether it is in force or awaits approval.
+///
+/// A rotation that waits is a decision made here: while its candidate is at hand, the root in force is as fresh as the metadata.
+#[derive(Debug, Clone, Copy)]
+pub struct Imported<'a> {
+    /// The target it is published as.
+    pub target: &'a str,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Which limit was passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all_fields = "camelCase")]
+pub enum Limit {
+    /// A role has expired, and with it the grace where it has one.
+    #[error("{role} version {version} expired at {at}")]
+    Expired {
+        /// The role.
+        role: String,
+        /// Its version.
+        version: u64,
+        /// Its end.
+        at: Timestamp,
+    },
+    /// Nothing newer arrived for too long.
+    #[error("nothing newer arrived since timestamp version {version} was accepted at {accepted}")]
+    MaxAge {
+        /// The version held.
+        version: u64,
+        /// When it was first accepted.
+        accepted: Timestamp,
+    },
+    /// The metadata lists another content for the target than the one that is held.
+    #[error("{role} v{version} lists another {target} than is held")]
+    OtherListed {
+        /// The role that lists it.
+        role: String,
+        /// The version of that role.
+        version: u64,
+        /// The target.
+        target: String,
+    },
+    /// The metadata does not lead to the target: something it names is not held, or it no longer lists the target.
+    #[error("what upstream said last was not taken to its end: {refusal}")]
+    Incomplete {
+        /// What is missing.
+        refusal: Refusal,
+    },
+    /// Upstream has said nothing yet.
+    #[error("no timestamp was accepted yet")]
+    NothingAccepted,
+}
+
+impl Limit {
+    /// What to do.
+    pub const fn cure(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } | Self::MaxAge { .. } => "bring a newer copy of the repository",
+            Self::OtherListed { .. } | Self::NothingAccepted => {
+                "run `holdfast mirror import` from a whole copy of the repository"
+            }
+            Self::Incomplete { .. } => "bring a whole copy of the repository and run `holdfast mirror import`",
+        }
+    }
 }
 
 /// Whether what is held is still current.
@@ -33,46 +103,47 @@ pub enum Freshness {
         /// Since when.
         since: Timestamp,
         /// Which limit.
-        limit: String,
+        limit: Limit,
     },
 }
 
 impl Freshness {
-    /// Judges what is held at `now`.
+    /// Judges what is held at `now`; `root` is the trusted root that was imported last, where one was.
     ///
     /// The upstream clock is the expiry of the roles; only the timestamp has a grace. The local clock runs from the instant at which *this version* of the
     /// timestamp was first accepted: reading the same file again confirms nothing.
-    pub fn judge(roles: &[RoleSummary], memory: &TrustMemory, settings: Settings, now: Timestamp) -> Self {
-        // A delegated role that expires takes only its own targets with it.
-        let top_level =
-            roles.iter().filter(|role| matches!(role.role.as_str(), "root" | "timestamp" | "snapshot" | "targets"));
-        let mut limits: Vec<(Timestamp, String)> = top_level
-            .map(|role| {
-                let grace = if role.role == "timestamp" { settings.grace.duration() } else { SignedDuration::ZERO };
-                let end = role.expires.saturating_add(grace).unwrap_or(Timestamp::MAX);
-                (end, format!("{} version {} expired at {}", role.role, role.version, role.expires))
-            })
-            .collect();
-        if let (Some(max_age), Some(floor)) = (settings.max_age, memory.floors.get("timestamp")) {
-            let end = floor.accepted.saturating_add(max_age).unwrap_or(Timestamp::MAX);
-            limits.push((
-                end,
-                format!(
-                    "nothing newer arrived since timestamp version {} was accepted at {}",
-                    floor.version, floor.accepted
-                ),
-            ));
-        }
-        let Some((until, limit)) = limits.into_iter().min() else {
-            return Self::Stale { since: now, limit: "nothing was accepted yet".to_owned() };
+    pub fn judge(state: &State, root: Option<Imported<'_>>, settings: Settings, now: Timestamp) -> Self {
+        let roles = state.roles();
+        let Some(timestamp) = roles.iter().find(|role| role.role == "timestamp") else {
+            return Self::Stale { since: now, limit: Limit::NothingAccepted };
         };
-        if until <= now {
-            return Self::Stale { since: until, limit };
+        let mut limits = Vec::new();
+        let listed_by = match listed(state, root, now) {
+            Ok(role) => role,
+            Err(superseded) => {
+                limits.push(superseded);
+                None
+            }
+        };
+        // A delegated role that expires takes only its own targets with it.
+        let relied_on = roles.iter().filter(|role| {
+            matches!(role.role.as_str(), "root" | "timestamp" | "snapshot" | "targets")
+                || listed_by.as_ref() == Some(&role.role)
+        });
+        limits.extend(relied_on.map(|role| {
+            let grace = if role.role == "timestamp" { settings.grace.duration() } else { SignedDuration::ZERO };
+            let end = role.expires.saturating_add(grace).unwrap_or(Timestamp::MAX);
+            (end, Limit::Expired { role: role.role.clone(), version: role.version, at: role.expires })
+        }));
+        if let (Some(max_age), Some(floor)) = (settings.max_age, state.memory().floors.get("timestamp")) {
+            let end = floor.accepted.saturating_add(max_age).unwrap_or(Timestamp::MAX);
+            limits.push((end, Limit::MaxAge { version: floor.version, accepted: floor.accepted }));
         }
-        match roles.iter().find(|role| role.role == "timestamp") {
-            Some(timestamp) if timestamp.expires <= now => Self::InGrace { until },
-            Some(timestamp) => Self::Fresh { until: until.min(timestamp.expires) },
-            None => Self::Stale { since: now, limit: "no timestamp was accepted yet".to_owned() },
+        match limits.into_iter().min_by_key(|(until, _)| *until) {
+            Some((since, limit)) if since <= now => Self::Stale { since, limit },
+            Some((until, _)) if timestamp.expires <= now => Self::InGrace { until },
+            Some((until, _)) => Self::Fresh { until: until.min(timestamp.expires) },
+            None => Self::Stale { since: now, limit: Limit::NothingAccepted },
         }
     }
 
@@ -91,4 +162,18 @@ impl Freshness {
             Self::Stale { .. } => None,
         }
     }
+}
+
+/// The role that lists the root at hand; else what the metadata speaks of instead, and since when. A mirror that passes on all metadata and withholds one
+/// file would else keep a replaced root fresh.
+fn listed(state: &State, root: Option<Imported<'_>>, now: Timestamp) -> Result<Option<String>, (Timestamp, Limit)> {
+    let accepted = |role: &str| state.memory().floors.get(role).map_or(now, |floor| floor.accepted.min(now));
+    let incomplete = |refusal| (accepted("timestamp"), Limit::Incomplete { refusal });
+    let Some(root) = root else { return state.check_chain().map(|()| None).map_err(incomplete) };
+    let listing = state.listing(root.target).map_err(incomplete)?;
+    if listing.names(root.bytes) {
+        return Ok(Some(listing.role));
+    }
+    let since = accepted(&listing.role);
+    Err((since, Limit::OtherListed { role: listing.role, version: listing.version, target: listing.target }))
 }

@@ -7,6 +7,7 @@
 //! Every accepted step is remembered at once, also where a later one is refused (sections 5.3.8, 5.4.5): a mirror that breaks off half-way must not be
 //! able to take a newer root back.
 
+mod listing;
 mod memory;
 mod recount;
 mod refresh;
@@ -14,6 +15,7 @@ mod refusal;
 mod search;
 mod state;
 
+pub use listing::Listing;
 pub use memory::{Floor, Recovery, TrustMemory};
 pub use recount::Note;
 pub use refresh::{Grace, GraceError, OnEquivocation, Refresh, RoleSummary, Want};

@@ -131,6 +131,23 @@ impl Refresh {
         if now.saturating_add(CLOCK_TOLERANCE).is_ok_and(|latest| latest < last) {
             return Err(Refusal::ClockBehind { now, last });
         }
+        Self::over(state, now, grace)
+    }
+
+    /// What is held, verified again from its root; expiry is not looked at.
+    pub(super) fn of_held(state: &State) -> Result<Self, Refusal> {
+        let mut refresh = Self::over(state, NO_EXPIRY, Grace::NONE)?;
+        refresh.phase = Phase::Timestamp;
+        let timestamp = state.bytes("timestamp");
+        // The roles below are taken from what is held wherever the ones above still name them.
+        refresh.give(timestamp)?;
+        match refresh.want() {
+            None => Ok(refresh),
+            Some(want) => Err(Refusal::MissingFile { file: want.name }),
+        }
+    }
+
+    fn over(state: &State, now: Timestamp, grace: Grace) -> Result<Self, Refusal> {
         let damaged = |detail: String| Refusal::MemoryDamaged { file: "root.json".to_owned(), detail };
         let root = state.bytes("root").ok_or_else(|| damaged("it is missing".to_owned()))?;
         let set = TrustedMetadataSet::from_root(root).map_err(|e| damaged(e.to_string()))?;

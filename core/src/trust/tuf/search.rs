@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sigstore_tuf::metadata::{Metadata, TargetFile, Targets};
 use sigstore_verify::crypto::{sha256, sha512};
 
+use super::listing::Listing;
 use super::recount::recount;
 use super::refresh::{MAX_TARGETS, NO_EXPIRY, Refresh, Want, names, read};
 use super::refusal::Refusal;
@@ -133,6 +134,18 @@ impl<'a> TargetSearch<'a> {
         }
     }
 
+    /// How the target is listed, as far as the search came without any file.
+    pub(super) fn listing(self) -> Result<Listing, Refusal> {
+        let missing = self.want().map(|(want, _)| want.name);
+        match self.step {
+            Step::Target { role, file } => {
+                let version = self.refresh.set.targets_role(&role).map_or(0, |targets| targets.version);
+                Ok(Listing { target: self.name, role, version, file })
+            }
+            Step::Role { .. } | Step::Found(_) => Err(Refusal::MissingFile { file: missing.unwrap_or(self.name) }),
+        }
+    }
+
     /// Verifies a delegated role against the role that delegates to it.
     fn role(&mut self, file: &str, role: &str, delegator: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let metadata: Metadata<Targets> = read(file, bytes, MAX_TARGETS)?;
@@ -216,7 +229,7 @@ fn preferred_hash(file: &TargetFile) -> Option<&str> {
     ["sha256", "sha512"].into_iter().find_map(|algorithm| file.hashes.get(algorithm)).map(String::as_str)
 }
 
-fn verified(name: &str, role: &str, file: &TargetFile, bytes: &[u8]) -> Result<VerifiedTarget, Refusal> {
+pub(super) fn verified(name: &str, role: &str, file: &TargetFile, bytes: &[u8]) -> Result<VerifiedTarget, Refusal> {
     let mismatch = |detail: String| Err(Refusal::Mismatch { file: name.to_owned(), detail });
     if u64::try_from(bytes.len()) != Ok(file.length) {
         return mismatch(format!("{} bytes where {} are stated", bytes.len(), file.length));
