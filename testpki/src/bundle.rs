@@ -23,6 +23,7 @@ pub struct Sigstore {
     tsa: Authority,
     /// The key that signs where a recipe asks for a bare key.
     pub managed_key: Key,
+    domain: String,
     founded: Timestamp,
 }
 
@@ -189,15 +190,21 @@ impl Sigstore {
 
     /// An instance whose authorities count from `founded` on, without end.
     pub fn founded(founded: Timestamp) -> Self {
+        Self::of("test", founded)
+    }
+
+    /// An instance whose hosts are those of `domain`, and whose authorities count from `founded` on, without end.
+    pub fn of(domain: &str, founded: Timestamp) -> Self {
         let validity = Validity::around(founded, 20);
         Self {
-            ca: Authority::for_signing("sigstore.test", validity),
+            ca: Authority::for_signing(&format!("sigstore.{domain}"), validity),
             ct_log: Key::p256(),
-            v1: Log::v1("rekor.test"),
-            second_v1: Log::v1("rekor-2.test"),
-            v2: Log::v2("log2026-1.rekor.test"),
-            tsa: Authority::for_timestamps("tsa.test", validity),
+            v1: Log::v1(&format!("rekor.{domain}")),
+            second_v1: Log::v1(&format!("rekor-2.{domain}")),
+            v2: Log::v2(&format!("log2026-1.rekor.{domain}")),
+            tsa: Authority::for_timestamps(&format!("tsa.{domain}"), validity),
             managed_key: Key::p256(),
+            domain: domain.to_owned(),
             founded,
         }
     }
@@ -209,15 +216,19 @@ impl Sigstore {
         json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
             "tlogs": [self.v1.trusted(&window), self.second_v1.trusted(&window), self.v2.trusted(&window)],
-            "certificateAuthorities": [{"uri": "https://fulcio.test", "certChain": chain(&self.ca), "validFor": window}],
+            "certificateAuthorities": [{"uri": self.address("fulcio"), "certChain": chain(&self.ca), "validFor": window}],
             "ctlogs": [{
-                "baseUrl": "https://ctfe.test",
+                "baseUrl": self.address("ctfe"),
                 "hashAlgorithm": "SHA2_256",
                 "publicKey": {"rawBytes": base64(&self.ct_log.spki()), "keyDetails": self.ct_log.details(), "validFor": window},
                 "logId": {"keyId": base64(&sha256(&self.ct_log.spki()))},
             }],
-            "timestampAuthorities": [{"uri": "https://tsa.test", "certChain": chain(&self.tsa), "validFor": window}],
+            "timestampAuthorities": [{"uri": self.address("tsa"), "certChain": chain(&self.tsa), "validFor": window}],
         })
+    }
+
+    fn address(&self, service: &str) -> String {
+        format!("https://{service}.{}", self.domain)
     }
 
     /// A bundle over `artifact`.
@@ -282,7 +293,7 @@ impl Sigstore {
         let issued =
             if recipe.has(Flaw::ExpiredCertificate) { recipe.at - SignedDuration::from_hours(1) } else { recipe.at };
         let validity = Validity { from: issued, until: issued + SignedDuration::from_mins(10) };
-        let stranger = Authority::for_signing("sigstore.test", Validity::around(recipe.at, 5));
+        let stranger = Authority::for_signing(&format!("sigstore.{}", self.domain), Validity::around(recipe.at, 5));
         let unknown_log = Key::p256();
         let ca = if recipe.has(Flaw::UnknownAuthority) { &stranger } else { &self.ca };
         let ct_log = if recipe.has(Flaw::UnknownCtLog) { &unknown_log } else { &self.ct_log };
@@ -294,7 +305,10 @@ impl Sigstore {
     }
 
     fn entries(&self, recipe: &Recipe, signer: &Signer, signature: &[u8], message: &[u8]) -> Vec<Value> {
-        let strange = if recipe.log == LogForm::V2 { Log::v2("log2026-1.rekor.test") } else { Log::v1("rekor.test") };
+        let strange = match recipe.log {
+            LogForm::V2 => Log::v2(&format!("log2026-1.rekor.{}", self.domain)),
+            LogForm::V1 | LogForm::None => Log::v1(&format!("rekor.{}", self.domain)),
+        };
         let log = match recipe.log {
             LogForm::None => return Vec::new(),
             _ if recipe.has(Flaw::UnknownLog) => &strange,
@@ -342,7 +356,7 @@ impl Sigstore {
         if !recipe.timestamp {
             return Vec::new();
         }
-        let stranger = Authority::for_timestamps("tsa.test", Validity::around(recipe.at, 5));
+        let stranger = Authority::for_timestamps(&format!("tsa.{}", self.domain), Validity::around(recipe.at, 5));
         let authority = if recipe.has(Flaw::UnknownTimestampAuthority) { &stranger } else { &self.tsa };
         let over: &[u8] = if recipe.has(Flaw::TimestampOverOther) { b"another signature" } else { signature };
         let stamp =

@@ -19,6 +19,7 @@
 pub mod asn1;
 mod bundle;
 mod certificate;
+pub mod example;
 mod key;
 pub mod layout;
 mod log;

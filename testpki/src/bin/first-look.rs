@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use holdfast_testpki::layout::{Image, Layout};
+use holdfast_testpki::example::{Evidence, Pod, Workload, at, mirror};
+use holdfast_testpki::layout::Layout;
 use holdfast_testpki::tuf::{Repository, RoleKeys};
 use holdfast_testpki::{Flaw, LogForm, Recipe, Sigstore};
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const ISSUER: &str = "https://gitlab.corp.internal";
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
@@ -39,7 +39,6 @@ fn main() -> std::io::Result<()> {
 
 /// The trust repository as it was imported, and as the courier brings it after a rotation.
 fn trust(out: &std::path::Path, sigstore: &Sigstore) -> std::io::Result<()> {
-    let at = |text: &str| -> Timestamp { text.parse().expect("an instant") };
     let mut held = sigstore.trusted_root();
     held["tlogs"].as_array_mut().expect("logs").truncate(2);
     let mut next = sigstore.trusted_root();
@@ -56,27 +55,31 @@ fn trust(out: &std::path::Path, sigstore: &Sigstore) -> std::io::Result<()> {
     repository.write(&out.join("mirror/corp"))?;
     let manifests = out.join("clusters/prod");
     fs::create_dir_all(&manifests)?;
-    fs::write(manifests.join("trust.yaml"), mirror(&root))
+    let rest = "freshness:\n  grace: 72h\n  maxAge: 240h\nrotation:\n  approval: Required";
+    let mirror = mirror("corp", "The organisation's own Sigstore, carried in by courier.", &root, rest);
+    fs::write(manifests.join("trust.yaml"), mirror)
 }
 
 /// What runs, by team, and what is wrong with its evidence.
 fn estate() -> Vec<(&'static str, &'static str, &'static str, Vec<Evidence>)> {
-    use Evidence::{Bundle, ByTag, Legacy, Lost, None, Stranger};
+    use Evidence::{Bundle, ByTag, Legacy, Lost};
     let image = |team: &str, name: &str| Recipe::image(&subject(team, name), ISSUER);
     let good = |team: &str, name: &str| vec![Bundle(image(team, name))];
     let flawed = |team: &str, name: &str, flaw: Flaw| vec![Bundle(image(team, name).with(flaw))];
+    let stranger =
+        Recipe::image("https://github.com/someone/fork/.github/workflows/build.yaml@refs/heads/main", ISSUER);
     let provenance =
         |team: &str, name: &str| Bundle(Recipe { predicate: Some(PROVENANCE.to_owned()), ..image(team, name) });
     vec![
         ("shop", "Deployment", "web", good("shop", "web")),
         ("shop", "Deployment", "cart", vec![ByTag(image("shop", "cart"))]),
         ("shop", "StatefulSet", "search", vec![Legacy(Recipe { timestamp: false, ..image("shop", "search") })]),
-        ("shop", "CronJob", "sitemap", vec![None]),
+        ("shop", "CronJob", "sitemap", vec![]),
         ("shop", "Deployment", "reviews", vec![Bundle(Recipe { log: LogForm::V2, ..image("shop", "reviews") })]),
         ("shop", "Job", "migrate", vec![Lost(image("shop", "migrate"))]),
         ("billing", "Deployment", "api", vec![Bundle(image("billing", "api")), provenance("billing", "api")]),
         ("billing", "Deployment", "invoices", good("billing", "invoices")),
-        ("billing", "StatefulSet", "ledger", vec![Stranger]),
+        ("billing", "StatefulSet", "ledger", vec![Bundle(stranger)]),
         ("billing", "CronJob", "dunning", flawed("billing", "dunning", Flaw::InclusionProof)),
         ("billing", "Deployment", "export", flawed("billing", "export", Flaw::OtherArtifact)),
         ("platform", "Deployment", "ingress", good("platform", "ingress")),
@@ -87,16 +90,6 @@ fn estate() -> Vec<(&'static str, &'static str, &'static str, Vec<Evidence>)> {
     ]
 }
 
-/// One piece of evidence, and how it is stored.
-enum Evidence {
-    Bundle(Recipe),
-    ByTag(Recipe),
-    Legacy(Recipe),
-    Lost(Recipe),
-    Stranger,
-    None,
-}
-
 fn subject(team: &str, name: &str) -> String {
     format!("https://gitlab.corp.internal/{team}/{name}//.gitlab-ci.yml@refs/heads/main")
 }
@@ -104,57 +97,15 @@ fn subject(team: &str, name: &str) -> String {
 /// Stores an image with its evidence and gives the reference a workload uses.
 fn stored(layout: &mut Layout, sigstore: &Sigstore, team: &str, name: &str, evidence: &[Evidence]) -> String {
     let repository = format!("registry.corp.internal/{team}/{name}");
-    let image: Image = layout.image(&format!("{team}/{name}"), &format!("{repository}:1.0"));
-    let bundle = |recipe: &Recipe| -> Value { sigstore.bundle(&image.manifest, recipe) };
+    let image = layout.image(&format!("{team}/{name}"), &format!("{repository}:1.0"));
     for piece in evidence {
-        match piece {
-            Evidence::Bundle(recipe) => {
-                layout.attach(&image, &bundle(recipe));
-            }
-            Evidence::ByTag(recipe) => layout.attach_by_tag(&image, &bundle(recipe)),
-            Evidence::Legacy(recipe) => {
-                layout.attach_legacy(&image, &sigstore.legacy_signature(&image.digest, recipe), "sig");
-            }
-            Evidence::Lost(recipe) => {
-                let bundle = bundle(recipe);
-                layout.attach(&image, &bundle);
-                let blob = layout.blob(bundle.to_string().as_bytes());
-                layout.lose(&blob);
-            }
-            Evidence::Stranger => {
-                let stranger = Recipe::image(
-                    "https://github.com/someone/fork/.github/workflows/build.yaml@refs/heads/main",
-                    ISSUER,
-                );
-                layout.attach(&image, &bundle(&stranger));
-            }
-            Evidence::None => {}
-        }
+        piece.store(layout, &image, sigstore);
     }
     format!("{repository}@{}", image.digest)
 }
 
-fn workload(namespace: &str, kind: &str, name: &str, image: &str) -> String {
-    let pod = |indent: usize| {
-        let pad = " ".repeat(indent);
-        format!("{pad}containers:\n{pad}- name: main\n{pad}  image: {image}\n")
-    };
-    let template = |indent: usize| {
-        let pad = " ".repeat(indent);
-        format!(
-            "{pad}template:\n{pad}  metadata:\n{pad}    labels:\n{pad}      app: {name}\n{pad}  spec:\n{}",
-            pod(indent + 4)
-        )
-    };
-    let (version, spec) = match kind {
-        "Pod" => ("v1", pod(2)),
-        "Job" => ("batch/v1", template(2)),
-        "CronJob" => ("batch/v1", format!("  schedule: \"0 3 * * *\"\n  jobTemplate:\n    spec:\n{}", template(6))),
-        _ => ("apps/v1", format!("  selector:\n    matchLabels:\n      app: {name}\n{}", template(2))),
-    };
-    format!(
-        "---\napiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: {namespace}\nspec:\n{spec}"
-    )
+fn workload(namespace: &str, kind: &'static str, name: &str, image: &str) -> Workload {
+    Workload { namespace: namespace.to_owned(), kind, name: name.to_owned(), pod: Pod::of(image) }
 }
 
 fn policies(exempt: &str) -> String {
@@ -209,42 +160,6 @@ spec:
     attestations: ["{PROVENANCE}"]
   engines:
     native: {{}}
-"#
-    )
-}
-
-fn mirror(root: &[u8]) -> String {
-    let digest = hex::encode(holdfast_testpki::sha256(root));
-    let root = String::from_utf8_lossy(root);
-    let indented = root.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n");
-    format!(
-        r#"---
-# The organisation's own Sigstore, carried in by courier.
-apiVersion: holdfast.dev/v1alpha1
-kind: TrustRootMirror
-metadata:
-  name: corp
-spec:
-  source:
-    volume:
-      path: /mirror/corp
-  bootstrap:
-    rootSHA256: "{digest}"
-    configMap: {{namespace: holdfast-system, name: corp-bootstrap, key: root.json}}
-  freshness:
-    grace: 72h
-    maxAge: 240h
-  rotation:
-    approval: Required
----
-apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: corp-bootstrap
-  namespace: holdfast-system
-data:
-  root.json: |-
-{indented}
 "#
     )
 }
