@@ -453,6 +453,28 @@ fn with_several_roots_the_one_that_knows_most_speaks() {
     assert_eq!(verdict.reason, Reason::InclusionProofMismatch);
 }
 
+/// A root that knows the certificate's authority is the one to mend, in whatever order the roots are listed.
+#[test]
+fn with_several_roots_the_one_that_knows_the_authority_speaks() {
+    let (ours, stranger) = (Sigstore::new(), Sigstore::of("elsewhere.example", at("2026-01-01T00:00:00Z")));
+    let stranger = root_of(&stranger.trusted_root());
+    let lacking = |list: &str| {
+        let mut document = ours.trusted_root();
+        document[list] = json!([]);
+        root_of(&document)
+    };
+    let recipe = Recipe { log: LogForm::V2, ..image() };
+    let bundle = evidence(&ours.bundle(IMAGE, &recipe));
+    for (list, reason) in [("tlogs", Reason::UnknownLog), ("timestampAuthorities", Reason::UnknownTimestampAuthority)] {
+        let root = lacking(list);
+        for roots in [[&stranger, &root], [&root, &stranger]] {
+            let artifact = Artifact::of_bytes(IMAGE.to_vec());
+            let verdict = judge(&artifact, std::slice::from_ref(&bundle), &policy(), &roots, now());
+            assert_eq!(verdict.reason, reason, "{verdict:#?}");
+        }
+    }
+}
+
 #[test]
 fn every_kind_of_subject_is_read_as_one_name() {
     let sigstore = Sigstore::new();

@@ -34,6 +34,9 @@ pub(super) fn with_certificate(
     now: Timestamp,
 ) -> Result<Authenticated, Fault> {
     present(candidate, required)?;
+    if !chain_is_in_bundle(&candidate.bundle) && !leaf.issuer_is_named_in(root.root()) {
+        return Err(untrusted(root.root()));
+    }
     if required.sct {
         sct_can_be_checked(leaf, root.root())?;
     }
@@ -43,9 +46,6 @@ pub(super) fn with_certificate(
             Reason::TimestampMissing,
             "nothing in the bundle says when it was signed: it has neither a signed timestamp nor a log entry with an authenticated time",
         ));
-    }
-    if !chain_is_in_bundle(&bundle) && !leaf.issuer_is_named_in(root.root()) {
-        return Err(untrusted(root.root()));
     }
     let mut policy = VerificationPolicy::any_identity();
     if !proves_inclusion(&bundle) {

@@ -25,20 +25,23 @@ impl Fault {
 /// The order in which checks are passed: the further a fault lies along it, the more has already held.
 pub(super) const fn nearness(reason: Reason) -> u8 {
     match reason {
-        Reason::Verified => 9,
-        Reason::StaleTrustRoot => 8,
-        Reason::ClockSuspect => 7,
-        Reason::PredicateMissing => 6,
-        Reason::IdentityMismatch | Reason::KeyMismatch => 5,
+        Reason::Verified => 11,
+        Reason::StaleTrustRoot => 10,
+        Reason::ClockSuspect => 9,
+        Reason::PredicateMissing => 8,
+        Reason::IdentityMismatch | Reason::KeyMismatch => 7,
         Reason::SignatureInvalid
         | Reason::DigestMismatch
         | Reason::InclusionProofMismatch
         | Reason::EntryMismatch
         | Reason::SctInvalid
         | Reason::TimestampInvalid
-        | Reason::OutsideValidity => 4,
-        Reason::LogEntryMissing | Reason::TimestampMissing | Reason::SctMissing => 3,
-        Reason::UnknownLog | Reason::UnknownTimestampAuthority | Reason::UntrustedAuthority => 2,
+        | Reason::OutsideValidity => 6,
+        Reason::LogEntryMissing | Reason::TimestampMissing | Reason::SctMissing => 5,
+        // A root that knows the certificate's authority is the one to mend, not one that knows nothing of it.
+        Reason::UnknownTimestampAuthority => 4,
+        Reason::UnknownLog => 3,
+        Reason::UntrustedAuthority => 2,
         Reason::UnsupportedFormat | Reason::Malformed => 1,
         Reason::MissingBundle
         | Reason::ReferrersLost

@@ -1,5 +1,7 @@
 //! Evidence, artefact, policy, roots and an instant in; a verdict out.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::authenticate::with_certificate;
@@ -269,7 +271,9 @@ fn missing_one(
         .iter()
         .filter(|v| v.reason != Reason::Verified && (v.content.is_none() || wanted(v)))
         .reduce(|best, next| if nearness(next.reason) > nearness(best.reason) { next } else { best });
-    let others: Vec<&str> = judged.iter().filter(|v| v.authenticated.is_some() && !wanted(v)).map(kind).collect();
+    // Pieces come in the order of a listing, which says nothing.
+    let others: BTreeSet<&str> = judged.iter().filter(|v| v.authenticated.is_some() && !wanted(v)).map(kind).collect();
+    let others: Vec<&str> = others.into_iter().collect();
     Some(match nearest {
         Some(nearest) => (nearest.reason, nearest.message.clone()),
         None => (Reason::PredicateMissing, format!("signed, but {what} is among it: found {}", others.join(", "))),
@@ -285,8 +289,8 @@ fn kind(verdict: &EvidenceVerdict) -> &str {
 }
 
 fn passes(judged: &[EvidenceVerdict]) -> String {
-    let mut signers: Vec<&str> =
+    let signers: BTreeSet<&str> =
         judged.iter().filter(|v| v.reason == Reason::Verified).filter_map(|v| v.signer.as_deref()).collect();
-    signers.dedup();
-    format!("signed by {}", signers.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", "))
+    let signers: Vec<String> = signers.into_iter().map(|signer| format!("`{signer}`")).collect();
+    format!("signed by {}", signers.join(", "))
 }
