@@ -1,7 +1,7 @@
 //! The command line: one file a verb.
 
 pub mod crds;
-mod explain;
+pub mod explain;
 mod mirror;
 mod output;
 mod plan;
