@@ -76,6 +76,62 @@ losses! {
     // Native.
 
     // Kyverno.
+    KyvernoTooOld => Wider, "Kyverno does not serve an ImageValidatingPolicy that checks what it is told to: that begins with 1.18",
+        "upgrade Kyverno to 1.19 or later";
+    KyvernoNotRunOnThisVersion => Wider, "what is rendered was run on Kyverno 1.19 only, and 1.18 is known to check less",
+        "upgrade Kyverno to 1.19, or enforce with the native engine";
+    KyvernoNewerThanRun => Operational, "what is rendered was run on Kyverno 1.19; this one is newer",
+        "watch the canaries after the upgrade: an image known to be signed and one known not to be";
+    KyvernoEvidenceNotRun => Wider, "this combination of required evidence and trust root was not run on the engine, so what it lets pass is not known",
+        "enforce with the native engine until it was run; what was: certificates without SCT, under a root of Rekor v2 logs and timestamp authorities";
+    KyvernoTimestampAlwaysRequired => Stricter, "Kyverno requires a signed timestamp though the policy does not",
+        "declare `require.signedTimestamp`, so that pipelines know, and have them timestamp what they sign";
+    KyvernoEvidenceImpossible => Stricter, "the trust root lacks what the evidence would be checked with, so nothing it signed passes",
+        "accept a trust root that holds it, or do not require it";
+    KyvernoMirrorAbsent => Wider, "no TUF repository inside the cluster is at hand; without one Kyverno dials, and on 1.18 trusts, the public instance",
+        "distribute an accepted trust root as `distribution.tufRepository`";
+    KyvernoMirrorClash => Wider, "Kyverno follows one TUF repository, and the policies need several",
+        "accept one and the same trust root in all policies for Kyverno, or upgrade it to 1.19";
+    KyvernoMirrorIncomplete => Stricter, "Kyverno fails every check unless its TUF repository holds a certificate authority, a log and a CT log",
+        "distribute a trust root that holds all three as `distribution.tufRepository`";
+    KyvernoMirrorOnAdmissionPath => Operational, "every check that is not cached asks the TUF repository first: down, expired or silent, it denies",
+        "run it replicated and outside enforced namespaces, and give every other policy for Kyverno the same repository: the first one used stays in use until a restart";
+    KyvernoCachesVerdicts => Operational, "a passed check is remembered for an hour, and by default only some seventeen are",
+        "set `--imageVerifyCacheMaxSize` to a number of bytes as 1000000; a changed policy empties its cache at once";
+    KyvernoReadsNamesItself => Operational, "a certificate with several names, or a name outside ASCII, is refused by holdfast and judged by Kyverno by the first name",
+        "accept only authorities that issue one ASCII name a certificate, as Fulcio does";
+    KyvernoReadsStatementsOnly => Stricter, "only bundles from v0.3 on that hold a statement count: plain and legacy signatures are denied",
+        "sign with cosign 3, or attach the signature as a bundle once more";
+    KyvernoDeniesImageVolumes => Stricter, "Kyverno does not verify image volumes, so those the policy is about are denied, signed or not",
+        "enforce with the native engine where image volumes are used";
+    KyvernoDeniesTags => Stricter, "an image without a digest is denied under enforcement, signed or not",
+        "declare images by digest";
+    KyvernoJudgesEveryUpdate => Stricter, "every update of a pod is judged by all its images, also by those it already runs",
+        "enforce with the native engine, which judges what an update brings in";
+    KyvernoHidesCause => Operational, "unsigned, wrongly signed and a broken trust path are denied in the same words",
+        "read the cause in holdfast's own report, or in Kyverno's log";
+    KyvernoExceptions => Operational, "whoever may create a PolicyException of Kyverno can take pods out of the policy",
+        "leave `--enablePolicyException` off, or guard that kind";
+    KyvernoBreakGlassNeedsHoldfast => Operational, "an exception of a break-glass ends when holdfast renders the policy again, not by itself",
+        "keep holdfast running until the exception has ended";
+    KyvernoLeavesOutHoldfast => NotExpressible, "holdfast's own namespace is left out: Kyverno needs the repository there before it can judge a pod",
+        "enforce holdfast's own namespace with the native engine";
+    KyvernoOtherImagesNotAudited => NotExpressible, "images that no policy matches are denied under enforcement, and not reported by Kyverno before",
+        "read `otherImages` in holdfast's own report";
+    KyvernoPolicyTooLarge => Wider, "the object would be larger than the API server stores, so it is not rendered",
+        "split the policy, or accept fewer trust roots or identities in it";
+    ClusterPolicyRemoved => Wider, "Kyverno 1.20 and later keep ClusterPolicies and do not act on them",
+        "set `engines.kyverno.kind: ImageValidatingPolicy`";
+    ClusterPolicyNotRun => Wider, "ClusterPolicy was not run on the engine: other spellings, image volumes and other images may pass it",
+        "set `engines.kyverno.kind: ImageValidatingPolicy`";
+    ClusterPolicyLosesWindows => Wider, "keys and authorities are given as PEM, which has no validity: one that has ended goes on counting",
+        "set `engines.kyverno.kind: ImageValidatingPolicy`";
+    ClusterPolicySeesNoBundles => Stricter, "only legacy signatures are seen: an image with a bundle alone reads as unsigned",
+        "sign with cosign 2, or set `engines.kyverno.kind: ImageValidatingPolicy`";
+    ClusterPolicyReadsEcdsaLogsOnly => Stricter, "logs whose key is not ECDSA are left out: what only they hold is denied",
+        "set `engines.kyverno.kind: ImageValidatingPolicy`";
+    ClusterPolicyReadsWildcards => NotExpressible, "a plain name with `*` or `?` would be a wildcard, so every name is written as an anchored expression",
+        "nothing needs to be done: the expression names exactly what is declared";
 
     // policy-controller.
 

@@ -5,6 +5,7 @@
 //! would widen is rendered for audit only, and says what cures it.
 
 pub mod estate;
+pub mod kyverno;
 pub mod loss;
 pub mod names;
 pub mod object;
