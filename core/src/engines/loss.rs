@@ -110,8 +110,8 @@ losses! {
         "enforce with the native engine, which judges what an update brings in";
     KyvernoHidesCause => Operational, "unsigned, wrongly signed and a broken trust path are denied in the same words",
         "read the cause in holdfast's own report, or in Kyverno's log";
-    KyvernoExceptions => Operational, "whoever may create a PolicyException of Kyverno can take pods out of the policy",
-        "leave `--enablePolicyException` off, or guard that kind";
+    KyvernoExceptions => Operational, "whoever may create a PolicyException, or change Kyverno's settings, can take pods out of the policy",
+        "leave `--enablePolicyException` and `--forceFailurePolicyIgnore` off, and guard Kyverno's namespace";
     KyvernoBreakGlassNeedsHoldfast => Operational, "an exception of a break-glass ends when holdfast renders the policy again, not by itself",
         "keep holdfast running until the exception has ended";
     KyvernoLeavesOutHoldfast => NotExpressible, "holdfast's own namespace is left out: Kyverno needs the repository there before it can judge a pod",

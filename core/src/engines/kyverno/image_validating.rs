@@ -101,13 +101,20 @@ pub(super) fn other_images(
     served: ServedVersion,
     allowed: &[(BTreeSet<&str>, Vec<&About>)],
 ) -> Result<Object, TooLarge> {
-    let named = |abouts: &[&About], text: &str| {
+    let names_it = |abouts: &[&About], text: &str| {
         let any: Vec<String> = abouts.iter().map(|about| about.names(text)).collect();
-        format!("{} && ({})", cel::readable(text), any.join(" || "))
+        format!("({})", any.join(" || "))
     };
     // Only what some namespace would not allow is looked at, so that Kyverno fetches nothing for the others.
-    let foreign: Vec<String> = allowed.iter().map(|(_, abouts)| format!("!({})", named(abouts, "ref"))).collect();
-    let mut validations = Vec::new();
+    let foreign: Vec<String> = std::iter::once(format!("!({})", cel::readable("ref")))
+        .chain(allowed.iter().map(|(_, abouts)| format!("!{}", names_it(abouts, "ref"))))
+        .collect();
+    let validation = |expression: String, message: &str| json!({ "expression": expression, "message": message });
+    let unreadable = "an image is not written in the one form that is read alike everywhere";
+    let mut validations = vec![
+        validation(format!("{IMAGES}.all(i, {})", cel::readable("i")), unreadable),
+        validation(cel::volumes(cel::readable), unreadable),
+    ];
     for (namespaces, abouts) in allowed {
         let here = if allowed.len() == 1 {
             String::new()
@@ -116,14 +123,9 @@ pub(super) fn other_images(
             format!("!(request.namespace in [{}]) || ", quoted.join(", "))
         };
         let message = "no SigningIdentityPolicy that is enforced here names this image";
-        validations.push(json!({
-            "expression": format!("{here}{IMAGES}.all(i, {})", named(abouts, "i")),
-            "message": message,
-        }));
-        validations.push(json!({
-            "expression": format!("{here}{}", cel::volumes(|volume| named(abouts, volume))),
-            "message": format!("{message} (a volume)"),
-        }));
+        validations.push(validation(format!("{here}{IMAGES}.all(i, {})", names_it(abouts, "i")), message));
+        let volumes = cel::volumes(|volume| names_it(abouts, volume));
+        validations.push(validation(format!("{here}{volumes}"), &format!("{message} (a volume)")));
     }
     let everywhere: BTreeSet<&str> = allowed.iter().flat_map(|(namespaces, _)| namespaces.iter().copied()).collect();
     let mut spec = common(Stage::Enforce, &by_name(&everywhere));

@@ -26,10 +26,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::attestors::{Attestor, With};
 pub use self::capability::{CapabilityError, Installed, KyvernoCapability, ServedVersion};
 use self::cel::About;
-use self::image_validating::Parts;
+use self::image_validating::{Parts, TooLarge};
 use self::mirror::Mirror;
 use self::report::Report;
-use super::{Engine, EngineKind, Estate, EstatePolicy, EstateRoot, LossKind, Rendering, Stage};
+use super::{Engine, EngineKind, Estate, EstatePolicy, EstateRoot, LossKind, Object, Rendering, Stage};
 use crate::api::policy::{KyvernoKind, OtherImages};
 
 /// Kyverno.
@@ -112,6 +112,11 @@ impl<'a> Task<'a> {
         Self { name, policy, enforced, roots, asked, left_out, estate }
     }
 
+    /// Whether it denies images that no policy names, somewhere.
+    fn denies_others(&self) -> bool {
+        !self.enforced.is_empty() && self.policy.compiled.other_images == OtherImages::Deny
+    }
+
     /// Whether it is enforced anywhere at all.
     fn is_enforced(&self) -> bool {
         !self.policy.rollout.enforced.is_empty()
@@ -138,13 +143,23 @@ fn render_image_policies(estate: &Estate<'_>, mut tasks: Vec<Task<'_>>, installe
     let asking: Vec<(&str, &BTreeSet<&str>)> =
         tasks.iter().filter(|task| !task.asked.is_empty()).map(|task| (task.name, &task.asked)).collect();
     let mirrors = mirror::choose(estate, installed.inline_root, &asking);
+    let abouts: BTreeMap<&str, About> =
+        estate.policies.iter().map(|(name, policy)| (*name, About::of(policy.declared))).collect();
+    // Before any policy is rendered: one whose other images cannot be denied is not enforced. Fewer policies only make the object smaller.
+    if let Some(Err(too_large)) = other_images(estate, &abouts, &tasks, |_| true, served) {
+        for task in tasks.iter().filter(|task| task.denies_others()) {
+            let detail = format!("the object for other images has {} bytes", too_large.bytes);
+            report.loss(task.name, LossKind::KyvernoPolicyTooLarge, "otherImages", detail);
+        }
+    }
     let mut denying = BTreeSet::new();
     for task in &tasks {
         if render_image_policy(task, served, installed, mirrors.get(task.name).copied(), report) {
             denying.insert(task.name);
         }
     }
-    render_other_images(estate, &tasks, &denying, served, report);
+    let others = other_images(estate, &abouts, &tasks, |name| denying.contains(name), served);
+    report.rendering.objects.extend(others.and_then(Result::ok));
 }
 
 /// Renders one policy; says whether it is rendered for enforcement.
@@ -196,18 +211,16 @@ fn render_image_policy(
     denies
 }
 
-/// One object over everything that is enforced, by whatever engine: an audit policy with `**` switches no denial off.
-fn render_other_images(
+/// One object over everything that is enforced, by whatever engine: an audit policy with `**` switches no denial off. It denies where one of `denying`
+/// says so; nothing, where none does.
+fn other_images(
     estate: &Estate<'_>,
+    abouts: &BTreeMap<&str, About>,
     tasks: &[Task<'_>],
-    denying: &BTreeSet<&str>,
+    denying: impl Fn(&str) -> bool,
     served: ServedVersion,
-    report: &mut Report,
-) {
-    let abouts: BTreeMap<&str, About> =
-        estate.policies.iter().map(|(name, policy)| (*name, About::of(policy.declared))).collect();
-    let denies =
-        |task: &&Task<'_>| denying.contains(task.name) && task.policy.compiled.other_images == OtherImages::Deny;
+) -> Option<Result<Object, TooLarge>> {
+    let denies = |task: &&Task<'_>| task.denies_others() && denying(task.name);
     let namespaces: BTreeSet<&str> =
         tasks.iter().filter(denies).flat_map(|task| task.enforced.iter().copied()).collect();
     let mut groups: BTreeMap<Vec<&str>, BTreeSet<&str>> = BTreeMap::new();
@@ -220,23 +233,11 @@ fn render_other_images(
             .collect();
         groups.entry(enforced_here).or_default().insert(namespace);
     }
-    if groups.is_empty() {
-        return;
-    }
     let allowed: Vec<(BTreeSet<&str>, Vec<&About>)> = groups
         .into_iter()
         .map(|(policies, namespaces)| (namespaces, policies.iter().filter_map(|name| abouts.get(name)).collect()))
         .collect();
-    match image_validating::other_images(served, &allowed) {
-        Ok(object) => report.rendering.objects.push(object),
-        Err(too_large) => {
-            let detail = format!("the object for other images has {} bytes", too_large.bytes);
-            for task in tasks.iter().filter(denies) {
-                report.loss(task.name, LossKind::KyvernoPolicyTooLarge, "otherImages", detail.clone());
-                report.refuse_for_losses(task);
-            }
-        }
-    }
+    (!allowed.is_empty()).then(|| image_validating::other_images(served, &allowed))
 }
 
 /// The identities of attestors that share something, for a sentence.

@@ -74,7 +74,11 @@ impl Report {
             "trustRoots",
             "an image that passed goes on passing for up to an hour while the repository is down or stale; a new trust root counts at once",
         );
-        say(LossKind::KyvernoExceptions, "enforcement", "Kyverno's own exceptions are not holdfast's to see");
+        say(
+            LossKind::KyvernoExceptions,
+            "enforcement",
+            "Kyverno's own exceptions and settings are not holdfast's to see",
+        );
         let version = installed.version;
         if version.is_at_least(1, 20) {
             say(LossKind::KyvernoNewerThanRun, "engines.kyverno", &format!("Kyverno is {version}"));
