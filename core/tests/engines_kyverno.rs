@@ -726,6 +726,72 @@ fn possible(world: &World, mut signed: Signed) -> Signed {
     signed
 }
 
+/// Every requirement, root, signer and piece of evidence there can be: what is admitted is declared good, and what is declared good is denied only where a
+/// loss says so.
+#[test]
+fn evidence_is_never_judged_wider_than_declared() {
+    let bools = [false, true];
+    let image = format!("registry.corp.internal/apps/web@sha256:{HEX}");
+    let pod = Pod { containers: vec![image.clone()], ..Pod::default() };
+    let certificate = By::Certificate { issuer: ISSUER.to_owned(), subject: SUBJECT.to_owned() };
+    let mut enforced = 0;
+    for root in ROOTS {
+        for by in [certificate.clone(), By::Key { pem: KEY.to_owned() }] {
+            for (sct, log, timestamp) in
+                bools.iter().flat_map(|a| bools.iter().flat_map(move |b| bools.map(|c| (*a, *b, c))))
+            {
+                let mut world = World::new(&["v2"]);
+                let identity = match &by {
+                    By::Key { pem } => json!({ "name": "vendor", "key": { "pem": pem } }),
+                    By::Certificate { issuer, subject } => {
+                        json!({ "name": "web", "issuer": issuer, "subject": subject })
+                    }
+                };
+                let require = json!({ "sct": sct, "transparencyLog": log, "signedTimestamp": timestamp });
+                world.policy(
+                    "apps",
+                    json!({ "identities": [identity], "trustRoots": [root], "require": require }),
+                    &["shop"],
+                );
+                let rendering = render(&world, 19);
+                if rendering.widens("apps") {
+                    assert_eq!(rendering.objects.len(), 1, "for reports only");
+                    continue;
+                }
+                enforced += 1;
+                let model = Model::new(body(&rendering, "holdfast-enforce-apps"), documents(&world));
+                let holds = |name: &str| Holds::of(&world.roots[name].0);
+                for entry in [Entry::None, Entry::V1, Entry::V2] {
+                    for (timestamp, sct, legacy) in
+                        bools.iter().flat_map(|a| bools.iter().flat_map(move |b| bools.map(|c| (*a, *b, c))))
+                    {
+                        let signed = possible(
+                            &world,
+                            Signed {
+                                predicate: Some(SIGN.to_owned()),
+                                by: by.clone(),
+                                root,
+                                entry,
+                                timestamp,
+                                sct,
+                                legacy,
+                            },
+                        );
+                        let explained = signed.legacy || !signed.timestamp;
+                        let stored = Stored::from([(image.clone(), vec![signed])]);
+                        let good = declares_good(&world.policies[0].1, &image, &stored, &holds);
+                        let admitted = model.admits("shop", &pod, &stored);
+                        assert!(!admitted || good, "{root} {require} admits {stored:?}");
+                        assert!(!good || admitted || explained, "{root} {require} denies {stored:?}");
+                    }
+                }
+            }
+        }
+    }
+    // Two roots with Rekor v2 alone, log and timestamp required or not.
+    assert_eq!(enforced, 8);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
