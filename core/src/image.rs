@@ -11,6 +11,7 @@
 //!
 //! What has no one reading (two `@`, an empty or upper-case digest, an upper-case repository) is an error.
 
+mod containment;
 pub mod spelling;
 
 use std::fmt;
@@ -279,17 +280,21 @@ impl ImagePattern {
 }
 
 fn segments_match(pattern: &[String], path: &[&str]) -> bool {
-    let mut pattern: Vec<&str> = pattern.iter().map(String::as_str).collect();
-    if pattern.last() == Some(&"**") {
-        // At the end it stands for at least one segment: what is below, not the thing itself.
-        pattern.insert(pattern.len() - 1, "*");
-    }
     glob(
-        &pattern,
+        &normalised(pattern),
         path,
         |p| *p == "**",
         |p, segment| glob(p.as_bytes(), segment.as_bytes(), |b| *b == b'*', |b, c| b == c),
     )
+}
+
+/// At the end `**` stands for at least one segment: what is below, not the thing itself.
+fn normalised(pattern: &[String]) -> Vec<&str> {
+    let mut pattern: Vec<&str> = pattern.iter().map(String::as_str).collect();
+    if pattern.last() == Some(&"**") {
+        pattern.insert(pattern.len() - 1, "*");
+    }
+    pattern
 }
 
 /// Whether `text` matches `pattern`, in which some elements stand for any number of elements. Takes at most the product of both lengths.
