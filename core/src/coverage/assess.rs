@@ -12,7 +12,7 @@ use super::policy::CompiledPolicy;
 use crate::Digest;
 use crate::api::policy::OtherImages;
 use crate::image::ImageRef;
-use crate::verify::{Artifact, Evidence, Outcome, Owner, PreparedRoot, Reason, Verdict, judge};
+use crate::verify::{Artifact, Evidence, Outcome, Owner, PreparedRoot, Reason, Signer, Verdict, judge};
 
 /// What was found when an image was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,9 @@ pub struct PolicyVerdict {
     pub reason: Reason,
     /// A sentence.
     pub message: String,
+    /// Every signer of the policy that one of the verified pieces of evidence is of; several, where identities overlap. Empty unless covered.
+    #[serde(skip)]
+    pub signers: Vec<String>,
 }
 
 /// One image, over all policies that match it.
@@ -196,15 +199,14 @@ pub fn assess(
             totals.out_of_scope += 1;
             continue;
         }
-        let verdicts: Vec<(&CompiledPolicy, Reason, String, Option<Digest>)> = matching
+        let verdicts: Vec<(PolicyVerdict, Option<Digest>)> = matching
             .iter()
             .filter_map(|at| policies.get(*at))
-            .map(|policy| {
-                let (reason, message, digest) = verdict(image, policy, found, roots, memo, now);
-                (policy, reason, message, digest)
-            })
+            .map(|policy| verdict(image, policy, found, roots, memo, now))
             .collect();
-        let Some((_, reason, message, _)) = verdicts.iter().max_by_key(|(_, reason, _, _)| weight(*reason)) else {
+        let Some((PolicyVerdict { reason, message, .. }, _)) =
+            verdicts.iter().max_by_key(|(verdict, _)| weight(verdict.reason))
+        else {
             continue;
         };
         let workloads: Vec<Workload> =
@@ -222,19 +224,12 @@ pub fn assess(
         }
         images.push(ImageResult {
             image: image.clone(),
-            digest: verdicts.iter().find_map(|(_, _, _, digest)| *digest),
+            digest: verdicts.iter().find_map(|(_, digest)| *digest),
             outcome: reason.outcome(),
             reason: *reason,
             message: message.clone(),
             owner: reason.owner(),
-            policies: verdicts
-                .iter()
-                .map(|(policy, reason, message, _)| PolicyVerdict {
-                    policy: policy.name.clone(),
-                    reason: *reason,
-                    message: message.clone(),
-                })
-                .collect(),
+            policies: verdicts.into_iter().map(|(verdict, _)| verdict).collect(),
             workloads,
             by_tag: ImageRef::parse(image).is_ok_and(|image| image.digest().is_none()),
         });
@@ -272,28 +267,55 @@ fn verdict(
     roots: &BTreeMap<String, PreparedRoot>,
     memo: &mut Memo,
     now: Timestamp,
-) -> (Reason, String, Option<Digest>) {
+) -> (PolicyVerdict, Option<Digest>) {
+    let of = |reason: Reason, message: String, signers: Vec<String>| PolicyVerdict {
+        policy: policy.name.clone(),
+        reason,
+        message,
+        signers,
+    };
     match found.get(image) {
-        None => (Reason::RegistryUnavailable, "it was not looked for".to_owned(), None),
-        Some(Found::Not { reason, message }) => (never_covered(*reason), message.clone(), None),
+        None => (of(Reason::RegistryUnavailable, "it was not looked for".to_owned(), Vec::new()), None),
+        Some(Found::Not { reason, message }) => (of(never_covered(*reason), message.clone(), Vec::new()), None),
         Some(Found::Image { artifact, evidence, incomplete }) => {
             let accepted: Vec<&PreparedRoot> = policy.trust_roots.iter().filter_map(|name| roots.get(name)).collect();
             let verdict = memo.judge(artifact, evidence, policy, &accepted, now);
+            let digest = Some(artifact.digest);
+            if verdict.outcome() == Outcome::Covered {
+                let signers = signers_of(&verdict, policy);
+                return (of(verdict.reason, verdict.message, signers), digest);
+            }
             let missing: Vec<&str> =
                 policy.trust_roots.iter().filter(|name| !roots.contains_key(*name)).map(String::as_str).collect();
-            if verdict.outcome() != Outcome::Covered && !missing.is_empty() {
+            if !missing.is_empty() {
                 let message = format!(
                     "the trust root `{}` that the policy accepts is not at hand, so nothing can be said for certain",
                     missing.join("`, `")
                 );
-                return (Reason::StaleTrustRoot, message, Some(artifact.digest));
+                return (of(Reason::StaleTrustRoot, message, Vec::new()), digest);
             }
-            if let (Some((reason, message)), true) = (incomplete, verdict.outcome() != Outcome::Covered) {
-                return (never_covered(*reason), message.clone(), Some(artifact.digest));
+            match incomplete {
+                Some((reason, message)) => (of(never_covered(*reason), message.clone(), Vec::new()), digest),
+                None => (of(verdict.reason, verdict.message, Vec::new()), digest),
             }
-            (verdict.reason, verdict.message, Some(artifact.digest))
         }
     }
+}
+
+/// Every signer of the policy whose evidence was verified. A verdict names one a piece of evidence; where identities overlap, all of them were seen.
+fn signers_of(verdict: &Verdict, policy: &CompiledPolicy) -> Vec<String> {
+    let verified = || verdict.evidence.iter().filter(|piece| piece.reason == Reason::Verified);
+    let is_of = |signer: &Signer| {
+        verified().filter_map(|piece| piece.authenticated.as_ref()).any(|facts| match signer {
+            Signer::Certificate { subject, issuer, .. } => {
+                facts.key.is_none()
+                    && subject.matches(facts.identity.as_deref().unwrap_or_default())
+                    && issuer.matches(facts.issuer.as_deref().unwrap_or_default())
+            }
+            Signer::Key { key, .. } => facts.key == Some(key.key_digest),
+        })
+    };
+    policy.policy.signers.iter().filter(|signer| is_of(signer)).map(|signer| signer.name().to_owned()).collect()
 }
 
 /// Whoever could not look cannot have verified.
