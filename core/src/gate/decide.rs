@@ -1,0 +1,359 @@
+//! One step of the gate: what was declared, remembered and observed go in; what is to be remembered, done and said comes out.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::alarm::{Alarm, AlarmKind};
+use super::check::CheckResult;
+use super::evaluate::evaluate;
+use super::form::InForce;
+use super::history::{Event, History, KEPT};
+use super::kept::{Kept, end};
+use super::loosening::{Approval, Beside, Loosening, PolicyForm};
+use super::memory::{Enforced, Progress};
+use super::observation::Observation;
+use super::ratchet::{observe, open_glasses, say_what_fails};
+use super::recall::{Recalled, recall};
+use super::rollout::{Phase, Trigger, soak_of, transition};
+use super::scope::{Scope, WaveScope};
+use super::soaking::{Soaked, Soaking};
+use super::would_deny::Ledger;
+use crate::api::SigningIdentityPolicySpec;
+use crate::api::policy::Desired;
+
+/// Everything a step looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The policy as it is declared.
+    pub declared: PolicyForm<'a>,
+    /// Whether it is to be deleted.
+    pub deleting: bool,
+    /// Whether promotion is paused.
+    pub paused: bool,
+    /// What is enforced, as it was kept; none where the object is not there.
+    pub enforced: Option<&'a Enforced>,
+    /// How far it has come, as it was kept.
+    pub progress: Option<&'a Progress>,
+    /// What happened.
+    pub history: &'a History,
+    /// What was observed.
+    pub observed: &'a Observation,
+    /// Other policies that are enforced, and where.
+    pub beside: &'a [Beside<'a>],
+    /// Approvals that count.
+    pub approvals: &'a [Approval],
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "intent")]
+pub enum Intent {
+    /// Begin to deny in these namespaces.
+    Promote {
+        /// Their wave.
+        wave: String,
+        /// Which.
+        namespaces: BTreeSet<String>,
+    },
+    /// Do not deny in these namespaces until an end.
+    Except {
+        /// Who allows it.
+        break_glass: String,
+        /// Which.
+        namespaces: BTreeSet<String>,
+        /// First instant at which it is denied again.
+        until: Timestamp,
+    },
+    /// Stop denying in these namespaces: it was approved.
+    Release {
+        /// Which.
+        namespaces: BTreeSet<String>,
+    },
+    /// Keep the form that is in force: the declared one is looser.
+    Hold {
+        /// In which ways.
+        loosenings: Vec<Loosening>,
+    },
+    /// Touch no object of any engine: what is in force is not known.
+    LeaveAsIs,
+    /// Remove every object of the policy and let it go.
+    Remove,
+}
+
+/// What a step decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What to keep in the object of its own; none while nothing was ever promoted.
+    pub enforced: Option<Enforced>,
+    /// What to keep of how far it has come.
+    pub progress: Progress,
+    /// The history, with what happened appended.
+    pub history: History,
+    /// The form to render; none where engines are to be left as they are.
+    pub form: Option<SigningIdentityPolicySpec>,
+    /// The namespaces the policy denies in, by name; exceptions among them.
+    pub namespaces: BTreeSet<String>,
+    /// The wave under way.
+    pub wave: Option<String>,
+    /// What it waits for, in a word: a check, or what else holds it.
+    pub blocked_by: Option<String>,
+    /// What decided the phase.
+    pub trigger: Trigger,
+    /// What to do.
+    pub intents: Vec<Intent>,
+    /// What to look at.
+    pub alarms: Vec<Alarm>,
+    /// Every way in which what is declared is looser than what is in force and waits.
+    pub held: Vec<Loosening>,
+}
+
+impl Decision {
+    /// Whether what is enforced is not as it should be.
+    pub fn is_degraded(&self) -> bool {
+        let harmless = [AlarmKind::WaveEmpty, AlarmKind::PromotionHeld, AlarmKind::LooseningHeld];
+        !self.namespaces.is_empty() && self.alarms.iter().any(|alarm| !harmless.contains(&alarm.kind))
+    }
+}
+
+/// A step under way: what is written down while it goes.
+pub(super) struct Notes {
+    pub(super) now: Timestamp,
+    pub(super) history: History,
+    pub(super) intents: Vec<Intent>,
+    pub(super) alarms: Vec<Alarm>,
+    pub(super) held: Vec<Loosening>,
+}
+
+impl Notes {
+    pub(super) fn alarm(&mut self, kind: AlarmKind, message: impl Into<String>) {
+        self.alarms.push(Alarm { kind, message: message.into() });
+    }
+
+    pub(super) fn record(&mut self, event: Event) -> crate::Digest {
+        self.history.append(self.now, event, KEPT)
+    }
+}
+
+/// Decides one step at `now`. The same values give the same decision.
+pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
+    let mut notes =
+        Notes { now, history: input.history.clone(), intents: Vec::new(), alarms: Vec::new(), held: Vec::new() };
+    let chain = input.history.verify(input.progress.and_then(|progress| progress.head));
+    if let Err(fault) = &chain {
+        notes.alarm(AlarmKind::HistoryBroken, fault.to_string());
+    }
+    let (mut enforced, known) = match recall(input, chain.is_ok(), &mut notes) {
+        Recalled::Lost(namespaces) => return lost(input, namespaces, notes),
+        Recalled::Nothing => (Enforced::nothing(input.declared), false),
+        Recalled::Known(enforced) => (*enforced, true),
+    };
+    let from = phase_of(&enforced, input.progress);
+    let had = !enforced.namespaces.is_empty();
+    let in_force = InForce::of(input, &mut enforced, &mut notes);
+    let form = in_force.form(input);
+    observe(input, form, &mut enforced, &mut notes);
+    let scope = Scope::of(input, form.spec, &enforced);
+    scope.settle(&mut enforced, now);
+    let pending = scope.pending(&enforced);
+
+    let kept = Kept { input, form, chain_holds: chain.is_ok() };
+    let soak = input.progress.and_then(|progress| progress.soak.clone());
+    let soak = if let Some(wave) = &pending {
+        kept.sound(soak, &wave.wave, &wave.selected, &mut notes)
+    } else {
+        end(soak, "no wave is to be promoted", &mut notes);
+        None
+    };
+    let flip = match (&pending, &soak) {
+        (Some(wave), Some(soak)) => soak.namespaces.intersection(&wave.selected).cloned().collect(),
+        (Some(wave), None) => wave.selected.clone(),
+        (None, _) if !had => scope.all(),
+        (None, _) => BTreeSet::new(),
+    };
+    let before = input.progress.map_or(&[][..], |progress| &progress.checks);
+    let in_scope = |namespace: &str| flip.contains(namespace) || enforced.namespaces.contains_key(namespace);
+    let checks = evaluate(form, input.observed, &in_scope, before, now);
+    let would_deny = would_deny(input, form, pending.as_ref(), &flip, &enforced);
+
+    let soaking = Soaking {
+        input,
+        form,
+        in_force: &in_force.held,
+        scope: &scope,
+        pending: pending.as_ref(),
+        checks: &checks,
+        kept,
+        from,
+    };
+    let soaked = soaking.step(soak, &mut enforced, &mut notes);
+    let emptied = had && enforced.namespaces.is_empty();
+    if emptied {
+        enforced.waves.clear();
+    }
+    let next = scope.pending(&enforced);
+    let trigger = if emptied {
+        Trigger::Released
+    } else {
+        trigger(input, form, from, &enforced, next.as_ref(), &checks, &soaked)
+    };
+    let phase = transition(from, trigger).map_or(from, |transition| transition.to);
+
+    say_what_fails(input, form, &enforced, &checks, &mut notes);
+    if let (Trigger::NoNamespace, Some(wave)) = (trigger, &next) {
+        let message =
+            format!("the wave `{}` selects no namespace; correct its selector, or take it out", wave.wave.name);
+        notes.alarm(AlarmKind::WaveEmpty, message);
+    }
+    in_force.except(input, &enforced, &mut notes);
+    let break_glasses = open_glasses(input, form, &mut notes);
+    notes.alarms.sort();
+    let wave = next.filter(|_| phase == Phase::Soaking).map(|wave| wave.wave.name).or_else(|| promoting(&enforced));
+    Decision {
+        namespaces: enforced.names(),
+        enforced: (known || !enforced.namespaces.is_empty()).then_some(enforced),
+        wave,
+        blocked_by: blocked_by(trigger, &checks, &notes),
+        progress: Progress {
+            phase,
+            since: input.progress.filter(|progress| progress.phase == phase).map_or(now, |progress| progress.since),
+            checks,
+            soak: soaked.soak,
+            late: soaked.late,
+            would_deny,
+            break_glasses,
+            held: notes.held.iter().map(|loosening| loosening.digest).collect(),
+            head: notes.history.head(),
+        },
+        history: notes.history,
+        form: Some(form.spec.clone()),
+        trigger,
+        intents: notes.intents,
+        alarms: notes.alarms,
+        held: notes.held,
+    }
+}
+
+/// What decides the next phase.
+fn trigger(
+    input: &Input<'_>,
+    form: PolicyForm<'_>,
+    from: Phase,
+    enforced: &Enforced,
+    next: Option<&WaveScope>,
+    checks: &[CheckResult],
+    soaked: &Soaked,
+) -> Trigger {
+    let passed = checks.iter().all(|check| check.passed);
+    let wanted = form.spec.enforcement.desired == Desired::Enforce && !input.deleting;
+    match from {
+        Phase::Audit if wanted => Trigger::EnforceDesired,
+        Phase::Soaking if soaked.promoted => Trigger::SoakFull,
+        Phase::Soaking if enforced.namespaces.is_empty() && !wanted => Trigger::AuditDesired,
+        Phase::Soaking => match next {
+            None => Trigger::NothingPending,
+            Some(wave) if wave.selected.is_empty() => Trigger::NoNamespace,
+            Some(_) if !passed => Trigger::CheckFailed,
+            Some(_) if input.paused => Trigger::Paused,
+            Some(_) if soaked.held => Trigger::Held,
+            Some(_) if soaked.earned => Trigger::ScanEarned,
+            Some(_) => Trigger::Nothing,
+        },
+        Phase::Promoting if enforced.is_promoting() && !passed => Trigger::CheckFailed,
+        Phase::Promoting if enforced.is_promoting() => Trigger::Nothing,
+        Phase::Promoting if next.is_some() => Trigger::ObservedMore,
+        Phase::Promoting => Trigger::ObservedLast,
+        Phase::Enforcing if next.is_some() => Trigger::WavePending,
+        Phase::Enforcing if !passed => Trigger::CheckFailed,
+        Phase::Audit | Phase::Enforcing => Trigger::Nothing,
+    }
+}
+
+/// What the flip would have denied, carried on by the last scan.
+fn would_deny(
+    input: &Input<'_>,
+    form: PolicyForm<'_>,
+    pending: Option<&WaveScope>,
+    flip: &BTreeSet<String>,
+    enforced: &Enforced,
+) -> Ledger {
+    let enforcement = &form.spec.enforcement;
+    let window = pending.map_or(enforcement.soak.signed(), |wave| soak_of(enforcement, &wave.wave));
+    let mut ledger = input.progress.map(|progress| progress.would_deny.clone()).unwrap_or_default();
+    if let Some(scan) = &input.observed.scan {
+        let flips = |namespace: &str| flip.contains(namespace) && !enforced.namespaces.contains_key(namespace);
+        ledger.observe(scan, &flips, window);
+    }
+    ledger
+}
+
+/// The phase a step starts from: what is enforced says more than what is kept of the way there.
+fn phase_of(enforced: &Enforced, progress: Option<&Progress>) -> Phase {
+    if enforced.is_promoting() {
+        return Phase::Promoting;
+    }
+    match (progress.map(|progress| progress.phase), enforced.namespaces.is_empty()) {
+        (Some(Phase::Soaking), _) => Phase::Soaking,
+        (_, true) => Phase::Audit,
+        (_, false) => Phase::Enforcing,
+    }
+}
+
+/// The wave that was promoted and is not yet observed.
+fn promoting(enforced: &Enforced) -> Option<String> {
+    enforced.waves.iter().find(|(_, wave)| wave.observed.is_none()).map(|(name, _)| name.clone())
+}
+
+/// Nobody knows what form is in force: nothing is touched, and nothing reads as Audit.
+fn lost(input: &Input<'_>, namespaces: BTreeSet<String>, mut notes: Notes) -> Decision {
+    let digest = input.declared.digest();
+    notes.alarm(
+        AlarmKind::RecordLost,
+        format!(
+            "what is enforced of `{}` is not known, and it is enforced in {} namespaces; restore the object, or approve the declared form by its digest {digest}",
+            input.declared.name,
+            namespaces.len()
+        ),
+    );
+    notes.intents.push(Intent::LeaveAsIs);
+    let in_scope = |namespace: &str| namespaces.contains(namespace);
+    let before = input.progress.map_or(&[][..], |progress| &progress.checks);
+    let checks = evaluate(input.declared, input.observed, &in_scope, before, notes.now);
+    let since = input.progress.filter(|p| p.phase == Phase::Enforcing).map_or(notes.now, |progress| progress.since);
+    let break_glasses = open_glasses(input, input.declared, &mut notes);
+    notes.alarms.sort();
+    Decision {
+        enforced: None,
+        progress: Progress {
+            phase: Phase::Enforcing,
+            since,
+            soak: None,
+            late: std::collections::BTreeMap::new(),
+            would_deny: Ledger::default(),
+            break_glasses,
+            held: BTreeSet::new(),
+            head: notes.history.head(),
+            checks,
+        },
+        history: notes.history,
+        form: None,
+        namespaces,
+        wave: None,
+        blocked_by: Some(AlarmKind::RecordLost.to_string()),
+        trigger: Trigger::Nothing,
+        intents: notes.intents,
+        alarms: notes.alarms,
+        held: notes.held,
+    }
+}
+
+fn blocked_by(trigger: Trigger, checks: &[CheckResult], notes: &Notes) -> Option<String> {
+    let failing = || checks.iter().find(|check| !check.passed).map(|check| check.check.to_string());
+    match trigger {
+        Trigger::Paused => Some("Paused".to_owned()),
+        Trigger::NoNamespace => Some(AlarmKind::WaveEmpty.to_string()),
+        _ if failing().is_some() => failing(),
+        _ => notes.held.first().map(|_| AlarmKind::LooseningHeld.to_string()),
+    }
+}

@@ -1,0 +1,218 @@
+//! Which form of the policy is in force, and which namespaces a break-glass takes out of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::alarm::AlarmKind;
+use super::decide::{Input, Intent, Notes};
+use super::evaluate::active;
+use super::history::Event;
+use super::loosening::{
+    Allowance, Effective, Held, Loosening, LooseningKind, Permit, PolicyForm, Standing, left_scope, policy,
+    policy_deletion,
+};
+use super::memory::Enforced;
+use crate::Digest;
+use crate::api::SigningIdentityPolicySpec;
+use crate::api::policy::{Desired, OtherImages};
+
+/// The form in force.
+pub(super) struct InForce {
+    spec: SigningIdentityPolicySpec,
+    keys: BTreeMap<String, Digest>,
+    /// What became of the declared form.
+    pub(super) held: Held,
+    /// Namespaces that a lent form would not deny in.
+    lent: Option<Lent>,
+}
+
+struct Lent {
+    break_glass: String,
+    until: Timestamp,
+    namespaces: BTreeSet<String>,
+}
+
+impl InForce {
+    /// Judges the declared form against the enforced one, and makes it the enforced one where nothing holds it.
+    pub(super) fn of(input: &Input<'_>, enforced: &mut Enforced, notes: &mut Notes) -> Self {
+        let declared = input.declared;
+        let permit = permit(input);
+        if enforced.namespaces.is_empty() {
+            if input.deleting {
+                notes.intents.push(Intent::Remove);
+            }
+            enforced.spec = declared.spec.clone();
+            enforced.keys = declared.keys.clone();
+            let held = permit.judge(Vec::new(), notes.now);
+            return Self { spec: declared.spec.clone(), keys: declared.keys.clone(), held, lent: None };
+        }
+        let held = {
+            let form = enforced.form(declared.name);
+            let mut loosenings = policy(form, declared, &standing(input, enforced));
+            if input.deleting {
+                loosenings.push(policy_deletion(form));
+            }
+            permit.judge(loosenings, notes.now)
+        };
+        let mut lent = None;
+        match &held.effective {
+            Effective::Enforced => hold(input, &held.loosenings, notes),
+            Effective::Declared => adopt(input, enforced, &held, notes),
+            Effective::Lent { break_glass, until } => {
+                if input.deleting {
+                    notes.intents.push(Intent::Remove);
+                }
+                let namespaces = enforced
+                    .namespaces
+                    .keys()
+                    .filter(|name| {
+                        declared.spec.enforcement.desired == Desired::Audit || !selects(input, declared.spec, name)
+                    })
+                    .cloned()
+                    .collect();
+                lent = Some(Lent { break_glass: break_glass.clone(), until: *until, namespaces });
+            }
+        }
+        release_what_left(input, enforced, permit, &mut lent, notes);
+        let (spec, keys) = match held.effective {
+            // Enforcement itself is not lent: the namespaces are taken out, one by one and until the end.
+            Effective::Lent { .. } => {
+                let mut spec = declared.spec.clone();
+                spec.enforcement = enforced.spec.enforcement.clone();
+                (spec, declared.keys.clone())
+            }
+            Effective::Declared | Effective::Enforced => (enforced.spec.clone(), enforced.keys.clone()),
+        };
+        Self { spec, keys, held, lent }
+    }
+
+    /// The form itself.
+    pub(super) fn form<'s>(&'s self, input: &Input<'s>) -> PolicyForm<'s> {
+        PolicyForm { name: input.declared.name, spec: &self.spec, keys: &self.keys }
+    }
+
+    /// Says which enforced namespaces are not denied in for a while, and until when.
+    pub(super) fn except(&self, input: &Input<'_>, enforced: &Enforced, notes: &mut Notes) {
+        if let Some(lent) = self.lent.as_ref().filter(|lent| !lent.namespaces.is_empty()) {
+            let namespaces = lent.namespaces.clone();
+            notes.intents.push(Intent::Except { break_glass: lent.break_glass.clone(), namespaces, until: lent.until });
+        }
+        for glass in active(input.observed, notes.now) {
+            let Some(target) = glass.loosen.return_to_audit.as_ref().filter(|t| t.policy == input.declared.name) else {
+                continue;
+            };
+            let named = target.namespaces.iter().filter(|name| enforced.namespaces.contains_key(*name));
+            let namespaces: BTreeSet<String> = named.cloned().collect();
+            if !namespaces.is_empty() {
+                let break_glass = glass.name.clone();
+                notes.intents.push(Intent::Except { break_glass, namespaces, until: glass.until });
+            }
+        }
+    }
+}
+
+pub(super) fn permit<'a>(input: &Input<'a>) -> Permit<'a> {
+    Permit { approvals: input.approvals, break_glasses: &input.observed.break_glasses }
+}
+
+fn selects(input: &Input<'_>, spec: &SigningIdentityPolicySpec, name: &str) -> bool {
+    // A namespace that is not there has no labels to judge by.
+    input.observed.namespaces.get(name).is_none_or(|namespace| spec.namespace_selector.matches(&namespace.labels))
+}
+
+fn standing<'a>(input: &'a Input<'_>, enforced: &'a Enforced) -> Standing<'a> {
+    let labels = |name: &String| input.observed.namespaces.get(name).map(|namespace| &namespace.labels);
+    Standing {
+        waves: enforced.waves.keys().map(String::as_str).collect(),
+        namespaces: enforced.namespaces.keys().map(|name| (name.as_str(), labels(name))).collect(),
+        others_deny: input.beside.iter().any(|other| {
+            other.name != input.declared.name
+                && other.spec.other_images == OtherImages::Deny
+                && other.namespaces.iter().any(|name| enforced.namespaces.contains_key(name))
+        }),
+    }
+}
+
+fn hold(input: &Input<'_>, loosenings: &[Loosening], notes: &mut Notes) {
+    for loosening in loosenings {
+        notes.alarm(AlarmKind::LooseningHeld, loosening.to_string());
+    }
+    say_once(input, loosenings, notes);
+    notes.intents.push(Intent::Hold { loosenings: loosenings.to_vec() });
+    notes.held.extend(loosenings.iter().cloned());
+}
+
+/// Holds go into the history once, not with every step.
+pub(super) fn say_once(input: &Input<'_>, loosenings: &[Loosening], notes: &mut Notes) {
+    let digests: BTreeSet<Digest> = loosenings.iter().map(|loosening| loosening.digest).collect();
+    for digest in digests {
+        if !input.progress.is_some_and(|progress| progress.held.contains(&digest)) {
+            let of = loosenings.iter().filter(|loosening| loosening.digest == digest);
+            notes.record(Event::Held { digest, kinds: of.map(|loosening| loosening.kind.to_string()).collect() });
+        }
+    }
+}
+
+fn by(allowed: &[Allowance]) -> Vec<String> {
+    let mut by: Vec<String> = allowed
+        .iter()
+        .map(|allowance| match allowance {
+            Allowance::Approval { by } => by.clone(),
+            Allowance::BreakGlass { name, .. } => format!("break-glass {name}"),
+        })
+        .collect();
+    by.sort();
+    by.dedup();
+    by
+}
+
+/// The declared form comes into force; namespaces and waves it was approved to leave out are let go.
+fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut Notes) {
+    let declared = input.declared;
+    let form = declared.digest();
+    if enforced.form(declared.name).digest() != form {
+        notes.record(Event::FormChanged { form, by: by(&held.allowed) });
+    }
+    if held.loosenings.iter().any(|loosening| loosening.kind == LooseningKind::NamespacesNarrowed) {
+        let out = enforced.namespaces.keys().filter(|name| !selects(input, declared.spec, name));
+        let out: BTreeSet<String> = out.cloned().collect();
+        release(enforced, out, by(&held.allowed), notes);
+    }
+    let declared_waves = super::rollout::waves_of(&declared.spec.enforcement);
+    enforced.waves.retain(|name, _| declared_waves.iter().any(|wave| wave.name == *name));
+    enforced.spec = declared.spec.clone();
+    enforced.keys = declared.keys.clone();
+}
+
+fn release(enforced: &mut Enforced, namespaces: BTreeSet<String>, by: Vec<String>, notes: &mut Notes) {
+    if namespaces.is_empty() {
+        return;
+    }
+    enforced.namespaces.retain(|name, _| !namespaces.contains(name));
+    notes.record(Event::Released { namespaces: namespaces.clone(), by });
+    notes.intents.push(Intent::Release { namespaces });
+}
+
+/// Namespaces whose labels no longer select them stay, unless somebody agreed to let them go.
+fn release_what_left(
+    input: &Input<'_>,
+    enforced: &mut Enforced,
+    permit: Permit<'_>,
+    lent: &mut Option<Lent>,
+    notes: &mut Notes,
+) {
+    let labels = input.observed.namespaces.iter().map(|(name, found)| (name.clone(), found.labels.clone())).collect();
+    let names = enforced.names();
+    let Some(loosening) = left_scope(enforced.form(input.declared.name), &names, &labels) else { return };
+    let out: BTreeSet<String> = names.iter().filter(|name| !selects(input, &enforced.spec, name)).cloned().collect();
+    let judged = permit.judge(vec![loosening], notes.now);
+    match judged.effective {
+        Effective::Declared => release(enforced, out, by(&judged.allowed), notes),
+        Effective::Lent { break_glass, until } if lent.is_none() => {
+            *lent = Some(Lent { break_glass, until, namespaces: out });
+        }
+        Effective::Lent { .. } => {}
+        Effective::Enforced => hold(input, &judged.loosenings, notes),
+    }
+}

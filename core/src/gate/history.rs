@@ -1,0 +1,275 @@
+//! A bounded record of what happened to a policy, each entry chained to the one before it by digest.
+//!
+//! Only holdfast can write it. What a status says of a soak has to agree with it; what was enforced can be told from it when the object that says so is
+//! lost. One history a policy, so that one that flaps does not push out what another one needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::loosening;
+use crate::Digest;
+
+/// How many records are kept, unless told otherwise.
+pub const KEPT: usize = 512;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "event")]
+pub enum Event {
+    /// A soak started.
+    SoakStarted {
+        /// Of which wave.
+        wave: String,
+        /// For which namespaces.
+        namespaces: BTreeSet<String>,
+        /// For which parts of the policy.
+        subject: Digest,
+        /// Where its measure begins.
+        began: Timestamp,
+    },
+    /// A soak ended without a promotion.
+    SoakEnded {
+        /// Of which wave.
+        wave: String,
+        /// For which namespaces.
+        namespaces: BTreeSet<String>,
+        /// Why.
+        why: String,
+    },
+    /// Namespaces were promoted: from here on the policy denies there.
+    Promoted {
+        /// In which wave.
+        wave: String,
+        /// Which.
+        namespaces: BTreeSet<String>,
+        /// In which form of the policy.
+        form: Digest,
+    },
+    /// The promotion of a wave was observed in force.
+    Observed {
+        /// Which.
+        wave: String,
+    },
+    /// Another form of the policy came into force.
+    FormChanged {
+        /// Which.
+        form: Digest,
+        /// Who allowed what of it is looser; nobody where nothing is.
+        by: Vec<String>,
+    },
+    /// A looser form, a deletion or a release waits.
+    Held {
+        /// What would have to be approved.
+        digest: Digest,
+        /// Which ways of being looser.
+        kinds: Vec<String>,
+    },
+    /// Namespaces were let go, as was approved.
+    Released {
+        /// Which.
+        namespaces: BTreeSet<String>,
+        /// Who allowed it.
+        by: Vec<String>,
+    },
+    /// A break-glass came into force.
+    BreakGlassOpened {
+        /// Which.
+        name: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A break-glass ended.
+    BreakGlassEnded {
+        /// Which.
+        name: String,
+    },
+    /// The object that holds what is enforced was lost and made anew.
+    Recovered {
+        /// For which namespaces.
+        namespaces: BTreeSet<String>,
+    },
+    /// What older records amount to that are no longer kept.
+    Summary {
+        /// The form in force.
+        form: Option<Digest>,
+        /// The namespaces that were promoted and not released, by wave.
+        enforced: BTreeMap<String, String>,
+        /// The waves that were observed in force.
+        waves: BTreeSet<String>,
+    },
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Its number; the first is 0.
+    pub number: u64,
+    /// When it was written, by the clock of that moment.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+    /// The digest of the record before it; of nothing, for the first.
+    pub previous: Digest,
+    /// Its own digest.
+    pub digest: Digest,
+}
+
+impl Record {
+    fn new(number: u64, at: Timestamp, event: Event, previous: Digest) -> Self {
+        let digest = Self::digest_of(number, at, &event, previous);
+        Self { number, at, event, previous, digest }
+    }
+
+    fn digest_of(number: u64, at: Timestamp, event: &Event, previous: Digest) -> Digest {
+        loosening::value_digest(&json!({"number": number, "at": at, "event": event, "previous": previous}))
+    }
+}
+
+/// Why a history cannot be relied on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenChain {
+    /// A record is not what its digest says.
+    #[error("record {number} of the history was changed: its digest does not match what it says")]
+    Changed {
+        /// Which.
+        number: u64,
+    },
+    /// A record does not follow the one before it.
+    #[error("record {number} of the history does not follow the one before it")]
+    Gap {
+        /// Which.
+        number: u64,
+    },
+    /// The last known record is not among them.
+    #[error("the history no longer has the record {head} that was its last one: it was set back")]
+    SetBack {
+        /// The digest of that record.
+        head: Digest,
+    },
+}
+
+/// The records, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct History {
+    records: Vec<Record>,
+}
+
+impl History {
+    /// The records.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The digest of the newest record.
+    pub fn head(&self) -> Option<Digest> {
+        self.records.last().map(|record| record.digest)
+    }
+
+    /// Appends what happened, and drops the older half once `kept` are exceeded; what that half amounts to is summed up before.
+    pub fn append(&mut self, at: Timestamp, event: Event, kept: usize) -> Digest {
+        if self.records.len() >= kept.max(4) {
+            let enforced = self.enforced();
+            let summary = Event::Summary { form: self.form(), enforced, waves: self.waves() };
+            self.push(at, summary);
+            // A soak whose start goes with the older half is no longer proven and starts again.
+            self.records.drain(..self.records.len() / 2);
+        }
+        self.push(at, event)
+    }
+
+    fn push(&mut self, at: Timestamp, event: Event) -> Digest {
+        let (number, previous) =
+            self.records.last().map_or((0, Digest::of(b"")), |last| (last.number.saturating_add(1), last.digest));
+        let record = Record::new(number, at, event, previous);
+        let digest = record.digest;
+        self.records.push(record);
+        digest
+    }
+
+    /// Checks every record against its digest and the one before it, and that `head`, where one is known from elsewhere, is among them.
+    ///
+    /// # Errors
+    /// [`BrokenChain`], at the first fault.
+    pub fn verify(&self, head: Option<Digest>) -> Result<(), BrokenChain> {
+        let mut before: Option<&Record> = None;
+        for record in &self.records {
+            let number = record.number;
+            if record.digest != Record::digest_of(number, record.at, &record.event, record.previous) {
+                return Err(BrokenChain::Changed { number });
+            }
+            let follows = match before {
+                Some(last) => record.previous == last.digest && number == last.number.saturating_add(1),
+                None => number > 0 || record.previous == Digest::of(b""),
+            };
+            if !follows {
+                return Err(BrokenChain::Gap { number });
+            }
+            before = Some(record);
+        }
+        match head {
+            Some(head) if !self.records.iter().any(|record| record.digest == head) => {
+                Err(BrokenChain::SetBack { head })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The start of the soak that is under way for these namespaces of a wave: the newest one that nothing ended since.
+    pub fn soak_start(&self, wave: &str, namespaces: &BTreeSet<String>) -> Option<&Record> {
+        let of = |w: &String, n: &BTreeSet<String>| w == wave && n == namespaces;
+        let newest = self.records.iter().rev().find(|record| match &record.event {
+            Event::SoakStarted { wave, namespaces, .. } | Event::SoakEnded { wave, namespaces, .. } => {
+                of(wave, namespaces)
+            }
+            Event::Promoted { wave: of, namespaces: promoted, .. } => of == wave && !promoted.is_disjoint(namespaces),
+            _ => false,
+        });
+        newest.filter(|record| matches!(record.event, Event::SoakStarted { .. }))
+    }
+
+    /// The namespaces that were promoted and not released, with their wave.
+    pub fn enforced(&self) -> BTreeMap<String, String> {
+        let mut enforced = BTreeMap::new();
+        for record in &self.records {
+            match &record.event {
+                Event::Summary { enforced: before, .. } => enforced.clone_from(before),
+                Event::Promoted { wave, namespaces, .. } => {
+                    enforced.extend(namespaces.iter().map(|namespace| (namespace.clone(), wave.clone())));
+                }
+                Event::Released { namespaces, .. } => enforced.retain(|name, _| !namespaces.contains(name)),
+                _ => {}
+            }
+        }
+        enforced
+    }
+
+    /// The form of the policy that came into force last.
+    pub fn form(&self) -> Option<Digest> {
+        self.records.iter().rev().find_map(|record| match &record.event {
+            Event::Promoted { form, .. } | Event::FormChanged { form, .. } => Some(Some(*form)),
+            Event::Summary { form, .. } => Some(*form),
+            _ => None,
+        })?
+    }
+
+    /// The waves that were observed in force.
+    pub fn waves(&self) -> BTreeSet<String> {
+        let mut waves = BTreeSet::new();
+        for record in &self.records {
+            match &record.event {
+                Event::Summary { waves: before, .. } => waves.clone_from(before),
+                Event::Observed { wave } => {
+                    waves.insert(wave.clone());
+                }
+                _ => {}
+            }
+        }
+        waves
+    }
+}

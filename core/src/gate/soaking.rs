@@ -1,0 +1,194 @@
+//! The part of a step that earns credit and promotes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::alarm::AlarmKind;
+use super::check::CheckResult;
+use super::decide::{Input, Intent, Notes};
+use super::evaluate::evaluate;
+use super::form::{permit, say_once};
+use super::history::Event;
+use super::kept::{Kept, end};
+use super::loosening::{Effective, Held, Loosening, PolicyForm, promotion};
+use super::memory::{Enforced, Standing, WaveStanding};
+use super::observation::{Scan, subject_digest};
+use super::rollout::{Phase, soak_of};
+use super::scope::{Scope, WaveScope};
+use super::soak::Soak;
+use crate::api::policy::Wave;
+
+/// What this part looks at.
+pub(super) struct Soaking<'s> {
+    pub(super) input: &'s Input<'s>,
+    pub(super) form: PolicyForm<'s>,
+    pub(super) in_force: &'s Held,
+    pub(super) scope: &'s Scope,
+    pub(super) pending: Option<&'s WaveScope>,
+    pub(super) checks: &'s [CheckResult],
+    pub(super) kept: Kept<'s>,
+    pub(super) from: Phase,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Soaked {
+    pub(super) soak: Option<Soak>,
+    pub(super) late: BTreeMap<String, Soak>,
+    pub(super) earned: bool,
+    pub(super) promoted: bool,
+    pub(super) held: bool,
+}
+
+impl Soaking<'_> {
+    pub(super) fn step(&self, kept: Option<Soak>, enforced: &mut Enforced, notes: &mut Notes) -> Soaked {
+        let mut soaked = Soaked::default();
+        if let Some(wave) = self.pending.filter(|wave| !wave.selected.is_empty() && self.from != Phase::Audit) {
+            soaked.soak = self.advance(kept, &wave.wave, &wave.selected, self.checks, &mut soaked.earned, notes);
+            self.promote_wave(wave, enforced, &mut soaked, notes);
+        }
+        self.newcomers(enforced, &mut soaked, notes);
+        soaked
+    }
+
+    /// Carries a soak on, ends it, or starts one. Only a soak whose scope is the one the checks were evaluated for may be given, or started.
+    fn advance(
+        &self,
+        kept: Option<Soak>,
+        wave: &Wave,
+        selected: &BTreeSet<String>,
+        checks: &[CheckResult],
+        earned: &mut bool,
+        notes: &mut Notes,
+    ) -> Option<Soak> {
+        let failing: Vec<&str> =
+            checks.iter().filter(|check| !check.passed).map(|check| check.check.as_str()).collect();
+        let Some(scan) = self.input.observed.scan.as_ref().filter(|_| failing.is_empty()) else {
+            end(kept, &format!("these checks fail: {}", failing.join(", ")), notes);
+            return None;
+        };
+        if let Some(mut soak) = kept {
+            if !self.input.paused {
+                *earned = soak.earn(scan.time);
+            }
+            return Some(soak);
+        }
+        let soaks = matches!(self.from, Phase::Soaking | Phase::Enforcing);
+        (soaks && !self.input.paused).then(|| self.start(wave, selected.clone(), scan, notes))
+    }
+
+    fn start(&self, wave: &Wave, namespaces: BTreeSet<String>, scan: &Scan, notes: &mut Notes) -> Soak {
+        let began = Soak::beginning(scan.time, notes.now);
+        let subject = subject_digest(self.form);
+        let record = notes.record(Event::SoakStarted {
+            wave: wave.name.clone(),
+            namespaces: namespaces.clone(),
+            subject,
+            began,
+        });
+        let credit = jiff::SignedDuration::ZERO;
+        Soak { wave: wave.name.clone(), namespaces, subject, started: began, measured: began, credit, record }
+    }
+
+    fn promote_wave(&self, wave: &WaveScope, enforced: &mut Enforced, soaked: &mut Soaked, notes: &mut Notes) {
+        let Some(soak) = &soaked.soak else { return };
+        if soak.credit < soak_of(&self.form.spec.enforcement, &wave.wave) || self.from != Phase::Soaking {
+            return;
+        }
+        let namespaces: BTreeSet<String> = soak.namespaces.intersection(&wave.selected).cloned().collect();
+        if !self.may_promote(&namespaces, enforced, &mut soaked.held, notes) {
+            return;
+        }
+        self.promote(&wave.wave, namespaces, enforced, notes);
+        soaked.soak = None;
+        soaked.promoted = true;
+    }
+
+    /// Whether nothing but the checks stood in the way: not paused, no change waits, and nothing is taken out of another policy's denial unasked.
+    fn may_promote(
+        &self,
+        namespaces: &BTreeSet<String>,
+        enforced: &mut Enforced,
+        held: &mut bool,
+        notes: &mut Notes,
+    ) -> bool {
+        if self.input.paused {
+            return false;
+        }
+        if self.in_force.effective != Effective::Declared {
+            *held = true;
+            return false;
+        }
+        let allowed = self.claims_allowed(namespaces, enforced, notes);
+        *held |= !allowed;
+        allowed
+    }
+
+    fn claims_allowed(&self, namespaces: &BTreeSet<String>, enforced: &mut Enforced, notes: &mut Notes) -> bool {
+        let digest = self.form.digest();
+        let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside);
+        if claims.is_empty() || enforced.claims_approved.contains(&digest) {
+            return true;
+        }
+        let judged = permit(self.input).judge(claims, notes.now);
+        if judged.effective == Effective::Declared {
+            enforced.claims_approved.insert(digest);
+            return true;
+        }
+        for loosening in &judged.loosenings {
+            notes.alarm(AlarmKind::PromotionHeld, loosening.to_string());
+        }
+        say_once(self.input, &judged.loosenings, notes);
+        notes.held.extend(judged.loosenings);
+        false
+    }
+
+    fn promote(&self, wave: &Wave, namespaces: BTreeSet<String>, enforced: &mut Enforced, notes: &mut Notes) {
+        if enforced.namespaces.is_empty() {
+            enforced.spec = self.form.spec.clone();
+            enforced.keys = self.form.keys.clone();
+        }
+        enforced.waves.entry(wave.name.clone()).or_insert(WaveStanding { promoted: notes.now, observed: None });
+        for name in &namespaces {
+            let standing = Standing { wave: wave.name.clone(), written: notes.now, observed: None };
+            enforced.namespaces.entry(name.clone()).or_insert(standing);
+        }
+        notes.record(Event::Promoted {
+            wave: wave.name.clone(),
+            namespaces: namespaces.clone(),
+            form: self.form.digest(),
+        });
+        notes.intents.push(Intent::Promote { wave: wave.name.clone(), namespaces });
+    }
+
+    /// Namespaces that came into the scope of a promoted wave. One that was made after the wave was in force is enforced from its start, for nothing in it
+    /// ran before; an older one, labelled into scope, soaks for itself first.
+    fn newcomers(&self, enforced: &mut Enforced, soaked: &mut Soaked, notes: &mut Notes) {
+        let mut kept = self.input.progress.map(|progress| progress.late.clone()).unwrap_or_default();
+        for (name, wave) in self.scope.left_behind(enforced) {
+            let only: BTreeSet<String> = BTreeSet::from([name.to_owned()]);
+            let since = enforced.waves.get(&wave.name).and_then(|standing| standing.observed);
+            let created = self.input.observed.namespaces.get(name).and_then(|namespace| namespace.created);
+            if let (Some(since), Some(created)) = (since, created)
+                && created > since
+            {
+                if self.claims_allowed(&only, enforced, notes) {
+                    self.promote(wave, only, enforced, notes);
+                }
+                continue;
+            }
+            let checks = evaluate(self.form, self.input.observed, &|namespace| namespace == name, &[], notes.now);
+            let before = self.kept.sound(kept.remove(name), wave, &only, notes);
+            let soak = self.advance(before, wave, &only, &checks, &mut false, notes);
+            let Some(soak) = soak else { continue };
+            let full = soak.credit >= soak_of(&self.form.spec.enforcement, wave);
+            if full && self.may_promote(&only, enforced, &mut soaked.held, notes) {
+                self.promote(wave, only, enforced, notes);
+            } else {
+                soaked.late.insert(name.to_owned(), soak);
+            }
+        }
+        for soak in kept.into_values() {
+            end(Some(soak), "its namespace is no longer one that waits", notes);
+        }
+    }
+}
