@@ -134,6 +134,74 @@ losses! {
         "nothing needs to be done: the expression names exactly what is declared";
 
     // policy-controller.
+    PolicyControllerTakesEveryNamespace => Stricter, "a ClusterImagePolicy counts in every labelled namespace, so it also denies where the policy is not enforced",
+        "enforce all policies of policy-controller in the same namespaces, or enforce with the native engine";
+    PolicyControllerMixesNamespaces => Wider, "policies enforced in different namespaces let each other's images in, because a namespace cannot be given policies of its own",
+        "enforce all policies of policy-controller in the same namespaces, or enforce with the native engine";
+    PolicyControllerNeedsNamespaceLabel => Operational, "only namespaces with the label `policy.sigstore.dev/include: \"true\"` are judged, and whoever may label a namespace may take it out",
+        "set the label with `kubectl label namespace`, never `webhooks.knative.dev/exclude`, and guard both; a Namespace is not rendered, because applying one would overwrite it";
+    PolicyControllerAuditLeftOut => NotExpressible, "a policy in warn mode lets in what enforced ones deny, so nothing is rendered for audit while anything is enforced",
+        "read holdfast's own coverage for what is in audit";
+    PolicyControllerWarnDenies => Stricter, "`mode: warn` denies all the same: tags that do not resolve, images that no policy matches, and everything while the webhook is down",
+        "label only namespaces that may be denied in, and audit by holdfast's own coverage";
+    PolicyControllerAdmitsUnmatched => Wider, "`no-match-policy` lets in images that no policy matches, other spellings of matched ones among them",
+        "set `no-match-policy: deny` in the ConfigMap config-policy-controller";
+    PolicyControllerTrustsUnverified => Wider, "`enable-oci11` takes attestations without looking at their signatures",
+        "set `enable-oci11: \"false\"` in the ConfigMap config-policy-controller";
+    PolicyControllerSettings => Operational, "settings of the engine that decide what it lets in are not known, or have to be as written here",
+        "set them so in the ConfigMap config-policy-controller and in the arguments of the webhook; they are not rendered, because the chart of policy-controller owns them";
+    PolicyControllerDeniesOthers => Stricter, "images that no policy matches are denied, because letting them in would also let in other spellings of matched ones",
+        "leave `otherImages` at Deny and name those images in a policy, or enforce with the native engine";
+    PolicyControllerLogNotChecked => Wider, "through a TrustRoot object no log entry is checked, because the engine stores log ids as text",
+        "allow direct entries in config-sigstore-keys, or enforce with the native engine";
+    PolicyControllerSctNotChecked => Wider, "through a TrustRoot object no signed certificate timestamp is checked, because the engine stores log ids as text",
+        "allow direct entries in config-sigstore-keys, or declare `require.sct: false`";
+    PolicyControllerTimestampNotChecked => Wider, "a log entry and a signed timestamp cannot be demanded of one bundle where a log of the trust root gives times of its own",
+        "require one of the two, accept only trust roots whose logs are Rekor v2, or enforce with the native engine";
+    PolicyControllerTimestampDemanded => Stricter, "a signed timestamp is demanded though the policy does not, because the engine takes time from it alone",
+        "declare `require.signedTimestamp: true`, so that pipelines know, or `require.transparencyLog: true`";
+    PolicyControllerLogDemanded => Stricter, "a log entry is demanded though the policy does not, because the trust root has no timestamp authority to take time from",
+        "declare `require.transparencyLog: true`, so that pipelines know, or accept a trust root with a timestamp authority";
+    PolicyControllerSctNotRun => Stricter, "the check of signed certificate timestamps was seen to deny, and was not seen to pass, on the real engine",
+        "watch the canary that is known to be signed before you enforce, or declare `require.sct: false`";
+    PolicyControllerDirectEntry => Operational, "trust is written straight into config-sigstore-keys: one entry there that cannot be read, anybody's, stops every update and the webhook's next start",
+        "apply it server-side and never delete or replace the ConfigMap, keep everyone else from writing it, and let holdfast check the entry after upgrades";
+    PolicyControllerAuthorityLeftOut => Stricter, "a TrustRoot object has no validity windows, so an authority that counts only part of its certificates' time is left out",
+        "allow direct entries in config-sigstore-keys, which keep windows";
+    PolicyControllerLogLeftOut => Stricter, "a log is left out that the engine cannot read or would not hold to its window: what only it logged is denied",
+        "sign those images again, or enforce with the native engine";
+    PolicyControllerKeyLeftOut => Stricter, "a key is left out, because for keys the engine checks no evidence and no bundle: what only it signed is denied",
+        "sign with a certificate, or give the key's images a policy without required evidence";
+    PolicyControllerBundlesOnly => Stricter, "for certificates only bundles from v0.3 on that hold a statement count: legacy and plain signatures are denied",
+        "sign with cosign 3, or attach the signature as a bundle once more";
+    PolicyControllerLegacyOnly => Wider, "the engine or its definitions do not know `signatureFormat`, and a legacy signature without a timestamp passes while its certificate is valid",
+        "upgrade policy-controller and its definitions, which its chart does not upgrade, to 0.13 or later";
+    PolicyControllerOneSpelling => Stricter, "only one spelling of each image is matched: with upper case, a default port or a trailing dot in the host it is denied",
+        "write images as the policy does";
+    PolicyControllerLocalhost => Stricter, "`localhost/` without a port is read as a repository of Docker Hub, so such images are denied",
+        "give the registry's port";
+    PolicyControllerPatternTooLarge => Wider, "a pattern with many `**` would need too many globs to be matched exactly",
+        "write several patterns with at most five inner `**` each";
+    PolicyControllerExemptJudged => Stricter, "an exempt image that the policy's own patterns match, or that is of `localhost`, is judged all the same: a glob has no exceptions",
+        "move the image out of the patterns' reach, or sign it";
+    PolicyControllerDeniesImageVolumes => Stricter, "image volumes are not seen by the engine, so an admission policy beside it denies them, signed or not",
+        "enforce with the native engine where image volumes are used";
+    PolicyControllerNoException => Stricter, "a break-glass is not carried out: it would have to hold for single namespaces",
+        "take the label off those namespaces for its time, by hand";
+    PolicyControllerShortPredicate => Wider, "the predicate type is not a URI, and the engine reads short names as other types",
+        "write the whole URI, as `https://slsa.dev/provenance/v1`";
+    PolicyControllerReadsItself => Operational, "certificates with several names or names outside ASCII, and wrong evidence that is not required, are refused by holdfast and not by the engine",
+        "accept only authorities that issue one ASCII name a certificate, as Fulcio does";
+    PolicyControllerRewritesImages => Operational, "every image is rewritten to name its digest, which GitOps tools see as drift",
+        "declare images by digest";
+    PolicyControllerNoIdentity => NotExpressible, "no identity of the policy can be expressed, so nothing is rendered",
+        "enforce with the native engine, or see the other losses of the policy";
+    PolicyControllerContradicts => Operational, "what the cluster says of the engine does not fit together, and the narrower reading was taken",
+        "upgrade the engine's definitions together with the engine";
+    PolicyControllerNewerThanRun => Operational, "what is rendered was run on policy-controller 0.15.1; this one is newer",
+        "watch the canaries after the upgrade: an image known to be signed and one known not to be";
+    PolicyControllerTooLarge => Wider, "the engine keeps all policies in one ConfigMap and all trust in another, and what is rendered would not fit",
+        "accept fewer trust roots or identities, or enforce with the native engine";
 
     // Kubewarden, OpenShift, Flux.
 }

@@ -9,6 +9,7 @@ pub mod kyverno;
 pub mod loss;
 pub mod names;
 pub mod object;
+pub mod policy_controller;
 pub mod version;
 
 use std::fmt;

@@ -15,6 +15,9 @@ pub const TRUST_ROOT: &str = "holdfast.dev/trust-root";
 /// The digest of the intent: of the object without this annotation.
 pub const INTENT: &str = "holdfast.dev/intent";
 
+/// Marks what is only a part of an object that somebody else owns: applied server-side, never labelled as holdfast's, never deleted.
+pub const PART: &str = "holdfast.dev/part-of-another";
+
 /// A Kubernetes object holdfast wants to be there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
@@ -58,8 +61,30 @@ impl Object {
             For::TrustRoot(root) => labels.insert(TRUST_ROOT.to_owned(), json!(root)),
             For::Cluster => None,
         };
-        let mut metadata =
-            Map::from_iter([("name".to_owned(), json!(name)), ("labels".to_owned(), Value::Object(labels))]);
+        let metadata = Map::from_iter([("labels".to_owned(), Value::Object(labels))]);
+        Self::complete(engine, of, namespace, name, metadata, rest)
+    }
+
+    /// Fields that holdfast adds to an object somebody else owns, as a map they share.
+    pub fn part(engine: EngineKind, of: Type<'_>, namespace: Option<&str>, name: &str, rest: Value) -> Self {
+        let metadata = Map::from_iter([("annotations".to_owned(), json!({ PART: "true" }))]);
+        Self::complete(engine, of, namespace, name, metadata, rest)
+    }
+
+    /// Whether it is only a part of an object that somebody else owns.
+    pub fn is_part(&self) -> bool {
+        self.body.pointer("/metadata/annotations").is_some_and(|annotations| annotations.get(PART).is_some())
+    }
+
+    fn complete(
+        engine: EngineKind,
+        of: Type<'_>,
+        namespace: Option<&str>,
+        name: &str,
+        mut metadata: Map<String, Value>,
+        rest: Value,
+    ) -> Self {
+        metadata.insert("name".to_owned(), json!(name));
         if let Some(namespace) = namespace {
             metadata.insert("namespace".to_owned(), json!(namespace));
         }
@@ -73,7 +98,10 @@ impl Object {
         let mut body = Value::Object(body);
         let digest = Digest::of(body.to_string().as_bytes());
         if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("annotations".to_owned(), json!({ INTENT: digest }));
+            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+            if let Some(annotations) = annotations.as_object_mut() {
+                annotations.insert(INTENT.to_owned(), json!(digest));
+            }
         }
         Self { engine, body }
     }
