@@ -3,6 +3,8 @@
 
 #[path = "support/estate.rs"]
 mod estate;
+#[path = "support/policy_controller_model.rs"]
+mod model;
 
 use std::collections::BTreeMap;
 
@@ -439,5 +441,341 @@ fn the_engines_own_config_map_is_only_added_to() {
     for object in &rendering.objects {
         assert_eq!(object.is_part(), object.kind() == "ConfigMap");
         assert_eq!(object.body()["metadata"].get("labels").is_none(), object.is_part());
+    }
+}
+
+mod never_wider {
+    use std::cell::Cell;
+    use std::collections::BTreeSet;
+
+    use holdfast_core::coverage::CompiledPolicy;
+    use holdfast_core::engines::estate::Rollout;
+    use holdfast_core::image::ImageRef;
+    use holdfast_core::trust::root::{Authority, KeyAlgorithm, Log, ManagedKey, TrustRoot, Window};
+    use holdfast_core::verify::{Accept, Signer};
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+
+    use super::model::{By, Cluster, Piece};
+    use super::*;
+    use crate::estate::roots;
+
+    const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn root<'a>(all: &'a [TrustRoot], name: &str) -> &'a TrustRoot {
+        all.iter().find(|root| root.name == name).unwrap()
+    }
+
+    fn key() -> Vec<u8> {
+        ManagedKey::from_bytes("key", KEY.as_bytes(), Window::ALWAYS).unwrap().key
+    }
+
+    /// Whether what is declared lets a piece count under one of the policy's roots.
+    fn counts(policy: &CompiledPolicy, piece: &Piece, predicate: &str, all: &[TrustRoot]) -> bool {
+        let required = policy.policy.evidence;
+        let legacy_or_of_type = if piece.bundle { piece.predicate == predicate } else { predicate == SIGN };
+        let named = policy.policy.signers.iter().any(|signer| match (signer, &piece.by) {
+            (
+                Signer::Certificate { subject: want_subject, issuer: want_issuer, .. },
+                By::Certificate { issuer, subject, .. },
+            ) => want_subject.matches(subject) && want_issuer.matches(issuer),
+            (Signer::Key { key, .. }, By::Key(der)) => key.key == *der,
+            _ => false,
+        });
+        let roots = policy.trust_roots.iter().filter_map(|name| all.iter().find(|root| root.name == *name));
+        let under = |root: &TrustRoot| {
+            let logged = piece.log.filter(|(id, _)| root.logs.iter().any(|log| log.log_id.as_bytes() == id));
+            let stamped = piece.timestamp.as_ref().is_some_and(|signer| {
+                root.timestamp_authorities.iter().any(|authority| {
+                    authority.chain[0].der == *signer && authority.effective_window().unwrap().contains(piece.at)
+                })
+            });
+            let sct = piece.sct.is_some_and(|id| root.ct_logs.iter().any(|log| log.log_id.as_bytes() == &id));
+            let evidence = (!required.transparency_log || logged.is_some()) && (!required.signed_timestamp || stamped);
+            match &piece.by {
+                By::Key(_) => evidence,
+                By::Certificate { authority: signer, .. } => {
+                    let certified = root.certificate_authorities.iter().any(|authority| {
+                        authority.chain[0].der == *signer && authority.effective_window().unwrap().contains(piece.at)
+                    });
+                    let timed = stamped || logged.is_some_and(|(_, timed)| timed);
+                    evidence && certified && timed && (!required.sct || sct)
+                }
+            }
+        };
+        let bare_key = matches!(piece.by, By::Key(_)) && !required.transparency_log && !required.signed_timestamp;
+        legacy_or_of_type && named && (bare_key || roots.into_iter().any(under))
+    }
+
+    fn declared_admits(policies: &[&CompiledPolicy], text: &str, pieces: &[Piece], all: &[TrustRoot]) -> bool {
+        // What cannot be read is never started either.
+        let Ok(image) = ImageRef::parse(text) else { return true };
+        let by_digest = ImageRef::parse(&format!("{}@{DIGEST}", image.name())).unwrap();
+        let matching: Vec<_> = policies.iter().filter(|p| p.matches(&image) && !p.exempts(&by_digest)).collect();
+        if matching.is_empty() {
+            let exempt = policies.iter().any(|policy| policy.exempts(&by_digest));
+            return exempt || policies.iter().all(|p| p.other_images == holdfast_core::api::policy::OtherImages::Allow);
+        }
+        matching.iter().all(|policy| {
+            let Accept::Signature { attestations } = &policy.policy.accept else { panic!() };
+            std::iter::once(SIGN)
+                .chain(attestations.iter().map(String::as_str))
+                .all(|predicate| pieces.iter().any(|piece| counts(policy, piece, predicate, all)))
+        })
+    }
+
+    /// Evidence that is good under the public root, mostly.
+    fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+        let all = roots();
+        let (public, github) = (root(&all, "public"), root(&all, "github"));
+        let signer = |authority: &Authority| authority.chain[0].der.clone();
+        let authorities = [public, github].map(|root| signer(root.certificate_authorities.last().unwrap()));
+        let stamps = [public, github].map(|root| Some(signer(root.timestamp_authorities.last().unwrap())));
+        let log = |log: &Log| Some((*log.log_id.as_bytes(), log.algorithm != KeyAlgorithm::Ed25519));
+        let (logs, scts) =
+            (public.logs.iter().map(log).collect::<Vec<_>>(), public.ct_logs.last().map(|log| *log.log_id.as_bytes()));
+        let mostly = |good: bool| prop::bool::weighted(if good { 0.85 } else { 0.15 });
+        let one = (
+            (mostly(true), mostly(true), mostly(true), mostly(true), mostly(false)),
+            (mostly(true), mostly(true), mostly(true), mostly(true)),
+            prop::sample::select(vec![SIGN, SIGN, SLSA, "https://example.com/scan"]),
+            prop::sample::select(logs),
+        )
+            .prop_map(
+                move |((bundle, ours, subject, issuer, by_key), (logged, stamped, sct, late), predicate, log)| {
+                    // Before the window of the public timestamp authority begins, or inside everything.
+                    let at: Timestamp =
+                        if late { "2026-01-01T00:00:00Z" } else { "2025-05-01T00:00:00Z" }.parse().unwrap();
+                    let by = By::Certificate {
+                        issuer: if issuer { ISSUER } else { "https://issuer.example" }.to_owned(),
+                        subject: if subject { SUBJECT } else { "xp1" }.to_owned(),
+                        authority: authorities[usize::from(!ours)].clone(),
+                    };
+                    Piece {
+                        bundle,
+                        predicate: predicate.to_owned(),
+                        by: if by_key { By::Key(key()) } else { by },
+                        // A log holds no entry from before it began, and the newer of the two began in September 2025.
+                        log: log.filter(|(_, timed)| logged && (*timed || late)),
+                        timestamp: stamps[usize::from(!ours)].clone().filter(|_| stamped),
+                        sct: scts.filter(|_| sct),
+                        at,
+                    }
+                },
+            );
+        prop::collection::vec(one, 1..5)
+    }
+
+    fn texts() -> impl Strategy<Value = String> {
+        let host = prop::sample::select(vec![
+            "registry.corp.internal/",
+            "registry.corp.internal/",
+            "REGISTRY.corp.internal/",
+            "registry.corp.internal:443/",
+            "registry.corp.internal./",
+            "registry.corp.internal.evil.example/",
+            "",
+            "docker.io/",
+            "index.docker.io/",
+            "localhost/",
+            "localhost:5000/",
+        ]);
+        let path = prop::sample::select(vec![
+            "apps/web",
+            "apps/web",
+            "apps",
+            "apps/a/b/web",
+            "apps-evil/web",
+            "library/nginx",
+            "nginx",
+            "tools/x1",
+            "localhost/x1",
+        ]);
+        let end = prop::sample::select(vec![
+            String::new(),
+            ":1".to_owned(),
+            format!("@{DIGEST}"),
+            format!(":1@{DIGEST}"),
+            "@sha256:zzz".to_owned(),
+        ]);
+        (host, path, end).prop_map(|(host, path, end)| format!("{host}{path}{end}"))
+    }
+
+    fn specs() -> impl Strategy<Value = (Value, Vec<String>)> {
+        let images = prop::sample::subsequence(
+            vec![
+                "registry.corp.internal/apps/**",
+                "registry.corp.internal/**/web",
+                "registry.corp.internal/*",
+                "docker.io/**",
+                "docker.io/library/*",
+                "localhost/*",
+                "registry.corp.internal/tools/x*",
+            ],
+            1..3,
+        );
+        let identities = prop::sample::subsequence(
+            vec![
+                json!({ "name": "web", "issuer": ISSUER, "subject": SUBJECT }),
+                json!({ "name": "p", "issuer": ISSUER, "subjectRegExp": "p\\d|q" }),
+                json!({ "name": "k", "key": { "pem": KEY } }),
+            ],
+            1..3,
+        );
+        let roots = prop::sample::subsequence(vec!["corp", "ctlogs", "github", "public", "rekor2"], 1..4);
+        let exempt = prop::sample::subsequence(
+            vec![
+                "registry.corp.internal/apps/web",
+                "docker.io/library/nginx",
+                "docker.io/localhost/x1",
+                "registry.corp.internal/tools/x1",
+            ],
+            0..2,
+        );
+        let require = [0.4, 0.3, 0.3, 0.3].map(prop::bool::weighted);
+        let enforced = prop::bool::weighted(0.8).prop_map(|both| {
+            let names: &[&str] = if both { &["shop", "billing"] } else { &["shop"] };
+            names.iter().map(|name| (*name).to_owned()).collect()
+        });
+        (images, identities, roots, exempt, require, prop::bool::weighted(0.2), enforced).prop_map(
+            |(images, identities, roots, exempt, [log, timestamp, sct, statements], allow, enforced)| {
+                let exempt: Vec<Value> =
+                    exempt.iter().map(|name| json!({ "image": format!("{name}@{DIGEST}"), "reason": "test" })).collect();
+                let attestations: &[&str] = if statements { &[SLSA] } else { &[] };
+                let spec = json!({
+                    "images": images, "identities": identities, "trustRoots": roots, "exemptImages": exempt,
+                    "require": { "attestations": attestations, "transparencyLog": log, "signedTimestamp": timestamp, "sct": sct },
+                    "otherImages": if allow { "Allow" } else { "Deny" },
+                });
+                (spec, enforced)
+            },
+        )
+    }
+
+    #[test]
+    fn what_the_engine_admits_is_declared() {
+        let admitted = Cell::new(0_usize);
+        let config = ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() };
+        let strategy = (
+            prop::collection::vec(specs(), 1..3),
+            prop::bool::weighted(0.8),
+            prop::collection::vec((texts(), pieces()), 24),
+        );
+        TestRunner::new(config)
+            .run(&strategy, |(specs, direct, pods)| {
+                let mut owned = Owned::new();
+                for (at, (spec, enforced)) in specs.iter().enumerate() {
+                    let enforced: Vec<&str> = enforced.iter().map(String::as_str).collect();
+                    owned = owned.policy(&format!("p{at}"), &enforced, spec);
+                }
+                let capability = PolicyControllerCapability { direct_entries: direct, ..run() };
+                let rendering = PolicyController::render(&owned.estate(), &capability);
+                let cluster = Cluster { objects: rendering.objects.iter().map(|object| object.body()).collect() };
+                let refused: BTreeSet<&str> = rendering.refused.iter().map(|refused| &*refused.policy).collect();
+                let enforced: Vec<(&CompiledPolicy, &Rollout)> = owned
+                    .policies
+                    .iter()
+                    .map(|(_, compiled, rollout)| (compiled, rollout))
+                    .filter(|(compiled, rollout)| !rollout.enforced.is_empty() && !refused.contains(&*compiled.name))
+                    .collect();
+                let labelled = cluster.labelled();
+                prop_assert!(
+                    enforced.iter().all(|(_, rollout)| rollout.enforced.iter().all(|name| labelled.contains(name)))
+                );
+                for namespace in &labelled {
+                    let here: Vec<&CompiledPolicy> = enforced
+                        .iter()
+                        .filter(|(_, rollout)| rollout.enforced.contains(namespace))
+                        .map(|(compiled, _)| *compiled)
+                        .collect();
+                    for (text, pieces) in pods.iter().filter(|(text, pieces)| cluster.admits(text, DIGEST, pieces)) {
+                        admitted.set(admitted.get() + 1);
+                        prop_assert!(
+                            declared_admits(&here, text, pieces, &owned.roots),
+                            "{namespace} {text} {pieces:#?} {:#?}",
+                            rendering.objects
+                        );
+                    }
+                }
+                Ok(())
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+        println!("{} pods were admitted", admitted.get());
+        assert!(admitted.get() > 50, "only {} pods were admitted, which proves little", admitted.get());
+    }
+
+    /// Good evidence under the root `name`, of everything it can vouch for.
+    fn piece(all: &[TrustRoot], name: &str) -> Piece {
+        let root = root(all, name);
+        let log = root.logs.last().map(|log| (*log.log_id.as_bytes(), false));
+        Piece {
+            bundle: true,
+            predicate: SIGN.to_owned(),
+            by: By::Certificate {
+                issuer: ISSUER.to_owned(),
+                subject: SUBJECT.to_owned(),
+                authority: root.certificate_authorities.last().unwrap().chain[0].der.clone(),
+            },
+            log,
+            timestamp: root.timestamp_authorities.last().map(|authority| authority.chain[0].der.clone()),
+            sct: root.ct_logs.last().map(|log| *log.log_id.as_bytes()),
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        }
+    }
+
+    /// The rows of the run: what the real engine admitted is admitted, what it denied is denied.
+    #[test]
+    fn the_model_repeats_the_run() {
+        let all = roots();
+        let image = format!("registry.corp.internal/apps/web@{DIGEST}");
+        let admits = |spec: &Value, image: &str, piece: Piece| {
+            let rendering = render(&Owned::new().policy("apps", &["shop"], spec));
+            assert!(rendering.refused.is_empty(), "{:#?}", rendering.refused);
+            Cluster { objects: rendering.objects.iter().map(|object| object.body()).collect() }.admits(
+                image,
+                DIGEST,
+                &[piece],
+            )
+        };
+        let good = || piece(&all, "rekor2");
+        let by_timestamp = json!({ "trustRoots": ["rekor2"], "require": require(false, true, false) });
+        let by_log = json!({ "trustRoots": ["rekor2"], "require": require(true, false, false) });
+        let by_key = json!({ "trustRoots": [], "require": require(false, false, false), "identities": [{ "name": "k", "key": { "pem": KEY } }] });
+        let foreign = || {
+            let mut foreign = good();
+            foreign.by = piece(&all, "github").by;
+            foreign
+        };
+        let someone =
+            || By::Certificate { issuer: ISSUER.to_owned(), subject: format!("x{SUBJECT}"), authority: Vec::new() };
+        for (what, spec, piece, want) in [
+            ("a bundle with log and timestamp, by timestamp", &by_timestamp, good(), true),
+            ("timestamp alone", &by_timestamp, Piece { log: None, ..good() }, true),
+            ("no timestamp", &by_timestamp, Piece { timestamp: None, ..good() }, false),
+            (
+                "a foreign timestamp",
+                &by_timestamp,
+                Piece { timestamp: piece(&all, "github").timestamp, ..good() },
+                false,
+            ),
+            ("another predicate type", &by_timestamp, Piece { predicate: SLSA.to_owned(), ..good() }, false),
+            ("a legacy signature", &by_timestamp, Piece { bundle: false, ..good() }, false),
+            ("another authority", &by_timestamp, foreign(), false),
+            ("another identity", &by_timestamp, Piece { by: someone(), ..good() }, false),
+            ("a key", &by_timestamp, Piece { by: By::Key(key()), ..good() }, false),
+            ("a bundle with log and timestamp, by log", &by_log, good(), true),
+            ("timestamp alone, by log", &by_log, Piece { log: None, ..good() }, false),
+            ("another log, by log", &by_log, Piece { log: Some(([7; 32], false)), ..good() }, false),
+            ("a log that gives no time, without timestamp", &by_log, Piece { timestamp: None, ..good() }, false),
+            ("a legacy signature by key", &by_key, Piece { bundle: false, by: By::Key(key()), ..good() }, true),
+            ("a bundle by key", &by_key, Piece { by: By::Key(key()), ..good() }, false),
+            ("a certificate for a key", &by_key, Piece { bundle: false, ..good() }, false),
+        ] {
+            assert_eq!(admits(spec, &image, piece), want, "{what}");
+        }
+        assert!(!admits(&by_timestamp, &format!("other.example/apps/web@{DIGEST}"), good()), "no policy matches");
+        assert!(admits(&by_timestamp, "registry.corp.internal/apps/web:1", good()), "a tag is resolved");
     }
 }

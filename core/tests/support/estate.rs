@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // each file uses its part; a test that cannot go on fails
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::{CompiledPolicy, compile};
@@ -92,6 +93,11 @@ impl Owned {
 /// `public` and `github` are the real ones; `corp` has one authority each, without windows and logs; `ctlogs` has those and certificate transparency logs;
 /// `rekor2` has a log of version 2 besides, and no other.
 pub(crate) fn roots() -> Vec<TrustRoot> {
+    static ROOTS: OnceLock<Vec<TrustRoot>> = OnceLock::new();
+    ROOTS.get_or_init(read).clone()
+}
+
+fn read() -> Vec<TrustRoot> {
     let public: Value = serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
     let mut corp = public.clone();
     for field in ["certificateAuthorities", "timestampAuthorities"] {
