@@ -14,6 +14,7 @@ pub mod policy;
 pub mod report;
 mod schema;
 pub mod strict;
+pub mod verified;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -22,13 +23,14 @@ pub use break_glass::{TrustApproval, TrustApprovalSpec, TrustBreakGlass, TrustBr
 pub use mirror::{TrustRootMirror, TrustRootMirrorSpec};
 pub use policy::{SigningIdentityPolicy, SigningIdentityPolicySpec};
 pub use report::{BundleCoverageReport, BundleCoverageReportSpec};
+pub use verified::{VerifiedImages, VerifiedImagesSpec};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "holdfast.dev";
 /// The version of all kinds.
 pub const VERSION: &str = "v1alpha1";
 
-/// The definitions of all kinds, in the order in which a person meets them.
+/// The definitions of all kinds, in the order in which a person meets them; the last is internal.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         TrustRootMirror::crd(),
@@ -36,5 +38,6 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         BundleCoverageReport::crd(),
         TrustBreakGlass::crd(),
         TrustApproval::crd(),
+        VerifiedImages::crd(),
     ]
 }

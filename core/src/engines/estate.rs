@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::Stage;
-use crate::Digest;
+use super::{Stage, Verified};
 use crate::api::SigningIdentityPolicy;
 use crate::coverage::CompiledPolicy;
 use crate::trust::root::TrustRoot;
@@ -27,7 +26,7 @@ pub struct Estate<'a> {
     /// Where holdfast runs.
     pub holdfast_namespace: &'a str,
     /// Which image digests are verified for which policies.
-    pub verified: BTreeMap<Digest, BTreeSet<&'a str>>,
+    pub verified: Verified,
     /// Exceptions that a break-glass grants.
     pub exceptions: Vec<Exception<'a>>,
 }

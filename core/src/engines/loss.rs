@@ -74,6 +74,28 @@ losses! {
     NamespacesLeftOut => NotExpressible, "the policy selects namespaces that are never enforced: kube-system and those of engines",
         "narrow `namespaceSelector`, so that what is declared is what is enforced";
     // Native.
+    AdmissionPoliciesAbsent => Operational, "the API server is older than 1.30 and has no stable ValidatingAdmissionPolicy, so nothing is rendered",
+        "upgrade the API server, or take `native` out of the policy's `engines`";
+    DigestDemanded => Stricter, "an image named by a tag alone is denied, also where the tag points to a verified image",
+        "name images by digest: `repository:tag@sha256:…`";
+    ExceptionOnCreate => Stricter, "a break-glass lets pods in as they are created; images added to a pod that runs, as debug containers, stay denied",
+        "create a new pod instead";
+    ImageVolumesUnseen => NotExpressible, "the API server is older than 1.31 and drops image volumes from pods, so there is none to judge",
+        "nothing has to be done: such a volume does not reach the node";
+    NodesBypass => Operational, "admission does not see static pods, `nodes/proxy`, the container runtime and whoever may write admission policies; mirror pods of nodes are exempt",
+        "restrict access to nodes, to `nodes/proxy` and to `admissionregistration.k8s.io`; the subjects that have it are listed in status";
+    NotInForceAtOnce => Operational, "a binding takes up to a second and a parameter some milliseconds to be in force at each API server",
+        "wait until the step is observed, not only written";
+    ParametersLate => Operational, "for up to 30 s after it starts, an API server denies verified images because it has not read the parameters yet",
+        "start API servers one after the other, and wait for the canaries";
+    LostShardBlocks => Operational, "while a shard is missing, every change of a pod in an enforced namespace is denied, labels and finalizers included",
+        "keep holdfast running: it writes the shard again";
+    FaultsUnreportedInAudit => NotExpressible, "in audit and on workload templates a fault of evaluation or a missing shard reports nothing, because reporting it would deny",
+        "watch the check `EngineReady`, which looks at the shards themselves";
+    CostLimit => Stricter, "a pod with many images or very long ones costs more than the API server allows to spend on an expression, and is denied",
+        "use fewer and simpler patterns in one policy, or fewer images in a pod";
+    ShardsFull => Operational, "there are more verified digests than the shards can hold, so a write of them can fail and the last one stays in force",
+        "shorten the retention, or split the policies over clusters";
 
     // Kyverno.
     KyvernoTooOld => Wider, "Kyverno does not serve an ImageValidatingPolicy that checks what it is told to: that begins with 1.18",

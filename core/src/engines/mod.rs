@@ -8,17 +8,20 @@ pub mod estate;
 pub mod kyverno;
 pub mod loss;
 pub mod names;
+pub mod native;
 pub mod object;
 pub mod policy_controller;
+pub mod verified;
 pub mod version;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use estate::{Estate, EstatePolicy, EstateRoot, LocalRepository, Rollout};
+pub use estate::{Estate, EstatePolicy, EstateRoot, Exception, LocalRepository, Rollout};
 pub use loss::{Effect, Loss, LossKind};
 pub use object::Object;
+pub use verified::Verified;
 pub use version::Version;
 
 /// An admission engine.

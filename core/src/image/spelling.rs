@@ -31,6 +31,17 @@ pub struct Spellings {
     pub unhosted: Option<String>,
 }
 
+/// A test of an image's name in its one spelling ([`super::ImageRef::name`]), in the simplest form there is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NameTest {
+    /// It is this.
+    Is(String),
+    /// It begins so.
+    Below(String),
+    /// It matches this anchored expression.
+    Matches(String),
+}
+
 /// The texts that are image references at all.
 pub fn well_formed() -> Spellings {
     let host =
@@ -51,6 +62,23 @@ impl ImagePattern {
         paths.extend(self.official_images());
         let paths = paths.join("|");
         Spellings { hosted: whole(&format!("{host}/(?:{paths})")), unhosted: Some(whole(&format!("(?:{paths})"))) }
+    }
+
+    /// What an image's name in its one spelling has to be, for this pattern to match it.
+    pub fn name_test(&self) -> NameTest {
+        let literal = |segments: &[String]| segments.iter().all(|segment| !segment.contains('*'));
+        let name = |segments: &[String]| {
+            std::iter::once(&self.registry).chain(segments).map(String::as_str).collect::<Vec<_>>().join("/")
+        };
+        match self.segments.split_last() {
+            Some((last, before)) if last == "**" && literal(before) => NameTest::Below(name(before) + "/"),
+            _ if literal(&self.segments) => NameTest::Is(name(&self.segments)),
+            _ => NameTest::Matches(format!(
+                "^{}/{}$",
+                self.registry.replace('.', "[.]"),
+                path_expression(&self.segments)
+            )),
+        }
     }
 
     /// Docker Hub's `library/x` is also written `x`: expressions for the `x` this pattern matches.
@@ -277,6 +305,20 @@ mod tests {
         #[test]
         fn what_is_well_formed_is_what_is_read(text in texts()) {
             prop_assert_eq!(accepts(&well_formed(), &text), ImageRef::parse(&text).is_ok(), "{}", text);
+        }
+
+        #[test]
+        fn name_tests_are_what_matches(pattern in patterns(), text in texts()) {
+            let pattern = ImagePattern::parse(&pattern).unwrap();
+            if let Ok(image) = ImageRef::parse(&text) {
+                let name = image.name();
+                let is = match pattern.name_test() {
+                    NameTest::Is(want) => name == want,
+                    NameTest::Below(prefix) => name.starts_with(&prefix),
+                    NameTest::Matches(expression) => Regex::new(&expression).unwrap().is_match(&name),
+                };
+                prop_assert_eq!(is, pattern.matches(&image), "{} {}", pattern.as_str(), text);
+            }
         }
 
         #[test]

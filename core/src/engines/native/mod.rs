@@ -1,0 +1,186 @@
+//! The native engine: `ValidatingAdmissionPolicy`, in the API server itself. No webhook, no registry and no TUF on the admission path.
+//!
+//! Three rules over the images of a pod: they have one form, every one has a policy, and what a policy is about is verified. The last looks digests up in
+//! [`shards`], which hold what [`crate::engines::Verified`] proves; a digest that was never verified is denied, also when holdfast is down.
+//!
+//! Each rule is rendered for up to three tiers: to deny pods, to report pods, and to warn whoever applies a workload. They are objects of their own because a
+//! fault of a binding is dealt with by its policy's `failurePolicy`: what closes in enforcement would deny in audit.
+
+pub mod capability;
+pub mod cost;
+mod exceptions;
+mod expressions;
+pub mod guards;
+mod losses;
+mod objects;
+pub mod retain;
+mod rules;
+mod scope;
+pub mod shards;
+pub mod steps;
+mod terms;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use capability::NativeCapability;
+pub use guards::{GuardSettings, guards};
+pub use retain::{Basis, Held, Kept, Observed, Out};
+pub use shards::Shards;
+pub use steps::{Step, steps};
+
+use self::cost::Costs;
+use self::exceptions::Ends;
+use self::scope::{Scope, Tier, Together, is_native, scopes};
+use self::terms::Terms;
+use super::{Engine, EngineKind, Estate, Object, Refused, Rendering};
+
+/// The native engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Native;
+
+impl Engine for Native {
+    type Capability = NativeCapability;
+
+    const KIND: EngineKind = EngineKind::Native;
+
+    fn render(estate: &Estate<'_>, capability: &NativeCapability) -> Rendering {
+        let mut rendering = Rendering::default();
+        if !estate.policies.values().any(is_native) {
+            return rendering;
+        }
+        if !capability.has_admission_policies() {
+            return losses::absent(estate).sorted();
+        }
+        let terms = match readable(estate) {
+            Ok(terms) => terms,
+            Err(refused) => return Rendering { refused, ..rendering },
+        };
+        let ours = estate.policies.iter().filter(|(_, policy)| is_native(policy)).map(|(name, _)| *name);
+        let shards = Shards::pack(&estate.verified, ours, capability.shards);
+        rendering.objects.extend(shards.objects());
+        rendering.losses.extend(losses::of_estate(estate, *capability, &shards));
+        for (tier, scope) in &scopes(estate) {
+            let renderer = Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope };
+            let costs = renderer.render(&mut rendering.objects);
+            rendering.losses.extend(costs.iter().filter_map(|(policy, costs)| losses::of_cost(policy, costs)));
+        }
+        rendering.sorted()
+    }
+}
+
+/// What one policy costs the API server for one binding, in the tier that denies: of the policy itself, and of the rule over all policies of a namespace
+/// that it is in, if it denies other images. For tests and for `plan`.
+pub fn costs(estate: &Estate<'_>, capability: &NativeCapability) -> Vec<Costs> {
+    let ours = estate.policies.iter().filter(|(_, policy)| is_native(policy)).map(|(name, _)| *name);
+    let shards = Shards::pack(&estate.verified, ours, capability.shards);
+    let Ok(terms) = readable(estate) else { return Vec::new() };
+    let scopes = scopes(estate);
+    let of = |(tier, scope): (&Tier, &Scope<'_>)| {
+        Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope }.render(&mut Vec::new())
+    };
+    scopes.iter().flat_map(of).map(|(_, costs)| costs).collect()
+}
+
+/// The terms of every policy; those that cannot be read are refused, and with them everything: a rule over all policies would lack them.
+fn readable<'a>(estate: &'a Estate<'a>) -> Result<BTreeMap<&'a str, Terms>, Vec<Refused>> {
+    let read: Vec<(&str, Option<Terms>)> =
+        estate.policies.iter().map(|(name, policy)| (*name, Terms::of(policy.declared))).collect();
+    let refused: Vec<Refused> = read
+        .iter()
+        .filter(|(_, terms)| terms.is_none())
+        .map(|(name, _)| Refused {
+            policy: (*name).to_owned(),
+            why: "an image pattern or an exempt image cannot be read; correct it, so that the policies can be rendered"
+                .to_owned(),
+        })
+        .collect();
+    if refused.is_empty() {
+        Ok(read.into_iter().filter_map(|(name, terms)| Some((name, terms?))).collect())
+    } else {
+        Err(refused)
+    }
+}
+
+/// One tier.
+struct Renderer<'e, 's> {
+    estate: &'e Estate<'e>,
+    terms: &'s BTreeMap<&'e str, Terms>,
+    shards: &'s Shards<'e>,
+    tier: Tier,
+    scope: &'s Scope<'e>,
+}
+
+impl<'e> Renderer<'e, '_> {
+    /// Renders the tier, and gives what each rule costs with the policies it is of.
+    fn render(&self, objects: &mut Vec<Object>) -> Vec<(String, Costs)> {
+        let mut costs = Vec::new();
+        for pinned in [true, false] {
+            let places = self.places(|_, together| together.denying.is_empty() != pinned);
+            if !places.is_empty() {
+                let ends = self.ends(&places, |together| &together.policies);
+                let rule = rules::form(self.tier, pinned, &ends);
+                objects.push(rule.policy());
+                objects.push(rule.binding("", &places.keys().copied().collect(), None));
+                costs.push((String::new(), rule.costs()));
+            }
+        }
+        self.others(objects, &mut costs);
+        for (policy, namespaces) in self.scope.judged.iter().filter(|(_, namespaces)| !namespaces.is_empty()) {
+            let Some(terms) = self.terms.get(policy) else { continue };
+            let longest = self.shards.longest(policy) as u64;
+            let ends = match self.tier {
+                Tier::Enforce => exceptions::of_policy(self.estate, policy),
+                Tier::Audit | Tier::Warn => Ends::default(),
+            };
+            let rule = rules::judge(self.tier, policy, terms, longest, &ends);
+            objects.push(rule.policy());
+            costs.push(((*policy).to_owned(), rule.costs()));
+            for range in self.shards.ranges() {
+                objects.push(rule.binding(&range.suffix(), namespaces, Some(&range.name())));
+            }
+        }
+        costs
+    }
+
+    /// One rule for each set of policies that are together somewhere and of which one denies other images.
+    fn others(&self, objects: &mut Vec<Object>, costs: &mut Vec<(String, Costs)>) {
+        let mut by_set: BTreeMap<&Together<'e>, BTreeSet<&'e str>> = BTreeMap::new();
+        for (namespace, together) in &self.scope.together {
+            if !together.denying.is_empty() {
+                by_set.entry(together).or_default().insert(namespace);
+            }
+        }
+        for (together, namespaces) in by_set {
+            let mut terms = Terms::default();
+            for of_policy in together.policies.iter().filter_map(|policy| self.terms.get(policy)) {
+                terms.add(of_policy);
+            }
+            let places = self.places(|at, _| namespaces.contains(at));
+            let ends = self.ends(&places, |together| &together.denying);
+            let rule = rules::others(self.tier, &together.policies, &terms, &ends);
+            objects.push(rule.policy());
+            costs.push((String::new(), rule.costs()));
+            objects.push(rule.binding("", &namespaces, None));
+        }
+    }
+
+    fn places(&self, which: impl Fn(&'e str, &Together<'e>) -> bool) -> BTreeMap<&'e str, &Together<'e>> {
+        self.scope
+            .together
+            .iter()
+            .filter(|(at, together)| which(at, together))
+            .map(|(at, together)| (*at, together))
+            .collect()
+    }
+
+    fn ends<'t>(
+        &self,
+        places: &BTreeMap<&'e str, &'t Together<'e>>,
+        who: impl Fn(&'t Together<'e>) -> &'t BTreeSet<&'e str>,
+    ) -> Ends<'e> {
+        match self.tier {
+            Tier::Enforce => exceptions::of_all(self.estate, places, who),
+            Tier::Audit | Tier::Warn => Ends::default(),
+        }
+    }
+}

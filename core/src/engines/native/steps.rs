@@ -1,0 +1,155 @@
+//! In which order objects are written, so that at no moment less is denied than before and after, and nothing verified is denied in passing.
+//!
+//! First what closes: parameters, new policies, and bindings with what they gain. When that is in force, what may open: policies change, and bindings lose
+//! what they lose. When that is in force, what nothing refers to any more. Between the settlings both the old and the new objects judge, and a pod has to pass all of them; so parameters
+//! of a policy that goes stay until its bindings are gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::objects::{BINDING_KIND, POLICY_KIND, SHARD_KIND};
+use crate::engines::object::{For, POLICY, Type};
+use crate::engines::{EngineKind, Object};
+
+/// One thing to do, before the next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Write this object, whole.
+    Write(Object),
+    /// Wait until canaries agree that everything written so far is in force at every API server, or for the stated time where one cannot be asked.
+    Settle,
+    /// Delete the object of this kind and name.
+    Delete {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+const VALUES: &str = "/spec/matchResources/namespaceSelector/matchExpressions/0/values";
+
+/// What to do to come from what there is to what is wanted. Nothing where both are the same.
+pub fn steps(current: &[Object], wanted: &[Object]) -> Vec<Step> {
+    let (have, want) = (Objects::of(current), Objects::of(wanted));
+    let mut plan = Plan::default();
+    for (name, wanted) in &want.shards {
+        let passing = have.shards.get(name).map(|current| with_leaving_policies(current, wanted, &have, &want));
+        plan.write(0, have.shards.get(name).copied(), passing.as_ref().unwrap_or(wanted));
+        plan.write(4, passing.as_ref().or(Some(wanted)), wanted);
+    }
+    for (name, wanted) in &want.policies {
+        // A policy that is there already may admit more when it is written anew, so that waits for what closes.
+        let current = have.policies.get(name).copied();
+        plan.write(if current.is_none() { 1 } else { 3 }, current, wanted);
+    }
+    for (name, wanted) in &want.bindings {
+        let passing = have.bindings.get(name).map(|current| with_leaving_namespaces(current, wanted));
+        plan.write(2, have.bindings.get(name).copied(), passing.as_ref().unwrap_or(wanted));
+        plan.write(3, passing.as_ref().or(Some(wanted)), wanted);
+    }
+    plan.delete(3, BINDING_KIND, &have.bindings, &want.bindings);
+    plan.delete(4, POLICY_KIND, &have.policies, &want.policies);
+    plan.delete(4, SHARD_KIND, &have.shards, &want.shards);
+    plan.steps()
+}
+
+/// Objects of each kind, by name.
+struct Objects<'a> {
+    shards: BTreeMap<&'a str, &'a Object>,
+    policies: BTreeMap<&'a str, &'a Object>,
+    bindings: BTreeMap<&'a str, &'a Object>,
+    /// The policies that look into shards.
+    judging: BTreeSet<&'a str>,
+}
+
+impl<'a> Objects<'a> {
+    fn of(objects: &'a [Object]) -> Self {
+        let of_kind = |kind: &str| -> BTreeMap<&str, &Object> {
+            objects.iter().filter(|object| object.kind() == kind).map(|object| (object.name(), object)).collect()
+        };
+        let bindings = of_kind(BINDING_KIND);
+        let judging = bindings.values().filter_map(|binding| declared_policy(binding)).collect();
+        Self { shards: of_kind(SHARD_KIND), policies: of_kind(POLICY_KIND), bindings, judging }
+    }
+}
+
+fn declared_policy(object: &Object) -> Option<&str> {
+    object.body().get("metadata")?.get("labels")?.get(POLICY)?.as_str()
+}
+
+/// The wanted shard, and with it the lists of policies whose bindings are still there and will go.
+fn with_leaving_policies(current: &Object, wanted: &Object, have: &Objects<'_>, want: &Objects<'_>) -> Object {
+    let leaving = |key: &str| {
+        key.split_once('.').is_some_and(|(_, policy)| have.judging.contains(policy) && !want.judging.contains(policy))
+    };
+    let lists =
+        |object: &Object| object.body().pointer("/spec/data").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut data = lists(wanted);
+    data.extend(lists(current).into_iter().filter(|(key, _)| leaving(key)));
+    changed(wanted, "/spec/data", Value::Object(data))
+}
+
+/// The wanted binding, and with it the namespaces it leaves.
+fn with_leaving_namespaces(current: &Object, wanted: &Object) -> Object {
+    // One that points elsewhere now has nothing to keep: names say what bindings are to.
+    let values = |object: &Object| object.body().pointer(VALUES).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut names: Vec<String> =
+        values(wanted).iter().chain(&values(current)).filter_map(Value::as_str).map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    changed(wanted, VALUES, Value::from(names))
+}
+
+fn changed(object: &Object, pointer: &str, value: Value) -> Object {
+    let mut rest: Map<String, Value> = object.body().as_object().cloned().unwrap_or_default();
+    rest.retain(|field, _| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
+    let mut rest = Value::Object(rest);
+    if let Some(place) = rest.pointer_mut(pointer) {
+        *place = value;
+    }
+    let why = declared_policy(object).map_or(For::Cluster, For::Policy);
+    let of = Type { api_version: object.api_version(), kind: object.kind() };
+    Object::new(EngineKind::Native, of, None, object.name(), why, rest)
+}
+
+/// Five phases, with a settling after the third and the fourth.
+#[derive(Default)]
+struct Plan {
+    phases: [Vec<Step>; 5],
+}
+
+impl Plan {
+    fn write(&mut self, phase: usize, current: Option<&Object>, wanted: &Object) {
+        if current.is_none_or(|current| current.body() != wanted.body())
+            && let Some(phase) = self.phases.get_mut(phase)
+        {
+            phase.push(Step::Write(wanted.clone()));
+        }
+    }
+
+    fn delete(&mut self, phase: usize, kind: &str, have: &BTreeMap<&str, &Object>, want: &BTreeMap<&str, &Object>) {
+        if let Some(phase) = self.phases.get_mut(phase) {
+            let gone = have.keys().filter(|name| !want.contains_key(*name));
+            phase.extend(gone.map(|name| Step::Delete { kind: kind.to_owned(), name: (*name).to_owned() }));
+        }
+    }
+
+    fn steps(self) -> Vec<Step> {
+        let [shards, policies, bindings, leaving, unused] = self.phases;
+        let mut steps: Vec<Step> = shards.into_iter().chain(policies).chain(bindings).collect();
+        for opening in [leaving, unused] {
+            if !opening.is_empty() {
+                if !steps.is_empty() {
+                    steps.push(Step::Settle);
+                }
+                steps.extend(opening);
+            }
+        }
+        if !steps.is_empty() {
+            steps.push(Step::Settle);
+        }
+        steps
+    }
+}
