@@ -114,7 +114,7 @@ impl World {
             namespaces: self.namespaces.clone(),
             left_out: ["kube-system", "kyverno"].map(str::to_owned).into(),
             holdfast_namespace: HOLDFAST_NAMESPACE,
-            verified: BTreeMap::new(),
+            verified: holdfast_core::engines::Verified::default(),
             exceptions: self
                 .exceptions
                 .iter()

@@ -75,7 +75,7 @@ impl Owned {
             namespaces: self.namespaces.clone(),
             left_out: BTreeSet::from(["kube-system".to_owned()]),
             holdfast_namespace: HOLDFAST_NAMESPACE,
-            verified: BTreeMap::new(),
+            verified: holdfast_core::engines::Verified::default(),
             exceptions: self
                 .exceptions
                 .iter()
