@@ -4,6 +4,7 @@
 //! [`Rendering`] comes out: complete objects a person can apply, and every [`Loss`]. A rendered policy may be narrower than declared, never wider: what
 //! would widen is rendered for audit only, and says what cures it.
 
+pub mod all;
 pub mod estate;
 pub mod kyverno;
 pub mod loss;
