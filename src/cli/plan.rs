@@ -16,8 +16,7 @@ use super::output::{CliError, Exit, Format, Style, now};
 use super::plan_text;
 use super::plan_trust::{Impact, Places, TrustView};
 use crate::inventory::{self, GitOps};
-use crate::registry::EvidenceStore;
-use crate::registry::layout::Layout;
+use crate::registry::{self, layout::Layout};
 
 /// From how many images on progress is shown.
 const SLOW: usize = 200;
@@ -259,7 +258,7 @@ fn look(image: &str, policies: &[CompiledPolicy], layouts: &[Layout]) -> Found {
         return not(Reason::RegistryNotDeclared, "no policy is about it".to_owned());
     }
     let by_tag = reference.digest().is_none();
-    match layouts.iter().find_map(|layout| layout.find(&reference)) {
+    match registry::find(layouts, &reference) {
         Some(found) => found,
         None if layouts.is_empty() => {
             not(Reason::RegistryUnavailable, "no image layout was given to look in: give `--images oci:DIR`".to_owned())

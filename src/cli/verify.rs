@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::mirror;
 use super::output::{CliError, Exit, Format, Style, now, printable};
 use crate::inventory;
-use crate::registry::layout::Layout;
+use crate::registry::{self, EvidenceStore, layout::Layout};
 use crate::sources::file;
 use crate::sources::state::StateDir;
 
@@ -205,10 +205,18 @@ fn image(place: &str) -> Result<(Digest, Found), CliError> {
     };
     let layout = Layout::open(Path::new(dir)).map_err(|e| CliError::usage(e.to_string()))?;
     let digest = match tag {
-        Some(tag) => layout.tagged(tag).ok_or_else(|| {
-            let known: Vec<&str> = layout.names().map(|(name, _)| name).take(10).collect();
-            CliError::usage(format!("oci:{place}: the layout has no tag `{tag}`; it has {}", known.join(", ")))
-        })?,
+        Some(tag) => {
+            let tagged = layout.tagged(tag);
+            match tagged.first() {
+                Some(digest) if tagged.len() == 1 => *digest,
+                Some(_) => return Err(CliError::Unknown(format!("oci:{place}: {}", registry::ambiguous(&tagged)))),
+                None => {
+                    let known: Vec<&str> = layout.names().take(10).collect();
+                    let known = known.join(", ");
+                    return Err(CliError::usage(format!("oci:{place}: the layout has no tag `{tag}`; it has {known}")));
+                }
+            }
+        }
         None => digest.unwrap_or(Digest::of(&[])),
     };
     Ok((digest, layout.image(digest)))

@@ -31,8 +31,8 @@ const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
 #[derive(Debug)]
 pub struct Layout {
     root: PathBuf,
-    /// Tags and full references, by the text they are annotated with.
-    names: BTreeMap<String, Digest>,
+    /// Tags and full references, by the text they are annotated with in `index.json`; what an image says of its own parts names nothing.
+    names: BTreeMap<String, BTreeSet<Digest>>,
     /// Every manifest that is listed.
     listed: BTreeSet<Digest>,
     /// Manifests that name a subject, by it.
@@ -129,7 +129,9 @@ impl Layout {
                 layout.unread.push(format!("{} (not a SHA-256 digest)", descriptor.digest));
                 continue;
             };
-            layout.name(&descriptor, digest);
+            if depth == 0 {
+                layout.name(&descriptor, digest);
+            }
             if !descriptor.is_manifest() || !layout.listed.insert(digest) {
                 continue;
             }
@@ -168,39 +170,24 @@ impl Layout {
             }
             _ => {
                 for name in names {
-                    self.names.insert(name.clone(), digest);
+                    self.names.entry(name.clone()).or_default().insert(digest);
                 }
             }
         }
     }
 
-    /// Every image that is listed by name, with its digest.
-    pub fn names(&self) -> impl Iterator<Item = (&str, Digest)> {
-        self.names.iter().map(|(name, digest)| (name.as_str(), *digest))
+    /// The names images are listed by.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
     }
 
-    /// The digest a reference stands for here.
-    pub fn resolve(&self, image: &ImageRef) -> Option<Digest> {
-        if let Some(digest) = image.digest() {
-            return Some(digest).filter(|digest| self.listed.contains(digest) || self.blob_path(*digest).is_file());
-        }
-        // A bare tag does not say of which repository: it is never taken for the tag of a full reference.
-        let tag = image.tag().unwrap_or("latest");
-        let same = |name: &str| {
-            name.contains('/')
-                && ImageRef::parse(name)
-                    .is_ok_and(|other| other.name() == image.name() && other.tag().unwrap_or("latest") == tag)
-        };
-        self.names.iter().find(|(name, _)| same(name)).map(|(_, digest)| *digest)
+    /// The digests a tag or full reference is annotated with, in this spelling or another.
+    pub fn tagged(&self, name: &str) -> BTreeSet<Digest> {
+        let spelled = ImageRef::parse(name).ok().map(|image| self.digests(&image)).unwrap_or_default();
+        self.names.get(name).into_iter().flatten().copied().chain(spelled).collect()
     }
 
-    /// The digest a tag or full reference is annotated with.
-    pub fn tagged(&self, name: &str) -> Option<Digest> {
-        self.names.get(name).copied().or_else(|| ImageRef::parse(name).ok().and_then(|image| self.resolve(&image)))
-    }
-
-    /// The image of this digest, with all that is stored for it.
-    pub fn image(&self, digest: Digest) -> Found {
+    fn collected(&self, digest: Digest) -> Found {
         let manifest = match self.blob(digest, MAX_MANIFEST) {
             Ok(bytes) => bytes,
             Err(BlobError::Wrong(message)) => return Found::Not { reason: Reason::DigestMismatch, message },
@@ -213,7 +200,7 @@ impl Layout {
             self.collect(*referrer, &mut collected);
         }
         let fallback = format!("sha256-{}", digest.hex());
-        if let Some(index) = self.tag(&fallback) {
+        for index in self.tag(&fallback) {
             match self.manifest(index) {
                 Ok(index) => {
                     for child in index.manifests.iter().filter_map(|child| child.digest.parse().ok()) {
@@ -224,11 +211,11 @@ impl Layout {
             }
         }
         for suffix in ["sig", "att"] {
-            if let Some(tagged) = self.tag(&format!("{fallback}.{suffix}")) {
+            for tagged in self.tag(&format!("{fallback}.{suffix}")) {
                 self.collect(tagged, &mut collected);
             }
         }
-        for (name, _) in self.names.iter().filter(|(_, named)| **named == digest) {
+        for (name, _) in self.names.iter().filter(|(_, named)| named.contains(&digest)) {
             for saved in self.saved.get(name).into_iter().flatten() {
                 self.collect(*saved, &mut collected);
             }
@@ -246,10 +233,11 @@ impl Layout {
         Found::Image { artifact: Artifact { digest, bytes: Some(manifest) }, evidence: collected.evidence, incomplete }
     }
 
-    /// A tag, bare or at the end of a full reference.
-    fn tag(&self, tag: &str) -> Option<Digest> {
+    /// All that stands behind a tag, bare or at the end of a full reference: the tag of one repository does not hide that of another.
+    fn tag(&self, tag: &str) -> BTreeSet<Digest> {
         let suffix = format!(":{tag}");
-        self.names.iter().find(|(name, _)| *name == tag || name.ends_with(&suffix)).map(|(_, digest)| *digest)
+        let named = self.names.iter().filter(|(name, _)| *name == tag || name.ends_with(&suffix));
+        named.flat_map(|(_, digests)| digests).copied().collect()
     }
 
     /// Takes the evidence in one manifest.
@@ -378,7 +366,22 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
 }
 
 impl EvidenceStore for Layout {
-    fn find(&self, image: &ImageRef) -> Option<Found> {
-        self.resolve(image).map(|digest| self.image(digest))
+    fn digests(&self, image: &ImageRef) -> BTreeSet<Digest> {
+        if let Some(digest) = image.digest() {
+            let there = self.listed.contains(&digest) || self.blob_path(digest).is_file();
+            return there.then_some(digest).into_iter().collect();
+        }
+        // A bare tag does not say of which repository: it is never taken for the tag of a full reference.
+        let tag = image.tag().unwrap_or("latest");
+        let same = |name: &str| {
+            name.contains('/')
+                && ImageRef::parse(name)
+                    .is_ok_and(|other| other.name() == image.name() && other.tag().unwrap_or("latest") == tag)
+        };
+        self.names.iter().filter(|(name, _)| same(name)).flat_map(|(_, digests)| digests).copied().collect()
+    }
+
+    fn image(&self, digest: Digest) -> Found {
+        self.collected(digest)
     }
 }

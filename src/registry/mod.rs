@@ -2,11 +2,38 @@
 
 pub mod layout;
 
+use std::collections::BTreeSet;
+
+use holdfast_core::Digest;
 use holdfast_core::coverage::Found;
 use holdfast_core::image::ImageRef;
+use holdfast_core::verify::Reason;
 
 /// A place that is asked for images.
 pub trait EvidenceStore {
-    /// The image and all that is stored for it; `None` where the image itself is not there.
-    fn find(&self, image: &ImageRef) -> Option<Found>;
+    /// Every digest a reference stands for here, in whatever spelling; none where the image is not there.
+    fn digests(&self, image: &ImageRef) -> BTreeSet<Digest>;
+
+    /// The image of this digest, with all that is stored for it.
+    fn image(&self, digest: Digest) -> Found;
+}
+
+/// Looks for an image in several places; `None` where it is in none. A tag that stands for two images, in one place or in two, stands for neither.
+pub fn find<S: EvidenceStore>(stores: &[S], image: &ImageRef) -> Option<Found> {
+    let digests: BTreeSet<Digest> = stores.iter().flat_map(|store| store.digests(image)).collect();
+    if digests.len() > 1 {
+        return Some(Found::Not { reason: Reason::DigestUnresolved, message: ambiguous(&digests) });
+    }
+    let digest = digests.first()?;
+    stores.iter().find(|store| store.digests(image).contains(digest)).map(|store| store.image(*digest))
+}
+
+/// Says that a tag stands for several images.
+pub fn ambiguous(digests: &BTreeSet<Digest>) -> String {
+    let named: Vec<String> = digests.iter().take(4).map(ToString::to_string).collect();
+    format!(
+        "the tag stands for {} images, {}: name the one that is meant by digest",
+        digests.len(),
+        named.join(" and ")
+    )
 }

@@ -76,7 +76,12 @@ impl Layout {
             .map(|image| json!({"mediaType": MANIFEST, "digest": image.digest, "size": image.manifest.len()}))
             .collect();
         let manifest = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": children}).to_string().into_bytes();
-        let image = Image { digest: self.blob(&manifest), manifest };
+        self.list_index(&manifest, name)
+    }
+
+    /// Lists an index as it is given.
+    pub fn list_index(&mut self, manifest: &[u8], name: &str) -> Image {
+        let image = Image { digest: self.blob(manifest), manifest: manifest.to_vec() };
         self.list(&image.digest, INDEX, &json!({"org.opencontainers.image.ref.name": name}));
         image
     }

@@ -1,5 +1,7 @@
 //! Running the command line as a person does.
-#![allow(dead_code, clippy::unwrap_used)] // each file uses its part; a test that cannot go on fails
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::needless_pass_by_value)] // each file uses its part; a test that cannot go on fails
+
+pub(crate) mod estate;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
