@@ -78,6 +78,9 @@ pub(super) struct Plan {
     pub(super) coverage: Coverage,
     /// Namespaces without a manifest: selectors by label pass them by.
     pub(super) unknown_namespaces: Vec<String>,
+    /// What may hold manifests and was not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unread: Vec<String>,
     /// Problems of policies that could not be used.
     pub(super) problems: Vec<String>,
 }
@@ -88,7 +91,8 @@ impl Plan {
         let refused = self.trust.iter().any(|trust| trust.refused.is_some());
         if totals.uncovered > 0 || refused || !self.problems.is_empty() {
             Exit::No
-        } else if totals.unknown > 0 || self.trust.iter().any(|trust| trust.unseen.is_some()) {
+        } else if totals.unknown > 0 || !self.unread.is_empty() || self.trust.iter().any(|trust| trust.unseen.is_some())
+        {
             Exit::Unknown
         } else {
             Exit::Yes
@@ -128,6 +132,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         trust,
         coverage,
         unknown_namespaces: gitops.inventory.unknown_namespaces().into_iter().map(str::to_owned).collect(),
+        unread: gitops.unread.clone(),
         problems,
     };
     if !args.output.print(&plan, out)? {

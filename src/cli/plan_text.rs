@@ -27,6 +27,9 @@ pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Resul
     for problem in &plan.problems {
         writeln!(out, "{} {}", style.bad("problem:"), printable(problem))?;
     }
+    for unread in &plan.unread {
+        writeln!(out, "{} {}", style.warn("not read:"), printable(unread))?;
+    }
     if !plan.unknown_namespaces.is_empty() {
         let names: Vec<String> =
             plan.unknown_namespaces.iter().take(MAX_NAMESPACES).map(|name| printable(name)).collect();

@@ -25,8 +25,10 @@ pub struct GitOps {
     pub secrets: BTreeMap<(String, String), BTreeMap<String, Vec<u8>>>,
     /// Documents of kinds that bring in no image.
     pub others: usize,
-    /// Files that were read.
+    /// Files with manifests.
     pub files: usize,
+    /// What may hold manifests and was not read, in words.
+    pub unread: Vec<String>,
 }
 
 impl GitOps {

@@ -46,7 +46,8 @@ pub enum ReadError {
     },
 }
 
-/// Reads manifests from files and directories. Directories are walked in the order of their names; links are not followed.
+/// Reads manifests from files and directories. Directories are walked in the order of their names, as `kubectl apply --recursive` walks them; links in them
+/// are not followed, and said to be unread.
 ///
 /// # Errors
 /// Every [`ReadError`] there is: one fault does not hide the next.
@@ -55,18 +56,29 @@ pub fn read(paths: &[PathBuf]) -> Result<GitOps, Vec<ReadError>> {
     let mut errors = Vec::new();
     let mut files = Vec::new();
     for path in paths {
-        if let Err(error) = walk(path, 0, true, &mut files) {
+        if let Err(error) = walk(path, 0, Standing::Named, &mut files, &mut found.unread) {
             errors.push(error);
         }
     }
     let mut total = 0;
-    for path in files {
-        match read_file(&path, &mut total, &mut found) {
-            Ok(()) => found.files += 1,
-            Err(of_file) => errors.extend(of_file),
+    for (path, standing) in files {
+        if let Err(of_file) = read_file(&path, standing, &mut total, &mut found) {
+            errors.extend(of_file);
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// How a path came to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// A person named it.
+    Named,
+    /// A directory holds it.
+    Inside,
+    /// A directory holds it, and its name or that of a directory above it begins with a dot. Tools keep their own files there, and `kubectl` reads them all
+    /// the same: what is a manifest counts, and what cannot be read is said.
+    Hidden,
 }
 
 /// Takes the manifests in one file whose bytes are at hand.
@@ -74,7 +86,10 @@ pub fn read(paths: &[PathBuf]) -> Result<GitOps, Vec<ReadError>> {
 /// # Errors
 /// Every [`ReadError`] there is.
 pub fn take_bytes(path: &Path, bytes: &[u8], found: &mut GitOps) -> Result<(), Vec<ReadError>> {
-    let documents = documents(path, bytes).map_err(|error| vec![error])?;
+    take_documents(path, &documents(path, bytes).map_err(|error| vec![error])?, found)
+}
+
+fn take_documents(path: &Path, documents: &[Value], found: &mut GitOps) -> Result<(), Vec<ReadError>> {
     let mut errors = Vec::new();
     for (index, document) in documents.iter().enumerate() {
         let place = Place { file: path.to_owned(), document: index + 1 };
@@ -94,10 +109,17 @@ pub fn take_bytes(path: &Path, bytes: &[u8], found: &mut GitOps) -> Result<(), V
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-fn walk(path: &Path, depth: usize, named: bool, files: &mut Vec<PathBuf>) -> Result<(), ReadError> {
+fn walk(
+    path: &Path,
+    depth: usize,
+    standing: Standing,
+    files: &mut Vec<(PathBuf, Standing)>,
+    unread: &mut Vec<String>,
+) -> Result<(), ReadError> {
     let limit = |detail: String| ReadError::Limit { path: path.to_owned(), detail };
     let io = |error| ReadError::File(FileError::Io { path: path.to_owned(), error });
     // What a person names may be a link; what a directory holds may not lead elsewhere.
+    let named = standing == Standing::Named;
     let kind = if named { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) }.map_err(io)?.file_type();
     if kind.is_dir() {
         if depth >= MAX_DEPTH {
@@ -110,18 +132,25 @@ fn walk(path: &Path, depth: usize, named: bool, files: &mut Vec<PathBuf>) -> Res
             .map_err(io)?;
         entries.sort();
         for entry in entries {
-            let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if !hidden {
-                walk(&entry, depth + 1, false, files)?;
+            let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            // Nothing that is committed can lie in git's own directory.
+            if name == ".git" {
+                continue;
             }
+            let hidden = standing == Standing::Hidden || name.starts_with('.');
+            walk(&entry, depth + 1, if hidden { Standing::Hidden } else { Standing::Inside }, files, unread)?;
         }
         return Ok(());
     }
     let is_manifest = path
         .extension()
         .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known)));
-    if named || kind.is_file() && is_manifest && !is_other_json(path) {
-        files.push(path.to_owned());
+    if named || kind.is_file() && is_manifest {
+        files.push((path.to_owned(), standing));
+    } else if kind.is_symlink() && (is_manifest || path.is_dir()) {
+        unread.push(format!("{} is a link, which is not followed: name what it leads to", path.display()));
+    } else if is_manifest {
+        unread.push(format!("{} is no plain file", path.display()));
     }
     if files.len() > MAX_FILES {
         return Err(limit(format!("there are more than {MAX_FILES} manifests")));
@@ -129,22 +158,22 @@ fn walk(path: &Path, depth: usize, named: bool, files: &mut Vec<PathBuf>) -> Res
     Ok(())
 }
 
-/// Files of TUF repositories, trusted roots and image layouts may lie beside manifests.
-fn is_other_json(path: &Path) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let tuf = [
-        "root.json",
-        "timestamp.json",
-        "snapshot.json",
-        "targets.json",
-        "trusted_root.json",
-        "memory.json",
-        "index.json",
-    ];
-    tuf.iter().any(|other| name == *other || name.ends_with(&format!(".{other}"))) || name.ends_with(".sigstore.json")
+/// Files of TUF repositories, trusted roots, bundles, image layouts and state directories may lie beside manifests. They are told by what they say, never by
+/// their name: `kubectl` applies an `index.json` that is a Pod.
+fn is_no_manifest(document: &Value) -> bool {
+    const MEDIA_TYPES: [&str; 3] =
+        ["application/vnd.dev.sigstore.", "application/vnd.oci.", "application/vnd.docker.distribution."];
+    let has = |name: &str, is: fn(&Value) -> bool| document.get(name).is_some_and(is);
+    let media_type = document.get("mediaType").and_then(Value::as_str).unwrap_or_default();
+    document.is_object()
+        && document.get("kind").is_none()
+        && (has("signed", Value::is_object)
+            || MEDIA_TYPES.iter().any(|known| media_type.starts_with(known))
+            || has("schemaVersion", Value::is_number) && has("manifests", Value::is_array)
+            || has("tuf", Value::is_object))
 }
 
-fn read_file(path: &Path, total: &mut u64, found: &mut GitOps) -> Result<(), Vec<ReadError>> {
+fn read_file(path: &Path, standing: Standing, total: &mut u64, found: &mut GitOps) -> Result<(), Vec<ReadError>> {
     let one = |error| vec![error];
     let bytes = file::read(path, "a manifest", MAX_FILE).map_err(|e| one(e.into()))?;
     *total += bytes.len() as u64;
@@ -154,7 +183,27 @@ fn read_file(path: &Path, total: &mut u64, found: &mut GitOps) -> Result<(), Vec
             detail: format!("the manifests have more than {MAX_TOTAL} bytes together"),
         }));
     }
-    take_bytes(path, &bytes, found)
+    let mut documents = match (documents(path, &bytes), standing) {
+        (Ok(documents), _) => documents,
+        (Err(error), Standing::Hidden) => {
+            found.unread.push(error.to_string());
+            return Ok(());
+        }
+        (Err(error), _) => return Err(one(error)),
+    };
+    let is_manifest = |document: &Value| match standing {
+        Standing::Named => true,
+        Standing::Inside => !is_no_manifest(document),
+        Standing::Hidden => document.get("kind").is_some(),
+    };
+    if !documents.iter().any(is_manifest) && !documents.is_empty() {
+        return Ok(());
+    }
+    if standing == Standing::Hidden {
+        documents.retain(is_manifest);
+    }
+    found.files += 1;
+    take_documents(path, &documents, found)
 }
 
 fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
