@@ -119,10 +119,10 @@ fn every_image_of_every_kind_is_found() {
     );
     text += "---\napiVersion: v1\nkind: Pod\nmetadata: {name: w, namespace: team}\nspec:\n  initContainers: [{name: i, image: registry.corp.internal/init}]\n  containers: [{name: c, image: registry.corp.internal/pod}]\n  ephemeralContainers: [{name: e, image: registry.corp.internal/ephemeral}]\n  volumes: [{name: v, image: {reference: registry.corp.internal/volume}}]\n";
     text += &format!(
-        "---\napiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: List, items: [{{apiVersion: v1, kind: Pod, metadata: {{name: w, namespace: team}}, spec: {}}}]}}\n",
+        "---\napiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: List, items: [{{apiVersion: v1, kind: Pod, metadata: {{name: l, namespace: team}}, spec: {}}}]}}\n",
         pod("listed")
     );
-    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w", "namespace": "team"}, "spec": {"containers": [{"name": "c", "image": "registry.corp.internal/json"}]}}"#;
+    let json = r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "j", "namespace": "team"}, "spec": {"containers": [{"name": "c", "image": "registry.corp.internal/json"}]}}"#;
     let found = images(&plan(&[("all.yaml", &text), ("more.json", json)]));
     let names: Vec<&str> = found.iter().map(|image| image.strip_prefix("registry.corp.internal/").unwrap()).collect();
     assert_eq!(
@@ -134,8 +134,8 @@ fn every_image_of_every_kind_is_found() {
             "ephemeral team/Pod/w",
             "init team/Pod/w",
             "job team/Job/w",
-            "json team/Pod/w",
-            "listed team/Pod/w",
+            "json team/Pod/j",
+            "listed team/Pod/l",
             "pod team/Pod/w",
             "podtemplate team/PodTemplate/w",
             "rc team/ReplicationController/w",

@@ -3,6 +3,7 @@
 
 mod support;
 
+use holdfast_testpki::Sigstore;
 use holdfast_testpki::layout::Layout;
 use serde_json::{Value, json};
 use support::estate::{Estate, first, pod};
@@ -83,4 +84,121 @@ fn what_is_not_read_is_said_and_no_yes() {
     }
     estate.write(".hidden/template.yaml", "{{ if }}\n");
     assert_eq!(estate.plan(&layout).0, 3);
+}
+
+/// Which of two objects of one name a cluster ends up with hangs on the order in which they are applied.
+#[test]
+fn two_objects_of_one_name_are_an_error_that_names_both_places() {
+    let estate = Estate::new(json!({}));
+    let stranger = Sigstore::new();
+    let refused = |file: &str, words: &[&str]| {
+        let answer = support::holdfast_in(estate.dir.path(), &["plan", "git"]);
+        assert_eq!(answer.code, 2, "{answer:?}");
+        for words in words {
+            assert!(answer.err.contains(words), "{words}: {}", answer.err);
+        }
+        std::fs::remove_file(estate.path(file)).unwrap();
+    };
+    estate.trust("zzz.json", "corp", &stranger);
+    refused("zzz.json", &["git/zzz.json", "TrustRootMirror `corp` is declared before, in git/trust.json"]);
+    let object = |kind: &str, more: Value| {
+        let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "one", "namespace": "shop"}});
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    for (kind, first, second) in [
+        ("Secret", json!({"stringData": {"cosign.pub": "a"}}), json!({"stringData": {"cosign.pub": "b"}})),
+        ("ConfigMap", json!({"data": {}}), json!({"data": {}})),
+        ("Pod", json!({"spec": {}}), json!({"spec": {}})),
+        (
+            "Namespace",
+            json!({"metadata": {"name": "n", "labels": {"tier": "apps"}}}),
+            json!({"metadata": {"name": "n"}}),
+        ),
+    ] {
+        estate.write("a.json", &object(kind, first).to_string());
+        estate.write("b.json", &object(kind, second).to_string());
+        refused("b.json", &["git/b.json", &format!("{kind} `"), "before, in git/a.json"]);
+    }
+    // The same name in another group is another object, and one namespace may be declared by several teams.
+    for (file, object) in [
+        (
+            "a.json",
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "one"}, "spec": {"containers": [{"image": "x/y"}]}}),
+        ),
+        (
+            "b.json",
+            json!({"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "one"}, "spec": {"containers": [{"image": "x/y"}]}}),
+        ),
+        (
+            "c.json",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"tier": "apps"}}}),
+        ),
+        (
+            "d.json",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"tier": "apps"}}}),
+        ),
+    ] {
+        estate.write(file, &object.to_string());
+    }
+    assert_eq!(support::holdfast_in(estate.dir.path(), &["plan", "git"]).code, 0);
+}
+
+/// Pods are made of objects of any kind; what has the form of a pod is looked at, in whatever kind.
+#[test]
+fn an_image_in_a_kind_that_is_not_built_in_is_found() {
+    let with = |version: &str, kind: &str, spec: &str| {
+        format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x, namespace: shop}}\n{spec}\n")
+    };
+    let container = format!("{{name: c, image: '{EVIL}'}}");
+    for (version, kind, spec) in [
+        ("argoproj.io/v1alpha1", "Rollout", format!("spec: {{template: {{spec: {{containers: [{container}]}}}}}}")),
+        ("serving.knative.dev/v1", "Service", format!("spec: {{template: {{spec: {{containers: [{container}]}}}}}}")),
+        (
+            "batch.volcano.sh/v1alpha1",
+            "Job",
+            format!("spec: {{tasks: [{{template: {{spec: {{initContainers: [{container}]}}}}}}]}}"),
+        ),
+        ("score.dev/v1b1", "Workload", format!("containers: {{main: {container}}}")),
+        ("x.example/v1", "One", format!("spec: {{containers: {container}}}")),
+        (
+            "x.example/v1",
+            "Volumes",
+            format!("spec: {{pod: {{volumes: [{{name: v, image: {{reference: '{EVIL}'}}}}]}}}}"),
+        ),
+        (
+            "apps/v1",
+            "ControllerRevision",
+            format!("data: {{spec: {{template: {{spec: {{containers: [{container}]}}}}}}}}"),
+        ),
+        ("v1", "Pod", format!("spec: {{containers: [&c {container}, {{<<: *c, name: d}}]}}")),
+    ] {
+        let (estate, layout) = estate();
+        estate.write("x.yaml", &with(version, kind, &spec));
+        let planned = estate.plan(&layout);
+        assert_eq!(first(&planned), (1, "MissingBundle"), "{kind}");
+        assert_eq!(planned.1["coverage"]["images"][0]["workloads"], json!([format!("shop/{kind}/x")]));
+    }
+    let (estate, layout) = estate();
+    // What is no text is no image that can be read; what is a pattern is none that can be pulled.
+    estate.write("x.yaml", &with("x.example/v1", "Odd", "spec: {containers: [{name: c, image: {repository: x}}]}"));
+    assert_eq!(first(&estate.plan(&layout)), (3, "DigestUnresolved"));
+    estate.write(
+        "x.yaml",
+        &with(
+            "kyverno.io/v1",
+            "ClusterPolicy",
+            "spec: {rules: [{validate: {pattern: {spec: {containers: [{image: '!*:latest'}]}}}}]}",
+        ),
+    );
+    assert_eq!(estate.plan(&layout).0, 0);
+    let crd = format!("spec: {{versions: [{{schema: {{containers: [{container}]}}}}]}}");
+    estate.write("x.yaml", &with("apiextensions.k8s.io/v1", "CustomResourceDefinition", &crd));
+    assert_eq!(estate.plan(&layout).0, 0);
+    let merged = "x: &c {containers: [{name: c, image: 'registry.corp.internal/evil:1'}]}\napiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: shop}\nspec:\n  <<: *c\n";
+    estate.write("x.yaml", merged);
+    assert_eq!(first(&estate.plan(&layout)), (1, "MissingBundle"), "merge keys are read as `kubectl` reads them");
+    estate.write("x.yaml", &with("v1", "Pod", &format!("spec: {{containers: {container}}}")));
+    let answer = support::holdfast_in(estate.dir.path(), &["plan", "git"]);
+    assert!(answer.code == 2 && answer.err.contains("shop/Pod/x: `containers` is not a list"), "{answer:?}");
 }

@@ -7,7 +7,7 @@ use holdfast_core::api::strict::{ApiError, decode, is_ours};
 use holdfast_core::coverage::Workload;
 use serde_json::Value;
 
-use super::{GitOps, Place};
+use super::{GitOps, Place, pods};
 
 /// How deep `List`s may nest.
 const MAX_LISTS: usize = 8;
@@ -36,6 +36,7 @@ fn take_nested(manifest: &Value, place: &Place, found: &mut GitOps, depth: usize
     if is_ours(manifest) {
         let what = format!("{kind}/{}", text(manifest, "/metadata/name").unwrap_or("?"));
         let object = decode(manifest).map_err(|errors| ManifestError::Ours { what, errors })?;
+        once(manifest, "", place, found)?;
         found.objects.push((place.clone(), object));
         return Ok(());
     }
@@ -60,7 +61,9 @@ fn take_nested(manifest: &Value, place: &Place, found: &mut GitOps, depth: usize
     let name =
         text(manifest, "/metadata/name").or_else(|| text(manifest, "/metadata/generateName")).unwrap_or("?").to_owned();
     let namespace = text(manifest, "/metadata/namespace").unwrap_or("default").to_owned();
-    let pod = match kind {
+    // A kind of another group that is named like a built-in one has a form of its own.
+    let built_in = matches!(group(manifest), "" | "apps" | "batch" | "extensions" | "apiextensions.k8s.io");
+    let pod = match if built_in { kind } else { "" } {
         "Pod" => manifest.get("spec"),
         "PodTemplate" => manifest.pointer("/template/spec"),
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "ReplicationController" | "Job" => {
@@ -68,55 +71,86 @@ fn take_nested(manifest: &Value, place: &Place, found: &mut GitOps, depth: usize
         }
         "CronJob" => manifest.pointer("/spec/jobTemplate/spec/template/spec"),
         "Namespace" => {
-            found.inventory.add_namespace(&name, labels(manifest));
+            return namespace_labels(manifest, &name, place, found);
+        }
+        "CustomResourceDefinition" => {
+            found.others += 1;
             return Ok(());
         }
         "ConfigMap" | "Secret" => {
+            once(manifest, &namespace, place, found)?;
             let data =
                 data(manifest, kind == "Secret").map_err(|e| ManifestError::Other(format!("{kind}/{name}: {e}")))?;
             let store = if kind == "Secret" { &mut found.secrets } else { &mut found.config_maps };
             store.insert((namespace, name), data);
             return Ok(());
         }
-        _ => {
-            found.others += 1;
-            return Ok(());
-        }
+        _ => return of_unknown_kind(manifest, Workload { namespace, kind: kind.to_owned(), name }, place, found),
     };
     let Some(pod) = pod else {
         return Err(ManifestError::Other(format!("{kind}/{name} has no pod specification where its kind has one")));
     };
+    once(manifest, &namespace, place, found)?;
     let workload = Workload { namespace, kind: kind.to_owned(), name };
-    images(pod, &mut |container, image| match image {
-        Some(image) => {
-            found.inventory.add(&workload, container, image);
-            Ok(())
-        }
-        None => {
-            Err(ManifestError::Other(format!("{workload}: the image of `{container}` is not text; put it in quotes")))
-        }
-    })
-}
-
-/// What is done with a container's name and its image, if that is text.
-type Each<'a> = dyn FnMut(&str, Option<&str>) -> Result<(), ManifestError> + 'a;
-
-/// Every image a pod brings in by reference: containers of all three kinds, and image volumes.
-fn images(pod: &Value, each: &mut Each<'_>) -> Result<(), ManifestError> {
-    for list in ["initContainers", "containers", "ephemeralContainers"] {
-        for container in pod.get(list).and_then(Value::as_array).into_iter().flatten() {
-            // A container without an image gets one later, from a controller; there is nothing to judge yet.
-            if let Some(image) = container.get("image") {
-                each(text(container, "/name").unwrap_or("?"), image.as_str())?;
-            }
-        }
-    }
-    for volume in pod.get("volumes").and_then(Value::as_array).into_iter().flatten() {
-        if let Some(reference) = volume.pointer("/image/reference") {
-            each(text(volume, "/name").unwrap_or("?"), reference.as_str())?;
-        }
+    let images = pods::images(pod).map_err(|e| ManifestError::Other(format!("{workload}: {e}")))?;
+    for (container, image) in images {
+        found.inventory.add(&workload, container, image);
     }
     Ok(())
+}
+
+/// A kind that is not built in brings in whatever it has the form of: pods are made from it by a controller that is not known here.
+fn of_unknown_kind(
+    manifest: &Value,
+    workload: Workload,
+    place: &Place,
+    found: &mut GitOps,
+) -> Result<(), ManifestError> {
+    let images = pods::images_anywhere(manifest).map_err(|e| ManifestError::Other(format!("{workload}: {e}")))?;
+    if images.is_empty() {
+        found.others += 1;
+        return Ok(());
+    }
+    once(manifest, &workload.namespace, place, found)?;
+    for (container, image) in images {
+        found.inventory.add(&workload, &container, &image);
+    }
+    Ok(())
+}
+
+/// Refuses a second object of one name: which of the two a cluster ends up with is a matter of the order in which they are applied.
+fn once(manifest: &Value, namespace: &str, place: &Place, found: &mut GitOps) -> Result<(), ManifestError> {
+    let (Some(kind), Some(name)) = (text(manifest, "/kind"), text(manifest, "/metadata/name")) else { return Ok(()) };
+    let key = [group(manifest), kind, namespace, name].map(str::to_owned);
+    match found.seen.get(&key) {
+        Some(first) => Err(ManifestError::Other(format!("{kind} `{name}` is declared before, in {first}"))),
+        None => {
+            found.seen.insert(key, place.clone());
+            Ok(())
+        }
+    }
+}
+
+/// Several teams may declare one namespace, as long as they say the same of it.
+fn namespace_labels(manifest: &Value, name: &str, place: &Place, found: &mut GitOps) -> Result<(), ManifestError> {
+    let before = found.inventory.labels(name);
+    found.inventory.add_namespace(name, labels(manifest));
+    let key = ["", "Namespace", "", name].map(str::to_owned);
+    match found.seen.get(&key) {
+        Some(first) if before != found.inventory.labels(name) => {
+            Err(ManifestError::Other(format!("Namespace `{name}` is declared with other labels before, in {first}")))
+        }
+        Some(_) => Ok(()),
+        None => {
+            found.seen.insert(key, place.clone());
+            Ok(())
+        }
+    }
+}
+
+/// The group of a manifest's kind, whatever the version: an object has one name in all of them.
+fn group(manifest: &Value) -> &str {
+    text(manifest, "/apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group)
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {

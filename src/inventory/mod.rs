@@ -1,6 +1,7 @@
 //! What a GitOps directory declares: workloads, namespaces, our own objects, and trust data beside them.
 
 mod manifest;
+mod pods;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct GitOps {
     pub files: usize,
     /// What may hold manifests and was not read, in words.
     pub unread: Vec<String>,
+    /// Where each object that counts was found, by group, kind, namespace and name.
+    seen: BTreeMap<[String; 4], Place>,
 }
 
 impl GitOps {

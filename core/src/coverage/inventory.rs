@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// The label every namespace has; the API server sets it.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// A workload as its owner knows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
@@ -71,10 +74,9 @@ impl Inventory {
     }
 
     /// Takes note of a namespace's labels. Its name is a label of its own, as the API server sets it.
-    pub fn add_namespace(&mut self, name: &str, labels: BTreeMap<String, String>) {
-        let entry = self.namespaces.entry(name.to_owned()).or_default();
-        entry.extend(labels);
-        entry.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+    pub fn add_namespace(&mut self, name: &str, mut labels: BTreeMap<String, String>) {
+        labels.insert(NAME_LABEL.to_owned(), name.to_owned());
+        self.namespaces.insert(name.to_owned(), labels);
     }
 
     /// The workloads.
@@ -104,6 +106,6 @@ impl Inventory {
         self.namespaces
             .get(namespace)
             .cloned()
-            .unwrap_or_else(|| BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), namespace.to_owned())]))
+            .unwrap_or_else(|| BTreeMap::from([(NAME_LABEL.to_owned(), namespace.to_owned())]))
     }
 }
