@@ -146,7 +146,7 @@ fn plan() {
                  "identities": [{"name": "ci", "issuer": ISSUER, "subject": SUBJECT}]},
     }))
     .unwrap();
-    let policies = [compile(&declared, &|_| None).unwrap()];
+    let policies = [compile(&declared, &|_| Err("none".to_owned())).unwrap()];
     for count in [1_000, 10_000, 100_000] {
         let before = resident();
         let (inventory, found) = estate(&sigstore, count);

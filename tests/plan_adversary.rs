@@ -3,8 +3,8 @@
 
 mod support;
 
-use holdfast_testpki::Sigstore;
 use holdfast_testpki::layout::Layout;
+use holdfast_testpki::{Recipe, Sigstore};
 use serde_json::{Value, json};
 use support::estate::{Estate, first, pod};
 
@@ -45,7 +45,7 @@ fn a_manifest_is_read_whatever_its_file_is_named() {
 #[test]
 fn what_is_no_manifest_is_passed_by_for_what_it_says() {
     let (estate, layout) = estate();
-    let bundle = estate.sigstore.bundle(b"x", &holdfast_testpki::Recipe::key()).to_string();
+    let bundle = estate.sigstore.bundle(b"x", &Recipe::key()).to_string();
     for (file, content) in [
         ("1.root.json", r#"{"signed": {}, "signatures": []}"#),
         ("anything.json", r#"{"schemaVersion": 2, "manifests": []}"#),
@@ -201,4 +201,36 @@ fn an_image_in_a_kind_that_is_not_built_in_is_found() {
     estate.write("x.yaml", &with("v1", "Pod", &format!("spec: {{containers: {container}}}")));
     let answer = support::holdfast_in(estate.dir.path(), &["plan", "git"]);
     assert!(answer.code == 2 && answer.err.contains("shop/Pod/x: `containers` is not a list"), "{answer:?}");
+}
+
+/// A key is read from holdfast's own namespace: whoever may write Secrets elsewhere signs for nobody.
+#[test]
+fn a_secret_of_another_namespace_is_not_the_policys_key() {
+    let key = json!({"name": "release", "key": {"secretRef": {"name": "release"}}});
+    let estate = Estate::new(json!({"identities": [key], "require": {"transparencyLog": true, "sct": false}}));
+    let stranger = Sigstore::new();
+    let secret = |namespace: &str, sigstore: &Sigstore| {
+        let metadata = json!({"name": "release", "namespace": namespace});
+        let data = json!({"cosign.pub": sigstore.managed_key.pem()});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data});
+        estate.write(&format!("{namespace}.json"), &secret.to_string());
+    };
+    let mut layout = Layout::new();
+    let image = layout.image("good", GOOD);
+    layout.attach(&image, &estate.sigstore.bundle(&image.manifest, &Recipe::key()));
+    estate.pod("pod.json", &[GOOD]);
+    let problem = |words: &str| {
+        let (code, plan) = estate.plan(&layout);
+        assert!(code == 1 && plan["problems"][0].as_str().unwrap().contains(words), "{words}: {plan:#}");
+    };
+    problem("give the Secret holdfast-system/release beside it");
+    secret("aaa-team", &estate.sigstore);
+    problem("a Secret `release` is in aaa-team, and holdfast reads those of its own namespace `holdfast-system` alone");
+    let here = estate.plan_with(&["--images", "oci:images", "--namespace", "aaa-team"]);
+    assert_eq!(first(&here), (0, "Verified"));
+    secret("holdfast-system", &stranger);
+    assert_eq!(first(&estate.plan(&layout)), (1, "KeyMismatch"));
+    secret("holdfast-system", &estate.sigstore);
+    secret("aaa-team", &stranger);
+    assert_eq!(first(&estate.plan(&layout)), (0, "Verified"));
 }

@@ -26,7 +26,7 @@ fn policy(name: &str, spec: Value) -> CompiledPolicy {
         json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": name}, "spec": whole}),
     )
     .unwrap();
-    compile(&declared, &|_| None).unwrap()
+    compile(&declared, &|_| Err("none".to_owned())).unwrap()
 }
 
 fn image(number: usize) -> String {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::output::{CliError, Exit, Format, Style, now};
 use super::plan_text;
 use super::plan_trust::{Impact, Places, TrustView};
-use crate::inventory::{self, GitOps};
+use crate::inventory::{self, GitOps, OWN_NAMESPACE};
 use crate::registry::{self, layout::Layout};
 
 /// From how many images on progress is shown.
@@ -39,6 +39,10 @@ pub(super) struct Args {
     /// A directory that stands for a path mounted into the operator, as `/mirror=DIR`; may be repeated
     #[arg(long, value_name = "PATH=DIR", value_parser = volume)]
     volume: Vec<(String, PathBuf)>,
+
+    /// The namespace holdfast runs in: the Secrets policies refer to are read from it alone
+    #[arg(long, value_name = "NAME", default_value = OWN_NAMESPACE)]
+    namespace: String,
 
     /// Plan for this instant instead of now (RFC 3339)
     #[arg(long, value_name = "TIME")]
@@ -115,7 +119,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         }
     }
     trust.sort_by(|a, b| a.name.cmp(&b.name));
-    let (policies, problems) = policies(&gitops);
+    let (policies, problems) = policies(&gitops, &args.namespace);
     let roots = prepared(&trust, None)?;
     let found = find(&gitops, &policies, &layouts);
     let mut memo = Memo::default();
@@ -198,12 +202,12 @@ fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<BTreeMap<St
     Ok(roots)
 }
 
-fn policies(gitops: &GitOps) -> (Vec<CompiledPolicy>, Vec<String>) {
+fn policies(gitops: &GitOps, namespace: &str) -> (Vec<CompiledPolicy>, Vec<String>) {
     let mut compiled = Vec::new();
     let mut problems = Vec::new();
     for (place, object) in &gitops.objects {
         if let Object::SigningIdentityPolicy(policy) = object {
-            match compile(policy, &|reference| gitops.public_key(reference)) {
+            match compile(policy, &|reference| gitops.public_key(reference, namespace)) {
                 Ok(policy) => compiled.push(policy),
                 Err(faults) => problems.extend(faults.iter().map(|fault| format!("{place}: {fault}"))),
             }

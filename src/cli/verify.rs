@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::mirror;
 use super::output::{CliError, Exit, Format, Style, now, printable};
-use crate::inventory;
+use crate::inventory::{self, OWN_NAMESPACE};
 use crate::registry::{self, EvidenceStore, layout::Layout};
 use crate::sources::file;
 use crate::sources::state::StateDir;
@@ -54,6 +54,10 @@ pub(super) struct Args {
     /// A SigningIdentityPolicy to judge by, instead of the flags about who signs and what is required
     #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp", "key", "attestation", "insecure_ignore_tlog", "insecure_ignore_sct", "use_signed_timestamps"])]
     policy: Option<PathBuf>,
+
+    /// The namespace holdfast runs in: the Secret a policy refers to, beside it in FILE, is read from it alone
+    #[arg(long, value_name = "NAME", default_value = OWN_NAMESPACE)]
+    namespace: String,
 
     /// The certificate's subject, exactly
     #[arg(long, value_name = "IDENTITY", conflicts_with = "certificate_identity_regexp")]
@@ -135,7 +139,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = now(args.now);
     let subject = subject(&args.artifact)?;
     let policy = match &args.policy {
-        Some(path) => declared(path)?,
+        Some(path) => declared(path, &args.namespace)?,
         None => policy(args, matches!(subject, Subject::Image(..)))?,
     };
     let mut roots = roots(&args.trusted_root)?;
@@ -257,7 +261,7 @@ fn held_root(path: &Path, grace: Grace, now: Timestamp) -> Result<PreparedRoot, 
 }
 
 /// The one policy in a manifest.
-fn declared(path: &Path) -> Result<Policy, CliError> {
+fn declared(path: &Path, namespace: &str) -> Result<Policy, CliError> {
     let gitops = inventory::read(&[path.to_owned()]).map_err(|errors| {
         CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
     })?;
@@ -268,9 +272,9 @@ fn declared(path: &Path) -> Result<Policy, CliError> {
     let (Some(policy), None) = (policies.next(), policies.next()) else {
         return Err(CliError::usage(format!("{}: give a file with one SigningIdentityPolicy", path.display())));
     };
-    compile(policy, &|reference| gitops.public_key(reference)).map(|compiled| compiled.policy).map_err(|problems| {
-        CliError::usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
-    })
+    compile(policy, &|reference| gitops.public_key(reference, namespace)).map(|compiled| compiled.policy).map_err(
+        |problems| CliError::usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       ")),
+    )
 }
 
 fn roots(paths: &[PathBuf]) -> Result<Vec<PreparedRoot>, CliError> {

@@ -13,6 +13,9 @@ use holdfast_core::coverage::Inventory;
 
 pub use walk::{ReadError, read, take_bytes};
 
+/// The namespace holdfast runs in, unless it is told another.
+pub const OWN_NAMESPACE: &str = "holdfast-system";
+
 /// Everything that was found.
 #[derive(Debug, Default)]
 pub struct GitOps {
@@ -35,10 +38,28 @@ pub struct GitOps {
 }
 
 impl GitOps {
-    /// The public key a policy refers to. Such Secrets are of holdfast's own namespace, whichever that will be: the name decides among the manifests.
-    pub fn public_key(&self, reference: &SecretRef) -> Option<Vec<u8>> {
-        let (_, data) = self.secrets.iter().find(|((_, name), _)| *name == reference.name)?;
-        data.get(reference.key.as_deref().unwrap_or("cosign.pub")).cloned()
+    /// The public key a policy refers to: of a Secret in holdfast's own namespace, and of no other.
+    ///
+    /// # Errors
+    /// Why it is not at hand, and what to do.
+    pub fn public_key(&self, reference: &SecretRef, own_namespace: &str) -> Result<Vec<u8>, String> {
+        let (name, key) = (&reference.name, reference.key.as_deref().unwrap_or("cosign.pub"));
+        if let Some(data) = self.secrets.get(&(own_namespace.to_owned(), name.clone())) {
+            return data
+                .get(key)
+                .cloned()
+                .ok_or_else(|| format!("the Secret {own_namespace}/{name} has no key `{key}`"));
+        }
+        let elsewhere: Vec<&str> =
+            self.secrets.keys().filter(|(_, other)| other == name).map(|(namespace, _)| namespace.as_str()).collect();
+        Err(if elsewhere.is_empty() {
+            format!("its key is not at hand; give the Secret {own_namespace}/{name} beside it, or the key as `pem`")
+        } else {
+            format!(
+                "its key is not at hand: a Secret `{name}` is in {}, and holdfast reads those of its own namespace `{own_namespace}` alone; move it there, or give --namespace where holdfast runs in another",
+                elsewhere.join(", ")
+            )
+        })
     }
 }
 

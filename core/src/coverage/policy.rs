@@ -39,13 +39,13 @@ pub struct PolicyProblem {
     pub detail: String,
 }
 
-/// Makes a declared policy ready. `secret` gives the key a Secret reference names, where it is at hand.
+/// Makes a declared policy ready. `secret` gives the key a Secret reference names, or says why it is not at hand.
 ///
 /// # Errors
 /// Every [`PolicyProblem`] there is.
 pub fn compile(
     declared: &SigningIdentityPolicy,
-    secret: &dyn Fn(&crate::api::common::SecretRef) -> Option<Vec<u8>>,
+    secret: &dyn Fn(&crate::api::common::SecretRef) -> Result<Vec<u8>, String>,
 ) -> Result<CompiledPolicy, Vec<PolicyProblem>> {
     let name = declared.metadata.name.clone().unwrap_or_default();
     let spec = &declared.spec;
@@ -72,14 +72,11 @@ pub fn compile(
         let what = format!("identity `{}`", identity.name);
         if let Some(key) = &identity.key {
             let pem = match (&key.pem, &key.secret_ref) {
-                (Some(pem), _) => Some(pem.clone().into_bytes()),
+                (Some(pem), _) => Ok(pem.clone().into_bytes()),
                 (None, Some(reference)) => secret(reference),
-                (None, None) => None,
+                (None, None) => Err("it has neither `pem` nor `secretRef`".to_owned()),
             };
-            match pem
-                .ok_or_else(|| "its key is not at hand; give the Secret beside it, or the key as `pem`".to_owned())
-                .and_then(|pem| ManagedKey::from_bytes(&identity.name, &pem, Window::ALWAYS))
-            {
+            match pem.and_then(|pem| ManagedKey::from_bytes(&identity.name, &pem, Window::ALWAYS)) {
                 Ok(key) => signers.push(Signer::Key { name: identity.name.clone(), key: Box::new(key) }),
                 Err(detail) => problem(what, detail),
             }

@@ -85,7 +85,7 @@ impl World {
             "apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": { "name": name }, "spec": whole,
         }))
         .unwrap();
-        let compiled = compile(&declared, &|_| None).unwrap();
+        let compiled = compile(&declared, &|_| Err("none".to_owned())).unwrap();
         self.policies.push((declared, compiled, enforced.iter().map(|name| (*name).to_owned()).collect()));
         self
     }
