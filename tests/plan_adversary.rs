@@ -234,3 +234,50 @@ fn a_secret_of_another_namespace_is_not_the_policys_key() {
     secret("aaa-team", &stranger);
     assert_eq!(first(&estate.plan(&layout)), (0, "Verified"));
 }
+
+#[test]
+fn a_trust_root_that_nobody_declares_is_a_problem_and_covers_nothing() {
+    let estate = Estate::new(json!({"trustRoots": ["corpp"]}));
+    let key = json!({"name": "release", "key": {"pem": estate.sigstore.managed_key.pem()}});
+    let keyed = Estate::new(
+        json!({"trustRoots": ["corpp"], "identities": [key], "require": {"transparencyLog": false, "sct": false}}),
+    );
+    let mut layout = Layout::new();
+    let image = layout.image("good", GOOD);
+    layout.attach(&image, &estate.sigstore.bundle(&image.manifest, &Recipe::key()));
+    for estate in [estate, keyed] {
+        estate.pod("pod.json", &[GOOD]);
+        let planned = estate.plan(&layout);
+        assert_eq!(first(&planned), (1, "StaleTrustRoot"));
+        let problem = planned.1["problems"][0].as_str().unwrap();
+        assert!(problem.ends_with("trustRoots: no TrustRootMirror `corpp` is among the manifests"), "{problem}");
+    }
+}
+
+#[test]
+fn a_namespace_without_a_manifest_is_not_out_of_scope() {
+    let (labelled, layout) = (Estate::new(json!({"namespaceSelector": {"matchLabels": {"tier": "apps"}}})), estate().1);
+    labelled.pod("pod.json", &[EVIL]);
+    assert_eq!(first(&labelled.plan(&layout)), (3, "ListingTruncated"));
+    for (tier, expected) in [("apps", (1, "MissingBundle")), ("system", (0, "none in scope"))] {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": {"tier": tier}}});
+        labelled.write("namespace.json", &namespace.to_string());
+        assert_eq!(first(&labelled.plan(&layout)), expected);
+    }
+}
+
+#[test]
+fn an_image_that_would_be_denied_is_no_yes() {
+    let denying = json!({"otherImages": "Deny"});
+    for (policy, code) in [(denying.clone(), 1), (json!({"otherImages": "Allow"}), 0)] {
+        let estate = Estate::new(policy);
+        estate.pod("pod.json", &["docker.io/library/busybox:1"]);
+        assert_eq!(estate.plan(&Layout::new()).0, code);
+    }
+    let mut labelled = denying;
+    labelled["namespaceSelector"] = json!({"matchLabels": {"tier": "apps"}});
+    let estate = Estate::new(labelled);
+    estate.pod("pod.json", &["docker.io/library/busybox:1"]);
+    assert_eq!(estate.plan(&Layout::new()).0, 3);
+}

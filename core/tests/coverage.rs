@@ -10,7 +10,7 @@ use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Inventory, Memo, Workload, assess, compile};
 use holdfast_core::trust::root::TrustRoot;
 use holdfast_core::verify::{Artifact, Evidence, Outcome, PreparedRoot, Reason};
-use holdfast_testpki::{Recipe, Sigstore};
+use holdfast_testpki::{Key, Recipe, Sigstore};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::at;
@@ -19,6 +19,11 @@ const SUBJECT: &str = "https://ci.example/release";
 const ISSUER: &str = "https://issuer.example";
 
 fn policy(name: &str, spec: Value) -> CompiledPolicy {
+    policy_with(name, spec, None)
+}
+
+/// A policy whose Secret holds this key.
+fn policy_with(name: &str, spec: Value, secret: Option<&Key>) -> CompiledPolicy {
     let mut whole =
         json!({"trustRoots": ["corp"], "identities": [{"name": "ci", "issuer": ISSUER, "subject": SUBJECT}]});
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
@@ -26,7 +31,7 @@ fn policy(name: &str, spec: Value) -> CompiledPolicy {
         json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": name}, "spec": whole}),
     )
     .unwrap();
-    compile(&declared, &|_| Err("none".to_owned())).unwrap()
+    compile(&declared, &|_| secret.map(|key| key.pem().into_bytes()).ok_or_else(|| "none".to_owned())).unwrap()
 }
 
 fn image(number: usize) -> String {
@@ -51,6 +56,16 @@ impl World {
         let bundle = self.sigstore.bundle(content.as_bytes(), &Recipe::image(SUBJECT, ISSUER)).to_string();
         let artifact = Artifact::of_digest(Digest::of(content.as_bytes()));
         Found::Image { artifact, evidence: vec![Evidence::bundle("b", bundle.into_bytes())], incomplete: None }
+    }
+
+    /// An image signed by the managed key; `bend` changes the bundle.
+    fn keyed(&self, number: usize, bend: impl FnOnce(&mut Value)) -> Found {
+        let content = format!("{number}");
+        let mut bundle = self.sigstore.bundle(content.as_bytes(), &Recipe::key());
+        bend(&mut bundle);
+        let artifact = Artifact::of_digest(Digest::of(content.as_bytes()));
+        let evidence = vec![Evidence::bundle("b", bundle.to_string().into_bytes())];
+        Found::Image { artifact, evidence, incomplete: None }
     }
 
     fn assess(&self, inventory: &Inventory, policies: &[CompiledPolicy], found: &BTreeMap<String, Found>) -> Coverage {
@@ -123,6 +138,105 @@ fn a_trust_root_that_is_not_at_hand_never_covers() {
     let policies = [policy("apps", json!({"images": ["registry.corp.internal/**"], "trustRoots": ["absent"]}))];
     let coverage = world.assess(&inventory, &policies, &found);
     assert_eq!((coverage.totals.covered, coverage.images[0].outcome), (0, Outcome::Unknown));
+}
+
+/// What passes by a key alone could have been refused by the root that is absent: its log entry is not checked without one.
+#[test]
+fn a_trust_root_that_is_not_at_hand_never_covers_a_keys_signature() {
+    let mut world = World::new();
+    let mut inventory = Inventory::default();
+    inventory.add(&workload("shop", "app"), "main", &image(0));
+    let spec = json!({
+        "images": ["registry.corp.internal/**"], "require": {"transparencyLog": false, "sct": false},
+        "identities": [{"name": "release", "key": {"pem": world.sigstore.managed_key.pem()}}],
+    });
+    let policies = [policy("apps", spec)];
+    let forged =
+        world.keyed(0, |bundle| bundle["verificationMaterial"]["tlogEntries"][0]["integratedTime"] = json!("1"));
+    let forged = BTreeMap::from([(image(0), forged)]);
+    let genuine = BTreeMap::from([(image(0), world.keyed(0, |_| {}))]);
+    assert_eq!(world.assess(&inventory, &policies, &forged).images[0].outcome, Outcome::Uncovered);
+    assert_eq!(world.assess(&inventory, &policies, &genuine).totals.covered, 1);
+    world.roots.clear();
+    for found in [forged, genuine] {
+        assert_eq!(world.assess(&inventory, &policies, &found).images[0].reason, Reason::StaleTrustRoot);
+    }
+}
+
+#[test]
+fn a_verdict_is_not_remembered_past_the_key_it_was_reached_with() {
+    let world = World::new();
+    let mut inventory = Inventory::default();
+    inventory.add(&workload("shop", "app"), "main", &image(0));
+    let found = BTreeMap::from([(image(0), world.keyed(0, |_| {}))]);
+    let spec = json!({
+        "images": ["registry.corp.internal/**"], "require": {"transparencyLog": true, "sct": false},
+        "identities": [{"name": "release", "key": {"secretRef": {"name": "release"}}}],
+    });
+    let mut memo = Memo::default();
+    let mut covered = |key: &Key| {
+        let policies = [policy_with("apps", spec.clone(), Some(key))];
+        assess(&inventory, &policies, &found, &world.roots, &mut memo, at("2026-07-01T00:00:00Z")).totals.covered
+    };
+    assert_eq!(covered(&world.sigstore.managed_key), 1);
+    assert_eq!(covered(&Key::p256()), 0, "signed with the key that was replaced");
+    assert_eq!(covered(&world.sigstore.managed_key), 1);
+}
+
+/// A policy that selects by label may mean a namespace of which only the name is known: neither answer is taken for granted.
+#[test]
+fn a_namespace_whose_labels_are_not_known_is_neither_in_scope_nor_out_of_it() {
+    let world = World::new();
+    let found = BTreeMap::from([(image(0), world.signed(0)), (image(1), unsigned(1))]);
+    let by_label = json!({"matchLabels": {"tier": "apps"}});
+    let by_name = |name: &str| json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+    let either = json!({"matchLabels": {"tier": "apps", "kubernetes.io/metadata.name": "billing"}});
+    let absent = json!({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["system"]}]});
+    let apps = |selector: &Value| {
+        policy(
+            "apps",
+            json!({"images": ["registry.corp.internal/**"], "namespaceSelector": selector, "otherImages": "Allow"}),
+        )
+    };
+    let assessed = |policies: &[CompiledPolicy], images: &[&str], labels: Option<&str>| {
+        let mut inventory = Inventory::default();
+        for image in images {
+            inventory.add(&workload("shop", "app"), "main", image);
+        }
+        if let Some(tier) = labels {
+            inventory.add_namespace("shop", BTreeMap::from([("tier".to_owned(), tier.to_owned())]));
+        }
+        world.assess(&inventory, policies, &found)
+    };
+    let (good, bad) = (image(0), image(1));
+    for (selector, expected) in [
+        (&json!({}), Some(Reason::MissingBundle)),
+        (&by_name("shop"), Some(Reason::MissingBundle)),
+        (&by_name("billing"), None),
+        (&by_label, Some(Reason::ListingTruncated)),
+        (&absent, Some(Reason::ListingTruncated)),
+        (&either, None),
+    ] {
+        let coverage = assessed(&[apps(selector)], &[&bad], None);
+        assert_eq!(coverage.images.first().map(|image| image.reason), expected, "{selector}");
+        assert_eq!(coverage.totals.out_of_scope, usize::from(expected.is_none()), "{selector}");
+    }
+    assert_eq!(assessed(&[apps(&by_label)], &[&good], None).totals.covered, 1, "it passes either way");
+    assert_eq!(assessed(&[apps(&by_label)], &[&bad], Some("apps")).images[0].reason, Reason::MissingBundle);
+    assert_eq!(assessed(&[apps(&by_label)], &[&bad], Some("system")).totals.out_of_scope, 1);
+    // The same holds of what no policy is about.
+    let denying =
+        |selector: &Value| policy("others", json!({"images": ["docker.io/none"], "namespaceSelector": selector}));
+    let both = |coverage: &Coverage| (coverage.denied_as_other.len(), coverage.perhaps_denied_as_other.len());
+    assert_eq!(both(&assessed(&[denying(&json!({}))], &[&bad], None)), (1, 0));
+    assert_eq!(both(&assessed(&[denying(&by_label)], &[&bad], None)), (0, 1));
+    assert_eq!(
+        both(&assessed(&[denying(&json!({})), apps(&by_label)], &[&good], None)),
+        (0, 1),
+        "if the other is not about it"
+    );
+    assert_eq!(both(&assessed(&[denying(&by_label), apps(&json!({}))], &[&good], None)), (0, 0));
+    assert_eq!(both(&assessed(&[denying(&by_label)], &[&bad], Some("system"))), (0, 0));
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 
-    /// Exit with 1 where something is uncovered or refused, with 3 where something is unknown
+    /// Exit with 1 where something is uncovered, denied or refused, with 3 where something is unknown
     #[arg(long)]
     exit_code: bool,
 
@@ -80,7 +80,7 @@ pub(super) struct Plan {
     pub(super) policies: Vec<String>,
     pub(super) trust: Vec<TrustView>,
     pub(super) coverage: Coverage,
-    /// Namespaces without a manifest: selectors by label pass them by.
+    /// Namespaces without a manifest: whether a selector by label means them is not known.
     pub(super) unknown_namespaces: Vec<String>,
     /// What may hold manifests and was not read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -93,9 +93,13 @@ impl Plan {
     fn exit(&self) -> Exit {
         let totals = &self.coverage.totals;
         let refused = self.trust.iter().any(|trust| trust.refused.is_some());
-        if totals.uncovered > 0 || refused || !self.problems.is_empty() {
+        let denied = !self.coverage.denied_as_other.is_empty();
+        if totals.uncovered > 0 || denied || refused || !self.problems.is_empty() {
             Exit::No
-        } else if totals.unknown > 0 || !self.unread.is_empty() || self.trust.iter().any(|trust| trust.unseen.is_some())
+        } else if totals.unknown > 0
+            || !self.coverage.perhaps_denied_as_other.is_empty()
+            || !self.unread.is_empty()
+            || self.trust.iter().any(|trust| trust.unseen.is_some())
         {
             Exit::Unknown
         } else {
@@ -205,10 +209,20 @@ fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<BTreeMap<St
 fn policies(gitops: &GitOps, namespace: &str) -> (Vec<CompiledPolicy>, Vec<String>) {
     let mut compiled = Vec::new();
     let mut problems = Vec::new();
+    let declared = |name: &String| {
+        let is_it = |object: &Object| matches!(object, Object::TrustRootMirror(mirror) if mirror.metadata.name.as_ref() == Some(name));
+        gitops.objects.iter().any(|(_, object)| is_it(object))
+    };
     for (place, object) in &gitops.objects {
         if let Object::SigningIdentityPolicy(policy) = object {
             match compile(policy, &|reference| gitops.public_key(reference, namespace)) {
-                Ok(policy) => compiled.push(policy),
+                Ok(policy) => {
+                    let absent = policy.trust_roots.iter().filter(|name| !declared(name));
+                    problems.extend(absent.map(|name| {
+                        format!("{place}: SigningIdentityPolicy `{}`, trustRoots: no TrustRootMirror `{name}` is among the manifests", policy.name)
+                    }));
+                    compiled.push(policy);
+                }
                 Err(faults) => problems.extend(faults.iter().map(|fault| format!("{place}: {fault}"))),
             }
         }

@@ -35,7 +35,7 @@ pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Resul
             plan.unknown_namespaces.iter().take(MAX_NAMESPACES).map(|name| printable(name)).collect();
         let count = plan.unknown_namespaces.len();
         let note = format!(
-            "{count} namespace{} without a manifest, so policies that select by label pass by: {}",
+            "{count} namespace{} without a manifest, so whether a policy that selects by label is about it is not known: {}",
             plural_be(count),
             names.join(", ")
         );
@@ -162,17 +162,18 @@ fn print_coverage(coverage: &Coverage, style: Style, out: &mut dyn Write) -> io:
             plural_be(by_tag)
         )?;
     }
-    if !coverage.denied_as_other.is_empty() {
-        writeln!(
-            out,
-            "\n  {} image{} matched by no policy, in namespaces whose policies deny other images:",
-            coverage.denied_as_other.len(),
-            plural_be(coverage.denied_as_other.len())
-        )?;
-        for image in coverage.denied_as_other.iter().take(MAX_IMAGES) {
+    for (images, what) in [
+        (&coverage.denied_as_other, "matched by no policy, in namespaces whose policies deny other images"),
+        (&coverage.perhaps_denied_as_other, "perhaps denied so: the labels of a namespace are not known"),
+    ] {
+        if images.is_empty() {
+            continue;
+        }
+        writeln!(out, "\n  {} image{} {what}:", images.len(), plural_be(images.len()))?;
+        for image in images.iter().take(MAX_IMAGES) {
             writeln!(out, "    {}", printable(image))?;
         }
-        more(coverage.denied_as_other.len(), MAX_IMAGES, out)?;
+        more(images.len(), MAX_IMAGES, out)?;
     }
     Ok(())
 }

@@ -133,11 +133,11 @@ fn once(manifest: &Value, namespace: &str, place: &Place, found: &mut GitOps) ->
 
 /// Several teams may declare one namespace, as long as they say the same of it.
 fn namespace_labels(manifest: &Value, name: &str, place: &Place, found: &mut GitOps) -> Result<(), ManifestError> {
-    let before = found.inventory.labels(name);
+    let before = found.inventory.labels(name).cloned();
     found.inventory.add_namespace(name, labels(manifest));
     let key = ["", "Namespace", "", name].map(str::to_owned);
     match found.seen.get(&key) {
-        Some(first) if before != found.inventory.labels(name) => {
+        Some(first) if before.as_ref() != found.inventory.labels(name) => {
             Err(ManifestError::Other(format!("Namespace `{name}` is declared with other labels before, in {first}")))
         }
         Some(_) => Ok(()),

@@ -1,6 +1,7 @@
 //! What several kinds share.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::{fmt, str::FromStr};
 
 use kube::KubeSchema;
@@ -118,9 +119,9 @@ pub struct ConfigMapRef {
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {
     /// Labels a namespace has to have, all of them.
-    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    pub match_labels: std::collections::BTreeMap<String, String>,
+    pub match_labels: BTreeMap<String, String>,
     /// Further requirements, all of which have to hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
@@ -157,20 +158,37 @@ pub enum SelectorOperator {
     DoesNotExist,
 }
 
+/// The label every namespace has; the API server sets it to the name.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+impl SelectorRequirement {
+    fn holds(&self, value: Option<&String>) -> bool {
+        match self.operator {
+            SelectorOperator::In => value.is_some_and(|value| self.values.contains(value)),
+            SelectorOperator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            SelectorOperator::Exists => value.is_some(),
+            SelectorOperator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
 impl NamespaceSelector {
     /// Whether a namespace with these labels is meant.
-    pub fn matches(&self, labels: &std::collections::BTreeMap<String, String>) -> bool {
-        let has_all = self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value));
-        has_all
-            && self.match_expressions.iter().all(|requirement| {
-                let value = labels.get(&requirement.key);
-                match requirement.operator {
-                    SelectorOperator::In => value.is_some_and(|value| requirement.values.contains(value)),
-                    SelectorOperator::NotIn => value.is_none_or(|value| !requirement.values.contains(value)),
-                    SelectorOperator::Exists => value.is_some(),
-                    SelectorOperator::DoesNotExist => value.is_none(),
-                }
-            })
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|requirement| requirement.holds(labels.get(&requirement.key)))
+    }
+
+    /// Whether a namespace of which only the name is known is meant; `None` where that hangs on other labels.
+    pub fn matches_name(&self, name: &str) -> Option<bool> {
+        let labels = BTreeMap::from([(NAME_LABEL.to_owned(), name.to_owned())]);
+        let mut decided = self.clone();
+        decided.match_labels.retain(|key, _| key == NAME_LABEL);
+        decided.match_expressions.retain(|requirement| requirement.key == NAME_LABEL);
+        match decided.matches(&labels) {
+            false => Some(false),
+            true => (decided == *self).then_some(true),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::inventory::{Inventory, Workload};
 use super::policy::CompiledPolicy;
+use super::scope::Scope;
 use crate::Digest;
-use crate::api::policy::OtherImages;
 use crate::image::ImageRef;
 use crate::verify::{Artifact, Evidence, Outcome, Owner, PreparedRoot, Reason, Signer, Verdict, judge};
 
@@ -174,6 +174,9 @@ pub struct Coverage {
     pub images: Vec<ImageResult>,
     /// Images no policy matches, in namespaces whose policies deny such images.
     pub denied_as_other: Vec<String>,
+    /// Images of which that may be so: it hangs on labels of namespaces nobody has told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub perhaps_denied_as_other: Vec<String>,
 }
 
 /// Assesses an inventory.
@@ -201,8 +204,19 @@ pub fn assess(
         }
         let verdicts: Vec<(PolicyVerdict, Option<Digest>)> = matching
             .iter()
-            .filter_map(|at| policies.get(*at))
-            .map(|policy| verdict(image, policy, found, roots, memo, now))
+            .filter_map(|(at, certain)| policies.get(*at).zip(Some(*certain)))
+            .map(|(policy, certain)| {
+                let (found, digest) = verdict(image, policy, found, roots, memo, now);
+                // What holds under the policy passes whether or not it is about the namespace.
+                if certain || found.reason.outcome() == Outcome::Covered {
+                    return (found, digest);
+                }
+                let message = format!(
+                    "no manifest says which labels its namespace has, so whether the policy `{}` is about it is not known; under it: {}",
+                    policy.name, found.message
+                );
+                (PolicyVerdict { reason: Reason::ListingTruncated, message, ..found }, digest)
+            })
             .collect();
         let Some((PolicyVerdict { reason, message, .. }, _)) =
             verdicts.iter().max_by_key(|(verdict, _)| weight(verdict.reason))
@@ -248,7 +262,9 @@ pub fn assess(
         let bad = |n: &NamespaceTotals| std::cmp::Reverse(n.totals.uncovered + n.totals.unknown);
         (bad(a), &a.namespace).cmp(&(bad(b), &b.namespace))
     });
-    Coverage { totals, by_reason, by_namespace, images, denied_as_other: scope.denied_as_other(inventory) }
+    let [denied_as_other, perhaps_denied_as_other] =
+        [true, false].map(|certain| scope.denied_as_other(inventory, certain));
+    Coverage { totals, by_reason, by_namespace, images, denied_as_other, perhaps_denied_as_other }
 }
 
 /// How much a reason weighs where several policies differ: what is proven bad before what is not known, and both before a pass.
@@ -278,26 +294,10 @@ fn verdict(
         None => (of(Reason::RegistryUnavailable, "it was not looked for".to_owned(), Vec::new()), None),
         Some(Found::Not { reason, message }) => (of(never_covered(*reason), message.clone(), Vec::new()), None),
         Some(Found::Image { artifact, evidence, incomplete }) => {
-            let accepted: Vec<&PreparedRoot> = policy.trust_roots.iter().filter_map(|name| roots.get(name)).collect();
-            let verdict = memo.judge(artifact, evidence, policy, &accepted, now);
-            let digest = Some(artifact.digest);
-            if verdict.outcome() == Outcome::Covered {
-                let signers = signers_of(&verdict, policy);
-                return (of(verdict.reason, verdict.message, signers), digest);
-            }
-            let missing: Vec<&str> =
-                policy.trust_roots.iter().filter(|name| !roots.contains_key(*name)).map(String::as_str).collect();
-            if !missing.is_empty() {
-                let message = format!(
-                    "the trust root `{}` that the policy accepts is not at hand, so nothing can be said for certain",
-                    missing.join("`, `")
-                );
-                return (of(Reason::StaleTrustRoot, message, Vec::new()), digest);
-            }
-            match incomplete {
-                Some((reason, message)) => (of(never_covered(*reason), message.clone(), Vec::new()), digest),
-                None => (of(verdict.reason, verdict.message, Vec::new()), digest),
-            }
+            let verdict = judge_under(policy, artifact, evidence, incomplete.as_ref(), roots, memo, now);
+            let covered = verdict.outcome() == Outcome::Covered;
+            let signers = if covered { signers_of(&verdict, policy) } else { Vec::new() };
+            (of(verdict.reason, verdict.message, signers), Some(artifact.digest))
         }
     }
 }
@@ -318,83 +318,45 @@ fn signers_of(verdict: &Verdict, policy: &CompiledPolicy) -> Vec<String> {
     policy.policy.signers.iter().filter(|signer| is_of(signer)).map(|signer| signer.name().to_owned()).collect()
 }
 
+/// Judges what was found for an artefact under one policy, with those of `roots` that the policy accepts and no others.
+///
+/// `incomplete` says why some of what is stored could not be had. A trust root that is not at hand could have refused what passes by a key alone, and could
+/// have verified what does not pass: without it, neither is certain.
+pub fn judge_under(
+    policy: &CompiledPolicy,
+    artifact: &Artifact,
+    evidence: &[Evidence],
+    incomplete: Option<&(Reason, String)>,
+    roots: &BTreeMap<String, PreparedRoot>,
+    memo: &mut Memo,
+    now: Timestamp,
+) -> Verdict {
+    let accepted: Vec<&PreparedRoot> = policy.trust_roots.iter().filter_map(|name| roots.get(name)).collect();
+    let verdict = memo.judge(artifact, evidence, policy, &accepted, now);
+    let covered = verdict.outcome() == Outcome::Covered;
+    let without_root =
+        verdict.evidence.iter().any(|piece| piece.reason == Reason::Verified && piece.trust_root.is_none());
+    let missing: Vec<&str> =
+        policy.trust_roots.iter().filter(|name| !roots.contains_key(*name)).map(String::as_str).collect();
+    if (!covered || without_root) && !missing.is_empty() {
+        let message = format!(
+            "the trust root `{}` that the policy accepts is not at hand, so nothing can be said for certain",
+            missing.join("`, `")
+        );
+        return Verdict { reason: Reason::StaleTrustRoot, message, ..verdict };
+    }
+    match incomplete {
+        Some((reason, message)) if !covered => {
+            Verdict { reason: never_covered(*reason), message: message.clone(), ..verdict }
+        }
+        _ => verdict,
+    }
+}
+
 /// Whoever could not look cannot have verified.
 const fn never_covered(reason: Reason) -> Reason {
     match reason {
         Reason::Verified => Reason::RegistryUnavailable,
         other => other,
-    }
-}
-
-/// Which policies are about which image, and through which workloads.
-struct Scope {
-    policies: Vec<BTreeSet<usize>>,
-    workloads: Vec<BTreeSet<usize>>,
-    denied: BTreeSet<usize>,
-}
-
-impl Scope {
-    fn of(inventory: &Inventory, policies: &[CompiledPolicy]) -> Self {
-        let count = inventory.images().len();
-        let mut scope = Self {
-            policies: vec![BTreeSet::new(); count],
-            workloads: vec![BTreeSet::new(); count],
-            denied: BTreeSet::new(),
-        };
-        let parsed: Vec<Option<ImageRef>> =
-            inventory.images().iter().map(|image| ImageRef::parse(image).ok()).collect();
-        let mut selected: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for usage in inventory.usages() {
-            let (Some(workload), Some(image)) = (inventory.workloads().get(usage.workload), parsed.get(usage.image))
-            else {
-                continue;
-            };
-            let candidates = selected.entry(&workload.namespace).or_insert_with(|| {
-                let labels = inventory.labels(&workload.namespace);
-                policies.iter().enumerate().filter(|(_, policy)| policy.selects(&labels)).map(|(at, _)| at).collect()
-            });
-            let about = |policy: &CompiledPolicy| match image {
-                // What cannot be read could be any image: every policy of the namespace has to be told.
-                None => true,
-                Some(image) => policy.matches(image) && !policy.exempts(image),
-            };
-            let matching: Vec<usize> =
-                candidates.iter().copied().filter(|at| policies.get(*at).is_some_and(about)).collect();
-            let exempt = image.as_ref().is_some_and(|image| {
-                candidates.iter().filter_map(|at| policies.get(*at)).any(|policy| policy.exempts(image))
-            });
-            let denies = candidates
-                .iter()
-                .filter_map(|at| policies.get(*at))
-                .any(|policy| policy.other_images == OtherImages::Deny);
-            if matching.is_empty() {
-                if denies && !exempt {
-                    scope.denied.insert(usage.image);
-                }
-                continue;
-            }
-            if let Some(of_image) = scope.policies.get_mut(usage.image) {
-                of_image.extend(matching);
-            }
-            if let Some(of_image) = scope.workloads.get_mut(usage.image) {
-                of_image.insert(usage.workload);
-            }
-        }
-        scope
-    }
-
-    fn policies_of(&self, image: usize) -> Vec<usize> {
-        self.policies.get(image).map(|policies| policies.iter().copied().collect()).unwrap_or_default()
-    }
-
-    fn workloads_of(&self, image: usize) -> Vec<usize> {
-        self.workloads.get(image).map(|workloads| workloads.iter().copied().collect()).unwrap_or_default()
-    }
-
-    fn denied_as_other(&self, inventory: &Inventory) -> Vec<String> {
-        let mut images: Vec<String> =
-            self.denied.iter().filter_map(|at| inventory.images().get(*at)).cloned().collect();
-        images.sort();
-        images
     }
 }

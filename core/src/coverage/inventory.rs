@@ -5,8 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The label every namespace has; the API server sets it.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+use crate::api::common::NAME_LABEL;
 
 /// A workload as its owner knows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,11 +100,8 @@ impl Inventory {
         used.into_iter().filter(|namespace| !self.namespaces.contains_key(*namespace)).collect()
     }
 
-    /// The labels of a namespace; only its name where nothing else is known of it.
-    pub fn labels(&self, namespace: &str) -> BTreeMap<String, String> {
-        self.namespaces
-            .get(namespace)
-            .cloned()
-            .unwrap_or_else(|| BTreeMap::from([(NAME_LABEL.to_owned(), namespace.to_owned())]))
+    /// The labels of a namespace, where they are known.
+    pub fn labels(&self, namespace: &str) -> Option<&BTreeMap<String, String>> {
+        self.namespaces.get(namespace)
     }
 }

@@ -3,7 +3,8 @@
 mod assess;
 mod inventory;
 mod policy;
+mod scope;
 
-pub use assess::{Coverage, Found, ImageResult, Memo, NamespaceTotals, PolicyVerdict, Totals, assess};
+pub use assess::{Coverage, Found, ImageResult, Memo, NamespaceTotals, PolicyVerdict, Totals, assess, judge_under};
 pub use inventory::{Inventory, Usage, Workload};
 pub use policy::{CompiledPolicy, PolicyProblem, compile};

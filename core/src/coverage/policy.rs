@@ -1,9 +1,12 @@
 //! A declared policy, made ready to judge with.
 
 use crate::Digest;
+use std::collections::BTreeMap;
+
+use super::Inventory;
 use crate::api::SigningIdentityPolicy;
 use crate::api::common::NamespaceSelector;
-use crate::api::policy::OtherImages;
+use crate::api::policy::{OtherImages, SigningIdentityPolicySpec};
 use crate::image::{ImagePattern, ImageRef};
 use crate::trust::root::{ManagedKey, Window};
 use crate::verify::pattern::IdentityPattern;
@@ -20,7 +23,7 @@ pub struct CompiledPolicy {
     pub trust_roots: Vec<String>,
     /// What happens to images that no policy matches.
     pub other_images: OtherImages,
-    /// The digest of what was declared, for memoised verdicts.
+    /// The digest of what was declared and of the keys it refers to, for memoised verdicts.
     pub digest: Digest,
     images: Vec<ImagePattern>,
     exempt: Vec<ImageRef>,
@@ -102,7 +105,7 @@ pub fn compile(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let digest = Digest::of(&serde_json::to_vec(spec).unwrap_or_default());
+    let digest = digest(spec, &signers);
     Ok(CompiledPolicy {
         policy: Policy {
             signers,
@@ -124,10 +127,29 @@ pub fn compile(
     })
 }
 
+/// A Secret may change while the policy that refers to it does not.
+fn digest(spec: &SigningIdentityPolicySpec, signers: &[Signer]) -> Digest {
+    let mut hashed = Digest::of(&serde_json::to_vec(spec).unwrap_or_default()).as_bytes().to_vec();
+    for signer in signers {
+        if let Signer::Key { key, .. } = signer {
+            hashed.extend_from_slice(key.key_digest.as_bytes());
+        }
+    }
+    Digest::of(&hashed)
+}
+
 impl CompiledPolicy {
     /// Whether a namespace with these labels is meant.
-    pub fn selects(&self, labels: &std::collections::BTreeMap<String, String>) -> bool {
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         self.namespaces.matches(labels)
+    }
+
+    /// Whether a namespace of an inventory is meant; `None` where that hangs on labels nobody has told.
+    pub fn selects_in(&self, inventory: &Inventory, namespace: &str) -> Option<bool> {
+        match inventory.labels(namespace) {
+            Some(labels) => Some(self.namespaces.matches(labels)),
+            None => self.namespaces.matches_name(namespace),
+        }
     }
 
     /// Whether the image is one the policy is about.

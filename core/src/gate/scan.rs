@@ -27,7 +27,10 @@ pub fn scan_of(
 ) -> Scan {
     let mut selects: BTreeMap<&str, bool> = BTreeMap::new();
     for workload in inventory.workloads() {
-        selects.entry(&workload.namespace).or_insert_with(|| compiled.selects(&inventory.labels(&workload.namespace)));
+        // Where nobody says which labels a namespace has, it may be meant; the scan is not complete then.
+        selects
+            .entry(&workload.namespace)
+            .or_insert_with(|| compiled.selects_in(inventory, &workload.namespace) != Some(false));
     }
     let selected = |namespace: &str| selects.get(namespace).copied().unwrap_or_default();
     let mut identities_seen = BTreeSet::new();

@@ -143,9 +143,9 @@ reasons! {
     /// The registry refused the credentials.
     Unauthorized => Unknown, Platform, "the registry refused the credentials",
         "give the declared registry a pull secret that may read the repository and its referrers";
-    /// The list of evidence is not complete.
-    ListingTruncated => Unknown, Platform, "the list of evidence is not complete",
-        "see why the registry lists more evidence than is read, or cannot list it to the end; remove what does not belong there";
+    /// A list is not complete.
+    ListingTruncated => Unknown, Platform, "a list is not complete: of the evidence, or of the namespaces policies select",
+        "see why the registry lists more evidence than is read, or cannot list it to the end, and remove what does not belong there; where a namespace has no manifest, add it to what is planned";
     /// The registry is not among the declared ones.
     RegistryNotDeclared => Unknown, Platform, "the registry is not declared, so it was not asked",
         "declare the registry in the BundleCoverageReport, or do not run images from it";
