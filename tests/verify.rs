@@ -5,8 +5,10 @@ mod support;
 
 use std::path::Path;
 
+use holdfast_testpki::layout::Layout;
+use holdfast_testpki::tuf::Repository;
 use holdfast_testpki::{Flaw, LogForm, Recipe, Sigstore};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Answer, holdfast_in};
 
 const ARTIFACT: &[u8] = b"an artefact";
@@ -174,4 +176,74 @@ fn what_cannot_be_read_or_makes_no_sense_is_usage() {
         assert_eq!(answer.code, 2, "{args:?}: {answer:?}");
         assert!(answer.err.contains(words), "{words}: {}", answer.err);
     }
+}
+
+/// A policy names its trust roots and its images; nothing else counts under it, and nothing is said of anything else.
+#[test]
+fn a_policy_is_judged_by_with_all_it_says() {
+    const IMAGE: &str = "registry.corp.internal/web:1";
+    let place = Place::new();
+    let mut layout = Layout::new();
+    let image = layout.image("good", IMAGE);
+    layout.attach(&image, &place.sigstore.bundle(&image.manifest, &Recipe::image(SUBJECT, ISSUER)));
+    layout.write(&place.path().join("images")).unwrap();
+    let policy = |more: Value| {
+        let mut spec = json!({"images": ["registry.corp.internal/**"], "trustRoots": ["corp"], "identities": [{"name": "ci", "issuer": ISSUER, "subject": SUBJECT}]});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let policy = json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "apps"}, "spec": spec});
+        place.write("policy.json", policy.to_string().as_bytes());
+    };
+    let verify = |image: &str, roots: &[&str]| {
+        let args = ["verify", &format!("oci:images{image}"), "--policy", "policy.json"];
+        holdfast_in(place.path(), &[&args[..], roots, &NOW].concat())
+    };
+    let tagged = format!(":{IMAGE}");
+    let digest = format!("@{}", image.digest);
+    let other = json!({"images": ["registry.corp.internal/other"]});
+    let exempt =
+        json!({"exemptImages": [{"image": format!("registry.corp.internal/web@{}", image.digest), "reason": "ours"}]});
+    let given = ["--trusted-root", "corp=root.json"];
+    for (what, more, image, roots, code, words) in [
+        ("all is as it should be", json!({}), &tagged, &given[..], 0, "Verified"),
+        (
+            "no root is given",
+            json!({}),
+            &tagged,
+            &[],
+            3,
+            "the trust root `corp` that the policy accepts is not at hand",
+        ),
+        ("a root without a name", json!({}), &tagged, &["--trusted-root", "root.json"], 2, "write NAME=root.json"),
+        ("a root of another name", json!({"trustRoots": ["private"]}), &tagged, &given, 2, "`corp` is none of them"),
+        (
+            "a root twice",
+            json!({}),
+            &tagged,
+            &["--trusted-root", "corp=root.json", "--trusted-root", "corp=root.json"],
+            2,
+            "given twice",
+        ),
+        ("another image", other.clone(), &tagged, &given, 2, "is not about registry.corp.internal/web"),
+        ("an image without a name", other, &digest, &given, 0, "was not asked"),
+        ("an exempt image", exempt, &tagged, &given, 0, "exempts this very image"),
+    ] {
+        policy(more);
+        let answer = verify(image, roots);
+        assert_eq!(answer.code, code, "{what}: {answer:?}");
+        assert!(format!("{}{}", answer.out, answer.err).contains(words), "{what}: {answer:?}");
+    }
+    // A state directory is known by the last part of its path.
+    let mut repository = Repository::new("2026-06-25T00:00:00Z".parse().unwrap());
+    repository.files.insert("trusted_root.json".to_owned(), place.sigstore.trusted_root().to_string().into_bytes());
+    repository.write(&place.path().join("repository")).unwrap();
+    let at = ["--now", "2026-06-26T00:00:00Z"];
+    for state in ["corp", "private"] {
+        for args in [["init", "--bootstrap", "repository/1.root.json"], ["import", "--from", "repository"]] {
+            let answer = holdfast_in(place.path(), &[&["mirror"], &args[..], &["--state", state], &at].concat());
+            assert_eq!(answer.code, 0, "{answer:?}");
+        }
+    }
+    policy(json!({}));
+    assert_eq!(verify(&tagged, &["--state", "corp"]).code, 0);
+    assert_eq!(verify(&tagged, &["--state", "private"]).code, 2, "the same root by another name is another trust");
 }

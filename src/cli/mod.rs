@@ -9,6 +9,8 @@ mod plan_text;
 mod plan_trust;
 mod trust_text;
 mod verify;
+mod verify_policy;
+mod verify_text;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

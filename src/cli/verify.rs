@@ -5,22 +5,24 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
 use holdfast_core::Digest;
-use holdfast_core::api::strict::Object;
-use holdfast_core::coverage::{Found, compile};
+use holdfast_core::coverage::{CompiledPolicy, Found, Memo, judge_under};
+use holdfast_core::image::ImageRef;
 use holdfast_core::trust::root::{ManagedKey, TrustRoot, Window};
 use holdfast_core::trust::tuf::Grace;
 use holdfast_core::verify::pattern::IdentityPattern;
 use holdfast_core::verify::policy::SIGNATURE_PREDICATE;
 use holdfast_core::verify::{
-    Accept, Artifact, Authenticated, Content, Evidence, EvidenceRequirements, EvidenceVerdict, Limits, Matcher,
-    Outcome, Policy, PreparedRoot, Reason, Signer, TimeSource, Verdict, judge,
+    Accept, Artifact, Evidence, EvidenceRequirements, Limits, Matcher, Outcome, Policy, PreparedRoot, Signer, Verdict,
+    judge,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::mirror;
-use super::output::{CliError, Exit, Format, Style, now, printable};
-use crate::inventory::{self, OWN_NAMESPACE};
+use super::output::{CliError, Exit, Format, Style, now};
+use super::verify_policy::{about, accepted, declared, named_roots};
+use super::verify_text::print;
+use crate::inventory::OWN_NAMESPACE;
 use crate::registry::{self, EvidenceStore, layout::Layout};
 use crate::sources::file;
 use crate::sources::state::StateDir;
@@ -39,11 +41,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     bundle: Vec<PathBuf>,
 
-    /// A trusted_root.json to trust; may be repeated
-    #[arg(long, value_name = "FILE")]
+    /// A trusted_root.json to trust; may be repeated. Beside --policy as NAME=FILE, with the name the policy accepts it by
+    #[arg(long, value_name = "[NAME=]FILE")]
     trusted_root: Vec<PathBuf>,
 
-    /// A state directory of `holdfast mirror` whose trusted root to trust; may be repeated
+    /// A state directory of `holdfast mirror` whose trusted root to trust; may be repeated. Its last part is the name the policy accepts it by
     #[arg(long, value_name = "DIR")]
     state: Vec<PathBuf>,
 
@@ -51,7 +53,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = mirror::grace)]
     grace: Grace,
 
-    /// A SigningIdentityPolicy to judge by, instead of the flags about who signs and what is required
+    /// A SigningIdentityPolicy to judge by: its trust roots, identities, requirements and images, instead of the flags about who signs and what is required
     #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp", "key", "attestation", "insecure_ignore_tlog", "insecure_ignore_sct", "use_signed_timestamps"])]
     policy: Option<PathBuf>,
 
@@ -131,6 +133,8 @@ EXAMPLES
 struct Report<'a> {
     verdict: holdfast_core::verify::Outcome,
     owner: holdfast_core::verify::Owner,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
     #[serde(flatten)]
     judged: &'a Verdict,
 }
@@ -138,39 +142,81 @@ struct Report<'a> {
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = now(args.now);
     let subject = subject(&args.artifact)?;
-    let policy = match &args.policy {
-        Some(path) => declared(path, &args.namespace)?,
-        None => policy(args, matches!(subject, Subject::Image(..)))?,
+    let judge_by = match &args.policy {
+        Some(path) => By::Declared(Box::new(declared(path, &args.namespace)?)),
+        None => By::Flags(policy(args, matches!(subject, Subject::Image { .. }))?),
     };
-    let mut roots = roots(&args.trusted_root)?;
+    let mut roots = match &judge_by {
+        By::Declared(_) => named_roots(&args.trusted_root)?,
+        By::Flags(_) => roots(&args.trusted_root)?,
+    };
     for path in &args.state {
         roots.push(held_root(path, args.grace, now)?);
     }
-    let most = u64::try_from(policy.limits.payload_bytes.saturating_mul(2)).unwrap_or(u64::MAX);
+    let most = u64::try_from(judge_by.limits().payload_bytes.saturating_mul(2)).unwrap_or(u64::MAX);
     let given = args
         .bundle
         .iter()
         .map(|path| Ok(Evidence::bundle(path.display().to_string(), file::read(path, "a bundle", most)?)))
         .collect::<Result<Vec<_>, CliError>>()?;
-    let roots: Vec<&PreparedRoot> = roots.iter().collect();
-    let verdict = match subject {
-        Subject::Artifact(_) if given.is_empty() => {
-            return Err(CliError::usage("give the bundle to judge by with --bundle FILE"));
+    if given.is_empty() && matches!(subject, Subject::Artifact(_)) {
+        return Err(CliError::usage("give the bundle to judge by with --bundle FILE"));
+    }
+    let (verdict, note) = match &judge_by {
+        By::Flags(policy) => {
+            let roots: Vec<&PreparedRoot> = roots.iter().collect();
+            let judge = |artifact: &Artifact, evidence: &[Evidence]| judge(artifact, evidence, policy, &roots, now);
+            (verdict(subject, given, judge), None)
         }
-        Subject::Artifact(artifact) => judge(&artifact, &given, &policy, &roots, now),
-        Subject::Image(digest, found) => image_verdict(digest, found, given, &policy, &roots, now),
+        By::Declared(policy) => {
+            let note = subject.image().map(|(digest, image)| about(policy, digest, image)).transpose()?.flatten();
+            let roots = accepted(policy, roots)?;
+            let judge = |artifact: &Artifact, evidence: &[Evidence]| {
+                judge_under(policy, artifact, evidence, None, &roots, &mut Memo::default(), now)
+            };
+            (verdict(subject, given, judge), note)
+        }
     };
-    let report = Report { verdict: verdict.outcome(), owner: verdict.owner(), judged: &verdict };
+    let report = Report { verdict: verdict.outcome(), owner: verdict.owner(), note: note.as_deref(), judged: &verdict };
     if !args.output.print(&report, out)? {
-        print(&verdict, Style::stdout(), out)?;
+        print(&verdict, note.as_deref(), Style::stdout(), out)?;
     }
     Ok(verdict.outcome().into())
+}
+
+/// What is judged by.
+enum By {
+    Flags(Policy),
+    Declared(Box<CompiledPolicy>),
+}
+
+impl By {
+    const fn limits(&self) -> Limits {
+        match self {
+            Self::Flags(policy) => policy.limits,
+            Self::Declared(policy) => policy.policy.limits,
+        }
+    }
 }
 
 /// What is judged.
 enum Subject {
     Artifact(Artifact),
-    Image(Digest, Found),
+    Image {
+        digest: Digest,
+        /// The reference it was named by, where that says of which repository it is.
+        named: Option<ImageRef>,
+        found: Found,
+    },
+}
+
+impl Subject {
+    const fn image(&self) -> Option<(Digest, Option<&ImageRef>)> {
+        match self {
+            Self::Artifact(_) => None,
+            Self::Image { digest, named, .. } => Some((*digest, named.as_ref())),
+        }
+    }
 }
 
 fn subject(given: &str) -> Result<Subject, CliError> {
@@ -179,14 +225,14 @@ fn subject(given: &str) -> Result<Subject, CliError> {
         return Ok(Subject::Artifact(Artifact::of_digest(digest)));
     }
     if let Some(place) = given.strip_prefix("oci:") {
-        return image(place).map(|(digest, found)| Subject::Image(digest, found));
+        return image(place);
     }
     let (digest, bytes) = file::digest(Path::new(given), KEEP_ARTIFACT)?;
     Ok(Subject::Artifact(Artifact { digest, bytes }))
 }
 
 /// An image in a layout, as `DIR@sha256:<hex>` or `DIR:tag`.
-fn image(place: &str) -> Result<(Digest, Found), CliError> {
+fn image(place: &str) -> Result<Subject, CliError> {
     let is_dir = |dir: &&str| Path::new(dir).is_dir();
     // A path may have `@` and `:` in it, and so may a reference: the directory that exists decides.
     let by_digest = place.rsplit_once('@').filter(|(dir, _)| is_dir(dir));
@@ -223,22 +269,19 @@ fn image(place: &str) -> Result<(Digest, Found), CliError> {
         }
         None => digest.unwrap_or(Digest::of(&[])),
     };
-    Ok((digest, layout.image(digest)))
+    let named = tag.filter(|tag| tag.contains('/')).and_then(|tag| ImageRef::parse(tag).ok());
+    Ok(Subject::Image { digest, named, found: layout.image(digest) })
 }
 
-fn image_verdict(
-    digest: Digest,
-    found: Found,
-    given: Vec<Evidence>,
-    policy: &Policy,
-    roots: &[&PreparedRoot],
-    now: Timestamp,
-) -> Verdict {
-    match found {
-        Found::Not { reason, message } => Verdict::without_evidence(digest, reason, message),
-        Found::Image { artifact, mut evidence, incomplete } => {
+fn verdict(subject: Subject, given: Vec<Evidence>, judge: impl FnOnce(&Artifact, &[Evidence]) -> Verdict) -> Verdict {
+    match subject {
+        Subject::Artifact(artifact) => judge(&artifact, &given),
+        Subject::Image { digest, found: Found::Not { reason, message }, .. } => {
+            Verdict::without_evidence(digest, reason, message)
+        }
+        Subject::Image { found: Found::Image { artifact, mut evidence, incomplete }, .. } => {
             evidence.extend(given);
-            let verdict = judge(&artifact, &evidence, policy, roots, now);
+            let verdict = judge(&artifact, &evidence);
             match incomplete {
                 Some((reason, message)) if verdict.outcome() != Outcome::Covered => {
                     Verdict { reason, message, ..verdict }
@@ -260,34 +303,15 @@ fn held_root(path: &Path, grace: Grace, now: Timestamp) -> Result<PreparedRoot, 
     })
 }
 
-/// The one policy in a manifest.
-fn declared(path: &Path, namespace: &str) -> Result<Policy, CliError> {
-    let gitops = inventory::read(&[path.to_owned()]).map_err(|errors| {
-        CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
-    })?;
-    let mut policies = gitops.objects.iter().filter_map(|(_, object)| match object {
-        Object::SigningIdentityPolicy(policy) => Some(policy),
-        _ => None,
-    });
-    let (Some(policy), None) = (policies.next(), policies.next()) else {
-        return Err(CliError::usage(format!("{}: give a file with one SigningIdentityPolicy", path.display())));
-    };
-    compile(policy, &|reference| gitops.public_key(reference, namespace)).map(|compiled| compiled.policy).map_err(
-        |problems| CliError::usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       ")),
-    )
+fn roots(paths: &[PathBuf]) -> Result<Vec<PreparedRoot>, CliError> {
+    paths.iter().map(|path| root(&path.display().to_string(), path)).collect()
 }
 
-fn roots(paths: &[PathBuf]) -> Result<Vec<PreparedRoot>, CliError> {
+pub(super) fn root(name: &str, path: &Path) -> Result<PreparedRoot, CliError> {
     let most = u64::try_from(holdfast_core::trust::root::MAX_BYTES).unwrap_or(u64::MAX);
-    paths
-        .iter()
-        .map(|path| {
-            let bytes = file::read(path, "a trusted root", most)?;
-            let name = path.display().to_string();
-            let root = TrustRoot::from_json(&name, &bytes).map_err(|e| CliError::usage(format!("{name}: {e}")))?;
-            PreparedRoot::new(root).map_err(|e| CliError::usage(e.to_string()))
-        })
-        .collect()
+    let bytes = file::read(path, "a trusted root", most)?;
+    let root = TrustRoot::from_json(name, &bytes).map_err(|e| CliError::usage(format!("{}: {e}", path.display())))?;
+    PreparedRoot::new(root).map_err(|e| CliError::usage(e.to_string()))
 }
 
 fn policy(args: &Args, is_image: bool) -> Result<Policy, CliError> {
@@ -332,56 +356,4 @@ fn signer(args: &Args) -> Result<Signer, CliError> {
     let (_, issuer) =
         matcher(&args.certificate_oidc_issuer, &args.certificate_oidc_issuer_regexp, "certificate-oidc-issuer")?;
     Ok(Signer::Certificate { name, subject, issuer })
-}
-
-fn print(verdict: &Verdict, style: Style, out: &mut dyn Write) -> Result<(), CliError> {
-    writeln!(out, "{}  {}", style.outcome(verdict.outcome()), verdict.digest)?;
-    writeln!(out, "  {}: {}", verdict.reason, printable(&verdict.message))?;
-    if verdict.reason != Reason::Verified {
-        writeln!(out, "  {}", style.faint(&format!("{}; owner: {}", verdict.reason.meaning(), verdict.owner())))?;
-    }
-    for piece in &verdict.evidence {
-        writeln!(out)?;
-        print_evidence(piece, style, out)?;
-    }
-    Ok(())
-}
-
-fn print_evidence(piece: &EvidenceVerdict, style: Style, out: &mut dyn Write) -> Result<(), CliError> {
-    writeln!(out, "{}  {} ({})", style.outcome(piece.reason.outcome()), printable(&piece.source), piece.form)?;
-    let mut field = |name: &str, value: &str| writeln!(out, "  {name:<10} {}", printable(value));
-    field("reason", &format!("{}: {}", piece.reason, piece.message))?;
-    match &piece.content {
-        Some(Content::Signature) => field("is", "a signature")?,
-        Some(Content::Statement { predicate_type }) => field("is", &format!("a statement of type {predicate_type}"))?,
-        None => {}
-    }
-    if let Some(root) = &piece.trust_root {
-        field("trust", root)?;
-    }
-    let Some(Authenticated { identity, issuer, key, signed_at, logs, sct, .. }) = &piece.authenticated else {
-        return Ok(());
-    };
-    for (name, value) in [("identity", identity), ("issuer", issuer)] {
-        if let Some(value) = value {
-            field(name, value)?;
-        }
-    }
-    if let Some(key) = key {
-        field("key", &key.to_string())?;
-    }
-    for time in signed_at {
-        let source = match &time.source {
-            TimeSource::TransparencyLog(name) => format!("transparency log {name}"),
-            TimeSource::TimestampAuthority(name) => format!("timestamp authority {name}"),
-        };
-        field("signed at", &format!("{} by {source}", time.at))?;
-    }
-    for log in logs {
-        field("logged in", log)?;
-    }
-    if *sct {
-        field("sct", "verified")?;
-    }
-    Ok(())
 }
