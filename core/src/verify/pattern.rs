@@ -23,6 +23,9 @@ const MAX_COMPILED: usize = 512 * 1024;
 /// The longest subject that is matched, in bytes.
 const MAX_SUBJECT: usize = 4096;
 
+/// A URI, an e-mail address and a username that share no name, and have every kind of character that names consist of.
+const STRANGERS: [&str; 3] = ["https://Kx7.invalid/uW_3/q-e@r", "Bz9-m.o_T@vG.invalid", "Yd4.h-P_s"];
+
 /// An expression that matches whole subjects only.
 #[derive(Clone)]
 pub struct IdentityPattern {
@@ -89,8 +92,7 @@ impl IdentityPattern {
     /// [`PatternError`], when it is outside the subset that all engines read alike, or matches everything.
     pub fn new(pattern: &str) -> Result<Self, PatternError> {
         let compiled = Self::any(pattern)?;
-        // What matches both of two unrelated texts that no real identity contains, and the empty one, names nothing.
-        if ["", "\u{1}", "~!~holdfast~!~"].iter().all(|probe| compiled.anchored.is_match(probe.as_bytes())) {
+        if compiled.names_nobody() {
             return Err(PatternError::MatchesEverything { pattern: pattern.to_owned() });
         }
         Ok(compiled)
@@ -133,6 +135,16 @@ impl IdentityPattern {
         subject.len() <= MAX_SUBJECT
             && subject.bytes().all(|b| (b' '..=b'~').contains(&b))
             && self.anchored.is_match(subject.as_bytes())
+    }
+
+    /// Whether it matches whoever it is: strangers who have nothing in common, as short as names are or as long, or whatever has no name at all.
+    fn names_nobody(&self) -> bool {
+        let padding = "/kK0._-".repeat(20);
+        let all = |probes: &[String]| probes.iter().all(|probe| self.anchored.is_match(probe.as_bytes()));
+        let short = STRANGERS.map(str::to_owned);
+        let long = STRANGERS.map(|stranger| format!("{stranger}{padding}"));
+        let nameless = ["", "\u{1}", "~!~holdfast~!~"].map(str::to_owned);
+        all(&short) || all(&long) || all(&nameless)
     }
 
     /// The expression as it was given.
@@ -343,11 +355,34 @@ mod tests {
 
     #[test]
     fn what_names_nobody_is_refused() {
-        for text in [".*", "(?s).*", "[^/]*", "(.*)|a", r"[\s\S]*", ".{0,}"] {
+        for text in [
+            ".*",
+            "(?s).*",
+            "[^/]*",
+            "(.*)|a",
+            r"[\s\S]*",
+            ".{0,}",
+            ".+",
+            "(?s).+",
+            r"\S+",
+            r"[^\s]+",
+            "..*",
+            ".{1,}",
+            ".{30,}",
+            ".{1,60}",
+            ".*[a-z/].*",
+            ".*[A-Z].*",
+            ".*[.].*",
+            "https://.*|.*@.*|[^/@]*",
+            "[ -z]+",
+        ] {
             let got = IdentityPattern::new(text);
             assert!(matches!(got, Err(PatternError::MatchesEverything { .. })), "{text}: {got:?}");
         }
         assert!(IdentityPattern::any(".*").is_ok());
+        for text in ["https://.*", ".*@.*", r".+@corp\.example", r".*\.corp\.example/.*", "[a-z]+", "spiffe://.+"] {
+            assert!(IdentityPattern::new(text).is_ok(), "{text} names somebody");
+        }
     }
 
     #[test]
