@@ -73,6 +73,12 @@ pub struct Recipe {
     pub at: Timestamp,
     /// What is wrong.
     pub flaw: Option<Flaw>,
+    /// The statement to sign, byte for byte, instead of one made from [`Recipe::predicate`] (which has to be given, too).
+    pub statement: Option<Vec<u8>>,
+    /// The envelope's payload type.
+    pub payload_type: &'static str,
+    /// Further extensions of the certificate, DER-encoded, before the SCT; see [`crate::extension`].
+    pub extensions: Vec<Vec<u8>>,
 }
 
 /// One thing that is wrong.
@@ -145,6 +151,9 @@ impl Recipe {
             sct: true,
             at: "2026-06-01T12:00:00Z".parse().expect("an instant"),
             flaw: None,
+            statement: None,
+            payload_type: IN_TOTO,
+            extensions: Vec::new(),
         }
     }
 
@@ -242,9 +251,11 @@ impl Sigstore {
                 ("messageSignature", content, signature, about.to_vec())
             }
             Some(predicate) => {
-                let payload = statement(predicate, about);
-                let signature = signer.key.sign(&if recipe.has(Flaw::Signature) { pae(b"{}") } else { pae(&payload) });
-                let content = json!({"payload": base64(&payload), "payloadType": IN_TOTO, "signatures": [{"sig": base64(&signature)}]});
+                let payload = recipe.statement.clone().unwrap_or_else(|| statement(predicate, about));
+                let kind = recipe.payload_type;
+                let signature =
+                    signer.key.sign(&if recipe.has(Flaw::Signature) { pae(kind, b"{}") } else { pae(kind, &payload) });
+                let content = json!({"payload": base64(&payload), "payloadType": kind, "signatures": [{"sig": base64(&signature)}]});
                 ("dsseEnvelope", content, signature, payload)
             }
         };
@@ -299,8 +310,9 @@ impl Sigstore {
         let ct_log = if recipe.has(Flaw::UnknownCtLog) { &unknown_log } else { &self.ct_log };
         let two = Subject::Two("https://good.example/a".to_owned(), "https://evil.example/b".to_owned());
         let subject = if recipe.has(Flaw::TwoSubjects) { &two } else { subject };
+        let sct = recipe.sct.then_some(ct_log);
         let certificate =
-            ca.issue(subject, issuer, &key.spki(), validity, recipe.sct.then_some(ct_log), recipe.has(Flaw::Sct));
+            ca.issue(subject, issuer, &key.spki(), validity, sct, recipe.has(Flaw::Sct), &recipe.extensions);
         Signer { pem: pem("CERTIFICATE", &certificate), key, certificate: Some(certificate) }
     }
 
@@ -379,8 +391,8 @@ fn statement(predicate: &str, artifact: &[u8]) -> Vec<u8> {
     .into_bytes()
 }
 
-fn pae(payload: &[u8]) -> Vec<u8> {
-    [format!("DSSEv1 {} {IN_TOTO} {} ", IN_TOTO.len(), payload.len()).as_bytes(), payload].concat()
+fn pae(kind: &str, payload: &[u8]) -> Vec<u8> {
+    [format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).as_bytes(), payload].concat()
 }
 
 /// The log entry's body for a signature over `message` (the artefact, or the statement).
@@ -389,7 +401,7 @@ fn body(recipe: &Recipe, signer: &Signer, signature: &[u8], message: &[u8]) -> (
     let verifier = base64(signer.pem.as_bytes());
     match (recipe.log, &recipe.predicate) {
         (LogForm::V2, predicate) => {
-            let digest = if predicate.is_some() { sha256(&pae(message)) } else { sha256(message) };
+            let digest = if predicate.is_some() { sha256(&pae(recipe.payload_type, message)) } else { sha256(message) };
             let verifier = match &signer.certificate {
                 Some(certificate) => {
                     json!({"keyDetails": signer.key.details(), "x509Certificate": {"rawBytes": base64(certificate)}})
@@ -410,7 +422,8 @@ fn body(recipe: &Recipe, signer: &Signer, signature: &[u8], message: &[u8]) -> (
         }
         (_, Some(_)) if recipe.intoto_entry => {
             let signature = base64(base64(signature).as_bytes());
-            let envelope = json!({"payloadType": IN_TOTO, "signatures": [{"sig": signature, "publicKey": verifier}]});
+            let envelope =
+                json!({"payloadType": recipe.payload_type, "signatures": [{"sig": signature, "publicKey": verifier}]});
             let spec =
                 json!({"content": {"envelope": envelope, "hash": hex_of(message), "payloadHash": hex_of(message)}});
             ("intoto", "0.0.2", json!({"apiVersion": "0.0.2", "kind": "intoto", "spec": spec}))

@@ -37,6 +37,8 @@ pub enum Subject {
     Two(String, String),
     /// Nobody.
     None,
+    /// General names as they are given, DER-encoded.
+    Names(Vec<u8>),
 }
 
 /// An authority: a chain of one or two certificates, and the key of the first.
@@ -62,7 +64,8 @@ fn name(organization: &str, common_name: &str) -> Vec<u8> {
     seq(&[&part("2.5.4.10", organization), &part("2.5.4.3", common_name)])
 }
 
-fn extension(id: &str, critical: bool, value: &[u8]) -> Vec<u8> {
+/// An X.509 extension, DER-encoded.
+pub fn extension(id: &str, critical: bool, value: &[u8]) -> Vec<u8> {
     if critical { seq(&[&oid(id), &yes(), &octets(value)]) } else { seq(&[&oid(id), &octets(value)]) }
 }
 
@@ -167,6 +170,7 @@ impl Authority {
         &self.key
     }
 
+    #[allow(clippy::too_many_arguments)] // each is a knob
     /// Issues a signing certificate, with an SCT by `ct_log` where one is given; `spoil_sct` makes that SCT wrong.
     pub fn issue(
         &self,
@@ -176,6 +180,7 @@ impl Authority {
         validity: Validity,
         ct_log: Option<&Key>,
         spoil_sct: bool,
+        further: &[Vec<u8>],
     ) -> Vec<u8> {
         let mut extensions = vec![
             extension(KEY_USAGE, true, &tlv(0x03, &[7, 0x80])),
@@ -183,6 +188,7 @@ impl Authority {
             extension(ISSUER, false, &utf8(issuer)),
         ];
         extensions.extend(alternative_name(subject));
+        extensions.extend_from_slice(further);
         let serial = serial();
         let make = |extensions: &[Vec<u8>]| {
             Tbs { serial: &serial, issuer: &self.name, subject: &seq(&[]), validity, spki, extensions }.der(&self.key)
@@ -203,6 +209,7 @@ fn alternative_name(subject: &Subject) -> Option<Vec<u8>> {
         Subject::Email(text) => tlv(0x81, text.as_bytes()),
         Subject::Username(text) => explicit(0, &[oid(USERNAME), explicit(0, &utf8(text))].concat()),
         Subject::Two(a, b) => [uri(a), uri(b)].concat(),
+        Subject::Names(names) => names.clone(),
         Subject::None => return None,
     };
     Some(extension(SUBJECT_ALT_NAME, true, &tlv(0x30, &names)))

@@ -27,7 +27,7 @@ mod timestamp;
 pub mod tuf;
 
 pub use bundle::{Flaw, Legacy, LogForm, Recipe, SIGNATURE_PREDICATE, SignerForm, Sigstore};
-pub use certificate::{Authority, Subject, Validity};
+pub use certificate::{Authority, Subject, Validity, extension};
 pub use key::Key;
 
 /// SHA-256 of `bytes`.

@@ -1,5 +1,6 @@
 //! Reading one piece of evidence: limits first, then one form for all that follows.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use sigstore_verify::types::{Bundle, KindVersion, SignatureContent, bundle::VerificationMaterialContent};
 
@@ -87,6 +88,8 @@ fn read_bundle(bytes: &[u8], limits: &Limits) -> Result<Bundle, Fault> {
     crate::json::check(bytes, crate::json::Limits { max_len: most, max_depth: MAX_DEPTH })
         .map_err(|e| malformed(format!("the bundle is not JSON that is read: {e}")))?;
     let text = std::str::from_utf8(bytes).map_err(|e| malformed(format!("the bundle is not UTF-8: {e}")))?;
+    one_of_each(bytes)
+        .map_err(|what| malformed(format!("the bundle has {what}: readers choose differently between them")))?;
     let bundle = Bundle::from_json(text)
         .map_err(|e| unsupported(bytes).unwrap_or_else(|| malformed(format!("the bundle cannot be read: {e}"))))?;
     let payload = match &bundle.content {
@@ -108,6 +111,48 @@ fn read_bundle(bytes: &[u8], limits: &Limits) -> Result<Bundle, Fault> {
     }
     within_limits(&bundle, limits)?;
     Ok(bundle)
+}
+
+/// The choices of a bundle (protobuf `oneof`), in both spellings that protobuf's JSON has. Whatever they hold is read later.
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+struct Choices {
+    #[serde(alias = "messageSignature")]
+    message_signature: Option<IgnoredAny>,
+    #[serde(alias = "dsseEnvelope")]
+    dsse_envelope: Option<IgnoredAny>,
+    #[serde(alias = "verificationMaterial")]
+    verification_material: Option<MaterialChoices>,
+}
+
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+struct MaterialChoices {
+    certificate: Option<IgnoredAny>,
+    #[serde(alias = "publicKey")]
+    public_key: Option<IgnoredAny>,
+    #[serde(alias = "x509CertificateChain")]
+    x509_certificate_chain: Option<IgnoredAny>,
+}
+
+/// Refuses a bundle that chooses twice: the library takes one of the two, and other readers may take the other. Whatever is not such a document is left to
+/// the reader of the bundle, who has the better words for it.
+fn one_of_each(bytes: &[u8]) -> Result<(), &'static str> {
+    let choices: Choices = match serde_json::from_slice(bytes) {
+        Ok(choices) => choices,
+        Err(error) if error.to_string().starts_with("duplicate field") => return Err("one field in two spellings"),
+        Err(_) => return Ok(()),
+    };
+    if choices.message_signature.is_some() && choices.dsse_envelope.is_some() {
+        return Err("both a message signature and a statement");
+    }
+    let material = choices.verification_material.unwrap_or_default();
+    let kinds =
+        [material.certificate.is_some(), material.public_key.is_some(), material.x509_certificate_chain.is_some()];
+    if kinds.into_iter().filter(|there| *there).count() > 1 {
+        return Err("several kinds of verification material");
+    }
+    Ok(())
 }
 
 /// The deepest nesting of a bundle's JSON.

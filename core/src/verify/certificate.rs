@@ -55,20 +55,24 @@ impl Leaf {
             }
         }
         let find = |id| extensions.iter().find(|e| e.extn_id == id).map(|e| e.extn_value.as_bytes());
-        let issuer = match (find(ISSUER_V2), find(ISSUER_V1)) {
-            (Some(value), _) => Some(
-                Utf8StringRef::from_der(value)
-                    .map_err(|e| malformed(format!("its identity provider is not text: {e}")))?
-                    .to_string(),
-            ),
-            (None, Some(value)) => Some(
+        let not_text = |e: &dyn std::fmt::Display| malformed(format!("its identity provider is not text: {e}"));
+        let current = find(ISSUER_V2)
+            .map(|value| Utf8StringRef::from_der(value).map(|text| text.to_string()).map_err(|e| not_text(&e)))
+            .transpose()?;
+        let deprecated = find(ISSUER_V1)
+            .map(|value| {
                 Utf8StringRef::from_der(value)
                     .map(|text| text.to_string())
                     .or_else(|_| std::str::from_utf8(value).map(str::to_owned))
-                    .map_err(|e| malformed(format!("its identity provider is not text: {e}")))?,
-            ),
-            (None, None) => None,
-        };
+                    .map_err(|e| not_text(&e))
+            })
+            .transpose()?;
+        if current.is_some() && deprecated.is_some() && current != deprecated {
+            return Err(malformed(
+                "it names two identity providers; readers choose differently between them".to_owned(),
+            ));
+        }
+        let issuer = current.or(deprecated);
         let sct_logs = match find(SCT_LIST) {
             Some(value) => sct_logs(value).ok_or_else(|| {
                 Fault::new(Reason::SctInvalid, "the certificate's list of signed certificate timestamps cannot be read")
