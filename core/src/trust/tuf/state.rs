@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sigstore_tuf::TrustedMetadataSet;
-use sigstore_tuf::metadata::{Metadata, Role as LibraryRole, Root, Snapshot, Timestamp as TimestampRole};
+use sigstore_tuf::metadata::{Metadata, Role as LibraryRole, Root, Snapshot, Targets, Timestamp as TimestampRole};
 
 use super::memory::TrustMemory;
 use super::recount::recount;
@@ -42,7 +42,7 @@ impl State {
         Ok(state)
     }
 
-    /// Takes up a state as it was stored, after checking that its bytes are those the memory names.
+    /// Takes up a state as it was stored, after checking that its bytes are those the memory names, and that the memory says of them what they say.
     ///
     /// # Errors
     /// [`Refusal::MemoryDamaged`], naming the file that differs.
@@ -58,11 +58,26 @@ impl State {
             match held.get(role) {
                 None => return Err(damaged(role, "it is missing")),
                 Some(bytes) if Digest::of(bytes) != floor.digest => return Err(damaged(role, "its bytes differ")),
-                Some(_) => {}
+                Some(bytes) => {
+                    let (version, expires) =
+                        says(role, bytes).ok_or_else(|| damaged(role, "it cannot be read as metadata of its role"))?;
+                    // A floor that was lowered in the memory's file alone would let an older repository in.
+                    if (version, expires) != (floor.version, floor.expires) {
+                        return Err(damaged(
+                            role,
+                            "the memory says another version or another end of it than it says itself",
+                        ));
+                    }
+                }
             }
         }
         if !memory.floors.contains_key("root") {
             return Err(damaged("root", "the memory has no root"));
+        }
+        if memory.floors.contains_key("snapshot")
+            && held.get("snapshot").and_then(|bytes| pins(bytes)).as_ref() != Some(&memory.pins)
+        {
+            return Err(damaged("snapshot", "the memory says other versions of the roles it lists"));
         }
         let held = held.into_iter().filter(|(role, _)| memory.floors.contains_key(role)).collect();
         Ok(Self { memory, held })
@@ -118,7 +133,7 @@ impl State {
 
     pub(super) fn accept_snapshot(&mut self, snapshot: &Snapshot, bytes: &[u8], now: Timestamp) {
         self.accept("snapshot", snapshot.version, bytes, snapshot.expires, now);
-        self.memory.pins = snapshot.meta.iter().map(|(file, meta)| (file.clone(), meta.version)).collect();
+        self.memory.pins = versions(snapshot);
     }
 
     /// Fast-forward recovery (specification, section 5.3.11): a new root that changed the keys of timestamp or snapshot lets both floors fall, since
@@ -151,5 +166,27 @@ impl State {
             metadata.verify_threshold(&root.keys, role_keys, role).is_ok()
                 && recount(&metadata, &root.keys, role_keys, role).is_ok()
         })
+    }
+}
+
+fn versions(snapshot: &Snapshot) -> BTreeMap<String, u64> {
+    snapshot.meta.iter().map(|(file, meta)| (file.clone(), meta.version)).collect()
+}
+
+fn pins(snapshot: &[u8]) -> Option<BTreeMap<String, u64>> {
+    Metadata::<Snapshot>::from_slice(snapshot).ok().map(|metadata| versions(metadata.signed()))
+}
+
+/// The version and the end that held metadata states.
+fn says(role: &str, bytes: &[u8]) -> Option<(u64, Timestamp)> {
+    fn of<T: LibraryRole>(bytes: &[u8]) -> Option<(u64, Timestamp)> {
+        let metadata = Metadata::<T>::from_slice(bytes).ok()?;
+        Some((metadata.signed().version(), metadata.signed().expires()))
+    }
+    match role {
+        "root" => of::<Root>(bytes),
+        "timestamp" => of::<TimestampRole>(bytes),
+        "snapshot" => of::<Snapshot>(bytes),
+        _ => of::<Targets>(bytes),
     }
 }
