@@ -274,6 +274,30 @@ fn a_mirror_over_http_is_read() {
     assert_eq!(answer.code, 0, "{answer:?}");
 }
 
+/// A publisher may name a role as it likes: what was accepted is stored, and its copy as well.
+#[test]
+fn a_role_whose_name_is_too_long_for_a_file_is_held() {
+    let place = Place::new();
+    let mut repository = place.repository.clone();
+    let role = "team".repeat(75);
+    let target = format!("{role}/keys.json");
+    repository.delegate(&role, &["*/keys.json"], DAY1.parse().unwrap());
+    repository.files.insert(target.clone(), b"{}".to_vec());
+    let files = repository.files();
+    let address = serve(move |path| {
+        files.get(path.trim_start_matches('/')).map_or_else(|| status("404 Not Found", ""), |bytes| ok(bytes))
+    });
+    for _ in 0..2 {
+        let args = [&target, "--from", &address, "--out", &place.text("keys.json"), "--now", DAY1];
+        let answer = place.run("target", &args);
+        assert_eq!(answer.code, 0, "{answer:?}");
+        assert!(answer.out.contains(&format!("listed by {role}")), "{}", answer.out);
+    }
+    let entries = std::fs::read_dir(place.path("state/metadata")).unwrap();
+    let copies = entries.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("team"));
+    assert_eq!(copies.count(), 1);
+}
+
 #[test]
 fn a_mirror_that_lies_is_refused_or_unknown_and_changes_nothing() {
     let place = Place::new();

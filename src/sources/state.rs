@@ -24,6 +24,8 @@ const METADATA: &str = "metadata";
 pub const TRUSTED_ROOT: &str = "trusted_root.json";
 const LOCK: &str = ".lock";
 const MAX_MEMORY: u64 = 4 * 1024 * 1024;
+/// Bytes of a role's name in the name of its copy; file systems take 255 for the whole, also while it is written.
+const MAX_NAME: usize = 120;
 const MAX_OBJECT: u64 = 16 * 1024 * 1024;
 
 /// What a state directory holds.
@@ -277,7 +279,7 @@ impl StateDir {
         fs::create_dir_all(&metadata).map_err(|e| io_error("make", &metadata, e))?;
         let mut names = Vec::new();
         for (role, bytes) in held.state.held() {
-            let name = format!("{}.json", quote(role));
+            let name = copy_name(role);
             copy(&metadata.join(&name), bytes)?;
             names.push(name);
         }
@@ -291,6 +293,15 @@ impl StateDir {
             Some(root) => copy(&self.path.join(TRUSTED_ROOT), &root.bytes),
             None => Ok(()),
         }
+    }
+}
+
+/// The file name of a role's copy. A delegated role may have a name too long for a file; its digest names it then.
+fn copy_name(role: &str) -> String {
+    let quoted = quote(role);
+    match quoted.get(..MAX_NAME) {
+        Some(start) => format!("{start}~{}.json", Digest::of(role.as_bytes()).hex()),
+        None => format!("{quoted}.json"),
     }
 }
 
@@ -327,5 +338,22 @@ fn unreadable(dir: &Path, error: FileError) -> StateError {
             StateError::Io { what: "read", path, error }
         }
         other => StateError::Damaged { path: dir.to_owned(), detail: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_of_any_name_has_a_copy_of_its_own_whose_name_a_file_may_have() {
+        let long = "päckchen/".repeat(100);
+        let names = ["targets", "registry.npmjs.org", "../x", &long, &long[..long.len() - 1], "", "~"];
+        let copies: Vec<String> = names.iter().map(|name| copy_name(name)).collect();
+        let dir = std::env::temp_dir();
+        for (index, copy) in copies.iter().enumerate() {
+            assert!(copy.len() < 220 && !copy.contains('/') && !copies[..index].contains(copy), "{copy}");
+            assert!(dir.join(copy).parent() == Some(dir.as_path()), "{copy}");
+        }
     }
 }
