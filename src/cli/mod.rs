@@ -5,8 +5,6 @@ pub mod explain;
 mod mirror;
 mod output;
 mod plan;
-mod plan_text;
-mod plan_trust;
 mod trust_text;
 mod verify;
 mod verify_policy;

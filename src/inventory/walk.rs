@@ -69,6 +69,30 @@ pub fn read(paths: &[PathBuf]) -> Result<GitOps, Vec<ReadError>> {
     if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
 
+/// Every manifest in files and directories as it is written, without lists around them.
+///
+/// # Errors
+/// Every [`ReadError`] there is.
+pub fn manifests(path: &Path) -> Result<Vec<Value>, Vec<ReadError>> {
+    let (mut files, mut unread) = (Vec::new(), Vec::new());
+    walk(path, 0, Standing::Named, &mut files, &mut unread).map_err(|error| vec![error])?;
+    let (mut found, mut errors, mut total) = (Vec::new(), Vec::new(), 0);
+    for (path, _) in files {
+        match bounded(&path, &mut total).and_then(|bytes| documents(&path, &bytes)) {
+            Ok(documents) => documents.into_iter().for_each(|document| without_lists(document, &mut found)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+fn without_lists(mut document: Value, found: &mut Vec<Value>) {
+    match document.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => found.extend(items),
+        _ => found.push(document),
+    }
+}
+
 /// How a path came to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -175,14 +199,7 @@ fn is_no_manifest(document: &Value) -> bool {
 
 fn read_file(path: &Path, standing: Standing, total: &mut u64, found: &mut GitOps) -> Result<(), Vec<ReadError>> {
     let one = |error| vec![error];
-    let bytes = file::read(path, "a manifest", MAX_FILE).map_err(|e| one(e.into()))?;
-    *total += bytes.len() as u64;
-    if *total > MAX_TOTAL {
-        return Err(one(ReadError::Limit {
-            path: path.to_owned(),
-            detail: format!("the manifests have more than {MAX_TOTAL} bytes together"),
-        }));
-    }
+    let bytes = bounded(path, total).map_err(one)?;
     let mut documents = match (documents(path, &bytes), standing) {
         (Ok(documents), _) => documents,
         (Err(error), Standing::Hidden) => {
@@ -204,6 +221,16 @@ fn read_file(path: &Path, standing: Standing, total: &mut u64, found: &mut GitOp
     }
     found.files += 1;
     take_documents(path, &documents, found)
+}
+
+fn bounded(path: &Path, total: &mut u64) -> Result<Vec<u8>, ReadError> {
+    let bytes = file::read(path, "a manifest", MAX_FILE)?;
+    *total += bytes.len() as u64;
+    if *total > MAX_TOTAL {
+        let detail = format!("the manifests have more than {MAX_TOTAL} bytes together");
+        return Err(ReadError::Limit { path: path.to_owned(), detail });
+    }
+    Ok(bytes)
 }
 
 fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {

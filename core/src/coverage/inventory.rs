@@ -100,6 +100,11 @@ impl Inventory {
         used.into_iter().filter(|namespace| !self.namespaces.contains_key(*namespace)).collect()
     }
 
+    /// The namespaces that are known, with their labels.
+    pub const fn namespaces(&self) -> &BTreeMap<String, BTreeMap<String, String>> {
+        &self.namespaces
+    }
+
     /// The labels of a namespace, where they are known.
     pub fn labels(&self, namespace: &str) -> Option<&BTreeMap<String, String>> {
         self.namespaces.get(namespace)

@@ -14,7 +14,7 @@ use holdfast_core::trust::tuf::{Grace, Note, Refresh, RoleSummary, State};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::output::CliError;
+use crate::cli::output::CliError;
 use crate::inventory::GitOps;
 use crate::sources::memory::Files;
 use crate::sources::state::{Held, HeldRoot, StateDir, TRUSTED_ROOT};

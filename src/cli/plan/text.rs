@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use holdfast_core::coverage::{Coverage, ImageResult};
 use holdfast_core::verify::Outcome;
 
-use super::output::{Style, printable};
-use super::plan::Plan;
-use super::plan_trust::{Candidate, TrustView};
-use super::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, remaining};
+use super::trust::{Candidate, TrustView};
+use super::{Plan, applied, rollout_text};
+use crate::cli::output::{Style, printable};
+use crate::cli::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, remaining};
 
 /// How many images, namespaces and workloads are named before the rest is counted.
 const MAX_IMAGES: usize = 40;
@@ -22,7 +22,7 @@ pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Resul
         plan.now,
         plan.manifests,
         plan.workloads,
-        plan.policies.len()
+        plan.rollout.policies.len()
     )?;
     for problem in &plan.problems {
         writeln!(out, "{} {}", style.bad("problem:"), printable(problem))?;
@@ -49,7 +49,12 @@ pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Resul
         writeln!(out, "\nTRUST  none is declared: no certificate can be verified")?;
     }
     writeln!(out)?;
-    print_coverage(&plan.coverage, style, out)
+    print_coverage(&plan.coverage, style, out)?;
+    rollout_text::print(&plan.rollout, style, out)?;
+    match &plan.changes {
+        Some(changes) => applied::print(changes, style, out),
+        None => Ok(()),
+    }
 }
 
 fn print_trust(trust: &TrustView, plan: &Plan, style: Style, out: &mut dyn Write) -> io::Result<()> {

@@ -1,4 +1,12 @@
-//! `holdfast plan`: trust, rotation and coverage of a GitOps directory, without a cluster.
+//! `holdfast plan`: trust, rotation, coverage, engines and gate of a GitOps directory, without a cluster.
+
+mod applied;
+mod memory;
+mod render;
+mod rollout;
+mod rollout_text;
+mod text;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -7,16 +15,23 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, assess, compile};
+use holdfast_core::engines::all::Capabilities;
+use holdfast_core::engines::{EngineKind, Version};
 use holdfast_core::image::ImageRef;
 use holdfast_core::verify::{Outcome, PreparedRoot, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::applied::Change;
+use self::memory::GateMemory;
+use self::rollout::{Declared, INTERVAL, Inputs, RolloutView};
+use self::trust::{Impact, Places, TrustView};
 use super::output::{CliError, Exit, Format, Style, now};
-use super::plan_text;
-use super::plan_trust::{Impact, Places, TrustView};
 use crate::inventory::{self, GitOps, OWN_NAMESPACE};
 use crate::registry::{self, layout::Layout};
+
+/// The largest root of a TUF repository that is read, in bytes.
+const MAX_ROOT: u64 = 512 * 1024;
 
 /// From how many images on progress is shown.
 const SLOW: usize = 200;
@@ -44,6 +59,34 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME", default_value = OWN_NAMESPACE)]
     namespace: String,
 
+    /// The version of an engine in the cluster, as `kyverno=1.19.1`; what objects were run on is assumed otherwise. May be repeated
+    #[arg(long, value_name = "ENGINE=VERSION", value_parser = engine)]
+    engine: Vec<(EngineKind, Version)>,
+
+    /// The root of the repository that holdfast serves in the cluster for a mirror; Kyverno starts from it. May be repeated
+    #[arg(long, value_name = "MIRROR=FILE", value_parser = named_file)]
+    tuf_root: Vec<(String, PathBuf)>,
+
+    /// Write every object that engines would be given into this directory, one file each
+    #[arg(long, value_name = "DIR")]
+    render: Option<PathBuf>,
+
+    /// Show what would change of the objects whose manifests are in this directory
+    #[arg(long, value_name = "DIR")]
+    applied: Option<PathBuf>,
+
+    /// Continue from the gate as this file remembers it
+    #[arg(long, value_name = "FILE")]
+    as_of: Option<PathBuf>,
+
+    /// Write what the gate has to remember into this file, for `--as-of`
+    #[arg(long, value_name = "FILE")]
+    remember: Option<PathBuf>,
+
+    /// Take engines to be ready, with canaries that are right: what only a cluster shows
+    #[arg(long)]
+    assume_ready: bool,
+
     /// Plan for this instant instead of now (RFC 3339)
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
@@ -70,23 +113,41 @@ fn volume(text: &str) -> Result<(String, PathBuf), String> {
     Ok((path.trim_end_matches('/').to_owned() + "/", dir.into()))
 }
 
+fn engine(text: &str) -> Result<(EngineKind, Version), String> {
+    let known = || EngineKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+    let (name, version) = text.split_once('=').ok_or("write ENGINE=VERSION, as kyverno=1.19.1")?;
+    let kind = EngineKind::ALL.iter().find(|kind| kind.as_str() == name);
+    let kind = kind.ok_or_else(|| format!("`{name}` is no engine; there are {}", known()))?;
+    Ok((*kind, version.parse::<Version>().map_err(|e| e.to_string())?))
+}
+
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("write MIRROR=FILE, as corp=corp.root.json")?;
+    Ok((name.to_owned(), file.into()))
+}
+
 /// Everything a plan says.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Plan {
-    pub(super) now: Timestamp,
-    pub(super) workloads: usize,
-    pub(super) manifests: usize,
-    pub(super) policies: Vec<String>,
-    pub(super) trust: Vec<TrustView>,
-    pub(super) coverage: Coverage,
+struct Plan {
+    now: Timestamp,
+    workloads: usize,
+    manifests: usize,
+    trust: Vec<TrustView>,
+    coverage: Coverage,
+    /// Engines and gate.
+    #[serde(flatten)]
+    rollout: RolloutView,
+    /// What would change of what is applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<Change>>,
     /// Namespaces without a manifest: whether a selector by label means them is not known.
-    pub(super) unknown_namespaces: Vec<String>,
+    unknown_namespaces: Vec<String>,
     /// What may hold manifests and was not read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) unread: Vec<String>,
+    unread: Vec<String>,
     /// Problems of policies that could not be used.
-    pub(super) problems: Vec<String>,
+    problems: Vec<String>,
 }
 
 impl Plan {
@@ -132,21 +193,94 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         impact(&mut trust, at, &coverage, |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now))?;
     }
     name_cures(&trust, &mut coverage);
+    let rollout = rollout(args, &gitops, &policies, &trust, &coverage, now)?;
+    let changes = args.applied.as_ref().map(|dir| applied::compare(dir, &rollout.objects)).transpose()?;
     let plan = Plan {
         now,
         workloads: gitops.inventory.workloads().len(),
         manifests: gitops.files,
-        policies: policies.iter().map(|policy| policy.name.clone()).collect(),
         trust,
         coverage,
+        rollout,
+        changes,
         unknown_namespaces: gitops.inventory.unknown_namespaces().into_iter().map(str::to_owned).collect(),
         unread: gitops.unread.clone(),
         problems,
     };
     if !args.output.print(&plan, out)? {
-        plan_text::print(&plan, Style::stdout(), out)?;
+        text::print(&plan, Style::stdout(), out)?;
+    }
+    if let Some(dir) = &args.render {
+        let written = render::write(dir, &plan.rollout.objects)?;
+        eprintln!(
+            "{}: {} written anew, {} changed, {} unchanged, {} removed",
+            dir.display(),
+            written.created,
+            written.changed,
+            written.unchanged,
+            written.removed
+        );
+    }
+    if let Some(file) = &args.remember {
+        plan.rollout.remembered.write(file)?;
     }
     Ok(if args.exit_code { plan.exit() } else { Exit::Yes })
+}
+
+/// What engines would be given, and how far each policy has come.
+fn rollout(
+    args: &Args,
+    gitops: &GitOps,
+    policies: &[CompiledPolicy],
+    trust: &[TrustView],
+    coverage: &Coverage,
+    now: Timestamp,
+) -> Result<RolloutView, CliError> {
+    let memory = args.as_of.as_deref().map(GateMemory::read).transpose()?.unwrap_or_default();
+    let versions = args.engine.iter().copied().collect();
+    let mut local_roots = BTreeMap::new();
+    for (mirror, path) in &args.tuf_root {
+        let root = crate::sources::file::read(path, "the root of a TUF repository", MAX_ROOT)?;
+        local_roots.insert(mirror.clone(), root);
+    }
+    let objects = || gitops.objects.iter().map(|(_, object)| object);
+    let served = objects().filter_map(|object| match object {
+        Object::TrustRootMirror(mirror) if mirror.spec.distribution.tuf_repository.is_some() => {
+            mirror.metadata.name.as_deref()
+        }
+        _ => None,
+    });
+    let interval = objects().find_map(|object| match object {
+        Object::BundleCoverageReport(report) => Some(report.spec.interval.signed()),
+        _ => None,
+    });
+    let mut declared: Vec<Declared<'_>> = objects()
+        .filter_map(|object| match object {
+            Object::SigningIdentityPolicy(policy) => {
+                let compiled =
+                    policies.iter().find(|compiled| policy.metadata.name.as_ref() == Some(&compiled.name))?;
+                Some(Declared { policy, compiled })
+            }
+            _ => None,
+        })
+        .collect();
+    declared.sort_by(|a, b| a.compiled.name.cmp(&b.compiled.name));
+    Ok(rollout::plan(&Inputs {
+        declared,
+        trust,
+        coverage,
+        inventory: &gitops.inventory,
+        memory: &memory,
+        capabilities: &Capabilities::assumed(&versions),
+        versions: &versions,
+        local_roots: &local_roots,
+        served: served.collect(),
+        namespace: &args.namespace,
+        interval: interval.unwrap_or(INTERVAL),
+        assume_ready: args.assume_ready,
+        incomplete: (!gitops.unread.is_empty()).then(|| gitops.unread.join("; ")),
+        now,
+    }))
 }
 
 /// What a waiting rotation would change for the images in scope.

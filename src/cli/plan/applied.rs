@@ -1,0 +1,158 @@
+//! What a plan would change of objects that are already applied.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use holdfast_core::engines::Object;
+use holdfast_core::engines::object::{INTENT, MANAGED_BY};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::output::{CliError, Style, printable};
+use crate::inventory;
+
+/// How many fields of one object are named before the rest is counted.
+const MAX_FIELDS: usize = 12;
+/// How much of a value is shown, in characters.
+const MAX_VALUE: usize = 80;
+
+/// One object that is not as it is wanted.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Change {
+    pub(super) change: Kind,
+    /// Kind, namespace and name.
+    pub(super) object: String,
+    /// The fields that differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) fields: Vec<Field>,
+}
+
+/// What becomes of it.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Added,
+    Changed,
+    Removed,
+}
+
+/// One field that differs.
+#[derive(Serialize)]
+pub(super) struct Field {
+    pub(super) path: String,
+    pub(super) from: Value,
+    pub(super) to: Value,
+}
+
+type Key = (String, String, String, String);
+
+/// Compares what is wanted with what manifests in `dir` say is applied. Of an applied object only the fields that are wanted count: the API server adds
+/// its own. What is applied, ours, and no longer wanted is removed.
+pub(super) fn compare(dir: &PathBuf, wanted: &[Object]) -> Result<Vec<Change>, CliError> {
+    let applied: BTreeMap<Key, Value> = inventory::manifests(dir)
+        .map_err(|errors| {
+            CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
+        })?
+        .into_iter()
+        .filter_map(|manifest| Some((key(&manifest)?, manifest)))
+        .collect();
+    let wanted: BTreeMap<Key, &Value> =
+        wanted.iter().filter_map(|object| Some((key(object.body())?, object.body()))).collect();
+    let mut changes = Vec::new();
+    for (key, body) in &wanted {
+        match applied.get(key) {
+            None => changes.push(Change { change: Kind::Added, object: name(key), fields: Vec::new() }),
+            Some(held) => {
+                let mut fields = Vec::new();
+                differ("", held, body, &mut fields);
+                if !fields.is_empty() {
+                    changes.push(Change { change: Kind::Changed, object: name(key), fields });
+                }
+            }
+        }
+    }
+    let gone = applied.iter().filter(|(key, manifest)| is_ours(manifest) && !wanted.contains_key(*key));
+    changes.extend(gone.map(|(key, _)| Change { change: Kind::Removed, object: name(key), fields: Vec::new() }));
+    Ok(changes)
+}
+
+pub(super) fn print(changes: &[Change], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nCHANGES  {}",
+        if changes.is_empty() { "none: what is applied is what is wanted" } else { "to what is applied" }
+    )?;
+    for change in changes {
+        let mark = match change.change {
+            Kind::Added => style.good("+"),
+            Kind::Changed => style.warn("~"),
+            Kind::Removed => style.bad("-"),
+        };
+        writeln!(out, "  {mark} {}", printable(&change.object))?;
+        for field in change.fields.iter().take(MAX_FIELDS) {
+            writeln!(out, "      {}: {} → {}", printable(&field.path), short(&field.from), short(&field.to))?;
+        }
+        if change.fields.len() > MAX_FIELDS {
+            writeln!(out, "      and {} more; `-o json` lists all", change.fields.len() - MAX_FIELDS)?;
+        }
+    }
+    Ok(())
+}
+
+fn short(value: &Value) -> String {
+    let text = printable(&value.to_string());
+    if value.is_null() {
+        return "(absent)".to_owned();
+    }
+    match text.char_indices().nth(MAX_VALUE) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn key(manifest: &Value) -> Option<Key> {
+    let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let group = text("/apiVersion").rsplit_once('/').map(|(group, _)| group.to_owned()).unwrap_or_default();
+    let kind = text("/kind");
+    (!kind.is_empty()).then(|| (group, kind, text("/metadata/namespace"), text("/metadata/name")))
+}
+
+fn name((_, kind, namespace, name): &Key) -> String {
+    if namespace.is_empty() { format!("{kind}/{name}") } else { format!("{kind}/{namespace}/{name}") }
+}
+
+fn is_ours(manifest: &Value) -> bool {
+    let metadata = manifest.get("metadata");
+    let of =
+        |part: &str, key: &str| metadata.and_then(|m| m.get(part)).and_then(|p| p.get(key)).and_then(Value::as_str);
+    of("labels", MANAGED_BY) == Some("holdfast") && of("annotations", INTENT).is_some()
+}
+
+/// Every wanted field that is absent or another. Lists are compared as a whole.
+fn differ(path: &str, held: &Value, wanted: &Value, fields: &mut Vec<Field>) {
+    match (held, wanted) {
+        (Value::Object(held), Value::Object(wanted)) => {
+            // What is verified is all there is: an entry that is not wanted would admit.
+            let surplus = held.iter().filter(|(name, _)| path == "data" && !wanted.contains_key(*name));
+            fields.extend(surplus.map(|(name, held)| Field {
+                path: format!("{path}.{name}"),
+                from: held.clone(),
+                to: Value::Null,
+            }));
+            for (name, wanted) in wanted {
+                // The digest of the intent differs wherever anything else does.
+                if name == INTENT {
+                    continue;
+                }
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                differ(&path, held.get(name).unwrap_or(&Value::Null), wanted, fields);
+            }
+        }
+        (held, wanted) if held == wanted => {}
+        (held, wanted) => {
+            fields.push(Field { path: path.to_owned(), from: held.clone(), to: wanted.clone() });
+        }
+    }
+}

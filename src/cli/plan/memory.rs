@@ -1,0 +1,64 @@
+//! What a plan knows of the gate: the file that `--as-of` reads and `--remember` writes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use holdfast_core::gate::{Decision, Enforced, History, Progress};
+use holdfast_core::json;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::output::CliError;
+use crate::sources::file;
+use crate::sources::state::replace;
+
+/// The largest such file, in bytes.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// The gate of every policy, as it stood.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct GateMemory {
+    pub(super) policies: BTreeMap<String, Remembered>,
+}
+
+/// The gate of one policy.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Remembered {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) enforced: Option<Enforced>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) progress: Option<Progress>,
+    #[serde(default)]
+    pub(super) history: History,
+}
+
+impl From<&Decision> for Remembered {
+    fn from(decision: &Decision) -> Self {
+        Self {
+            enforced: decision.enforced.clone(),
+            progress: Some(decision.progress.clone()),
+            history: decision.history.clone(),
+        }
+    }
+}
+
+impl GateMemory {
+    /// Reads the file.
+    pub(super) fn read(path: &Path) -> Result<Self, CliError> {
+        let bytes = file::read(path, "a gate history", MAX_FILE)?;
+        let limits = json::Limits { max_len: bytes.len(), max_depth: 32 };
+        json::read(&bytes, limits).map_err(|error| {
+            let cure = "give a file that `holdfast plan --remember` wrote";
+            CliError::usage(format!("{} is no gate history: {error}; {cure}", path.display()))
+        })
+    }
+
+    /// Writes the file, as a whole or not at all.
+    pub(super) fn write(&self, path: &Path) -> Result<(), CliError> {
+        let mut text = serde_json::to_string_pretty(self).map_err(std::io::Error::from)?;
+        text.push('\n');
+        replace(path, text.as_bytes())?;
+        Ok(())
+    }
+}

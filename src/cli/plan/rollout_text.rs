@@ -1,0 +1,130 @@
+//! Engines and gate of a plan, as a person reads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use holdfast_core::engines::{Effect, EngineKind, Loss};
+use holdfast_core::gate::Check;
+
+use super::rollout::{EngineView, PolicyView, RolloutView, is_of};
+use crate::cli::output::{Style, printable};
+
+/// How many sentences of one sort are printed before the rest is counted.
+const MAX_LINES: usize = 6;
+
+pub(super) fn print(view: &RolloutView, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    if view.policies.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nENGINES")?;
+    for engine in &view.engines {
+        print_engine(engine, style, out)?;
+    }
+    if view.engines.is_empty() {
+        writeln!(out, "  no policy names one: nothing is rendered, and nothing can be enforced")?;
+    }
+    for policy in &view.policies {
+        writeln!(out)?;
+        print_policy(policy, &view.engines, style, out)?;
+    }
+    Ok(())
+}
+
+fn print_engine(engine: &EngineView, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let version = engine.version.map_or_else(|| "of no known version".to_owned(), |version| version.to_string());
+    let assumed = if engine.assumed { " (assumed)" } else { "" };
+    let kinds = engine.objects.iter().fold(BTreeMap::<&str, usize>::new(), |mut kinds, object| {
+        *kinds.entry(&object.kind).or_default() += 1;
+        kinds
+    });
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let objects = if kinds.is_empty() { "no objects".to_owned() } else { kinds.join(", ") };
+    writeln!(out, "  {:<18} {:<20} {objects}", engine.name.to_string(), format!("{version}{assumed}"))?;
+    let of_all: Vec<&Loss> = engine.losses.iter().filter(|loss| loss.policy.is_none()).collect();
+    print_losses(&of_all, "    ", style, out)
+}
+
+fn print_policy(policy: &PolicyView, engines: &[EngineView], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    let enforcement = &policy.enforcement;
+    let wave = enforcement.wave.as_ref().map(|wave| format!(", wave {wave}")).unwrap_or_default();
+    let soak = policy
+        .soak
+        .as_ref()
+        .map(|soak| format!(" ({} of {} h soaked)", soak.earned_seconds / 3600, soak.needed_seconds / 3600));
+    let names: Vec<String> = policy.engines.iter().map(ToString::to_string).collect();
+    let names = if names.is_empty() { "no engine".to_owned() } else { names.join(", ") };
+    writeln!(
+        out,
+        "POLICY  {}  {}{wave}{}  {}",
+        printable(&policy.name),
+        enforcement.phase,
+        soak.unwrap_or_default(),
+        style.faint(&names)
+    )?;
+    let counts = &policy.coverage;
+    writeln!(
+        out,
+        "  images: {} covered, {} uncovered, {} unknown; the flip would have denied {}",
+        counts.covered, counts.uncovered, counts.unknown, enforcement.would_have_denied
+    )?;
+    if !policy.enforced.is_empty() {
+        let names: Vec<String> = policy.enforced.iter().map(|name| printable(name)).collect();
+        writeln!(out, "  denies in {}", names.join(", "))?;
+    }
+    let passed: Vec<&str> = enforcement.checks.iter().filter(|c| c.passed).map(|c| c.name.as_str()).collect();
+    for check in enforcement.checks.iter().filter(|check| !check.passed) {
+        writeln!(out, "  {} {:<20} {}", style.bad("✗"), check.name, printable(&check.message))?;
+    }
+    if passed.len() == Check::ALL.len() {
+        writeln!(out, "  {} every check passes", style.good("✓"))?;
+    } else if !passed.is_empty() {
+        writeln!(out, "  {} {}", style.good("✓"), style.faint(&passed.join(", ")))?;
+    }
+    for alarm in &policy.alarms {
+        writeln!(out, "  {} {}: {}", style.bad("alarm"), alarm.kind, printable(&alarm.message))?;
+    }
+    for held in &policy.held {
+        writeln!(out, "  {} {}", style.bad("held"), printable(&held.to_string()))?;
+    }
+    for engine in engines.iter().filter(|engine| policy.engines.contains(&engine.name)) {
+        let of_policy: Vec<&Loss> =
+            engine.losses.iter().filter(|loss| loss.policy.is_some() && is_of(loss, &policy.name)).collect();
+        if !of_policy.is_empty() {
+            writeln!(out, "  {}{}", engine.name, verdict(engine, &policy.name, engine.name))?;
+            print_losses(&of_policy, "    ", style, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn verdict(engine: &EngineView, policy: &str, kind: EngineKind) -> String {
+    if engine.refused.iter().any(|refused| refused.policy == policy) {
+        format!(", audit only: {kind} cannot be given it for enforcement")
+    } else {
+        String::new()
+    }
+}
+
+/// What widens or denies in full; what only needs something, or is left out, by name.
+fn print_losses(losses: &[&Loss], indent: &str, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    for effect in [Effect::Wider, Effect::Stricter] {
+        let of_effect: Vec<&&Loss> = losses.iter().filter(|loss| loss.effect() == effect).collect();
+        for loss in of_effect.iter().take(MAX_LINES) {
+            let name = if effect == Effect::Wider { style.bad("Wider") } else { style.warn("Stricter") };
+            writeln!(out, "{indent}{name} {} (`{}`): {}", loss.kind, loss.field, printable(&loss.detail))?;
+            writeln!(out, "{indent}  do: {}", loss.kind.cure())?;
+        }
+        if of_effect.len() > MAX_LINES {
+            writeln!(out, "{indent}and {} more; `-o json` lists all", of_effect.len() - MAX_LINES)?;
+        }
+    }
+    for effect in [Effect::Operational, Effect::NotExpressible] {
+        let names: BTreeSet<&str> =
+            losses.iter().filter(|loss| loss.effect() == effect).map(|loss| loss.kind.as_str()).collect();
+        if !names.is_empty() {
+            let names: Vec<&str> = names.into_iter().collect();
+            writeln!(out, "{indent}{}", style.faint(&format!("{effect}: {}", names.join(", "))))?;
+        }
+    }
+    Ok(())
+}
