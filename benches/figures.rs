@@ -13,12 +13,16 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm,
 };
 use holdfast::sources::{self, Directory};
+use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::{Found, Inventory, Memo, Workload, assess, compile};
+use holdfast_core::engines::Verified;
+use holdfast_core::engines::native::Shards;
 use holdfast_core::trust::root::TrustRoot;
 use holdfast_core::trust::tuf::{Grace, Refresh, State};
 use holdfast_core::verify::{
-    Accept, Artifact, Evidence, EvidenceRequirements, Limits, Matcher, Policy, PreparedRoot, Reason, Signer, judge,
+    Accept, Artifact, Evidence, EvidenceRequirements, Limits, Matcher, Policy, PreparedRoot, Reason, Signer, Verdict,
+    judge,
 };
 use holdfast_testpki::{Key, LogForm, Recipe, Sigstore};
 use jiff::Timestamp;
@@ -31,6 +35,7 @@ fn main() {
     verification();
     import();
     plan();
+    digest_maps();
     start_up();
 }
 
@@ -196,6 +201,43 @@ fn estate(sigstore: &Sigstore, count: usize) -> (Inventory, BTreeMap<String, Fou
         found.insert(name, Found::Image { artifact: Artifact::of_digest(digest), evidence, incomplete: None });
     }
     (inventory, found)
+}
+
+/// The shards of verified digests against a plain sort of the same digests.
+fn digest_maps() {
+    for count in [1_000_u32, 10_000, 100_000] {
+        let digests: Vec<Digest> = (0..count).map(|number| Digest::of(&number.to_be_bytes())).collect();
+        let before = resident();
+        let mut verified = Verified::default();
+        for digest in &digests {
+            verified.admit("apps", &Verdict::without_evidence(*digest, Reason::Verified, ""));
+        }
+        let mut sorts: Vec<Duration> = Vec::new();
+        let mut packs: Vec<Duration> = Vec::new();
+        for _ in 0..9 {
+            let mut plain = digests.clone();
+            let start = Instant::now();
+            plain.sort();
+            sorts.push(start.elapsed());
+            black_box(plain);
+            let start = Instant::now();
+            let objects = Shards::pack(&verified, ["apps"], None).objects();
+            packs.push(start.elapsed());
+            black_box(objects);
+        }
+        sorts.sort();
+        packs.sort();
+        let objects = Shards::pack(&verified, ["apps"], None).objects();
+        let bytes: usize = objects.iter().map(|object| object.body().to_string().len()).sum();
+        println!(
+            "digest maps of {count}: {:.1?}, {:.1}x a plain sort (limit 5x); {} objects of {} KiB in all, {} MiB resident more than before (limit 60 MiB)",
+            packs[4],
+            packs[4].as_secs_f64() / sorts[4].as_secs_f64(),
+            objects.len(),
+            bytes / 1024,
+            resident().saturating_sub(before)
+        );
+    }
 }
 
 /// Resident memory in MiB.

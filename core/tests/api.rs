@@ -234,6 +234,8 @@ fn everything_a_user_writes_is_bounded_and_every_rule_has_words() {
         walk(&schema["properties"]["spec"], &crd.spec.names.kind, &mut faults);
         assert_eq!(faults, Vec::<String>::new());
         assert_eq!(crd.spec.scope, "Cluster");
-        assert_eq!(crd.spec.names.categories.as_deref(), Some(["holdfast".to_owned()].as_slice()));
+        // Parameters of admission policies are not something a person looks at.
+        let category = (crd.spec.names.kind != "VerifiedImages").then(|| vec!["holdfast".to_owned()]);
+        assert_eq!(crd.spec.names.categories, category);
     }
 }

@@ -38,8 +38,13 @@ pub enum NameTest {
     Is(String),
     /// It begins so.
     Below(String),
-    /// It matches this anchored expression.
-    Matches(String),
+    /// It matches an anchored expression.
+    Matches {
+        /// What it begins with, wherever it matches.
+        begins: String,
+        /// The expression.
+        expression: String,
+    },
 }
 
 /// The texts that are image references at all.
@@ -73,11 +78,10 @@ impl ImagePattern {
         match self.segments.split_last() {
             Some((last, before)) if last == "**" && literal(before) => NameTest::Below(name(before) + "/"),
             _ if literal(&self.segments) => NameTest::Is(name(&self.segments)),
-            _ => NameTest::Matches(format!(
-                "^{}/{}$",
-                self.registry.replace('.', "[.]"),
-                path_expression(&self.segments)
-            )),
+            _ => NameTest::Matches {
+                begins: name(&self.segments).split('*').next().unwrap_or_default().to_owned(),
+                expression: format!("^{}/{}$", self.registry.replace('.', "[.]"), path_expression(&self.segments)),
+            },
         }
     }
 
@@ -315,7 +319,11 @@ mod tests {
                 let is = match pattern.name_test() {
                     NameTest::Is(want) => name == want,
                     NameTest::Below(prefix) => name.starts_with(&prefix),
-                    NameTest::Matches(expression) => Regex::new(&expression).unwrap().is_match(&name),
+                    NameTest::Matches { begins, expression } => {
+                        let matches = Regex::new(&expression).unwrap().is_match(&name);
+                        prop_assert!(!matches || name.starts_with(&begins));
+                        matches
+                    }
                 };
                 prop_assert_eq!(is, pattern.matches(&image), "{} {}", pattern.as_str(), text);
             }

@@ -43,7 +43,7 @@ pub(crate) struct Answer {
 pub(crate) struct ApiServer {
     policies: Vec<Value>,
     bindings: Vec<Value>,
-    params: BTreeMap<(String, String), Value>,
+    params: BTreeMap<(String, String), Cel>,
     pub(crate) namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// User, verb, group, resource, name (empty for any).
     pub(crate) grants: BTreeSet<[String; 5]>,
@@ -57,7 +57,7 @@ impl ApiServer {
             match object["kind"].as_str().unwrap_or_default() {
                 "ValidatingAdmissionPolicy" => server.policies.push(object.clone()),
                 "ValidatingAdmissionPolicyBinding" => server.bindings.push(object.clone()),
-                _ => _ = server.params.insert((text("/kind"), text("/metadata/name")), object.clone()),
+                _ => _ = server.params.insert((text("/kind"), text("/metadata/name")), to_value(object).unwrap()),
             }
         }
         server
@@ -68,7 +68,7 @@ impl ApiServer {
         let before = self.policies.len() + self.bindings.len() + self.params.len();
         self.policies.retain(|object| !is(object));
         self.bindings.retain(|object| !is(object));
-        self.params.retain(|_, object| !is(object));
+        self.params.remove(&(kind.to_owned(), name.to_owned()));
         assert!(self.policies.len() + self.bindings.len() + self.params.len() < before, "there is no {kind} {name}");
         self
     }
@@ -88,8 +88,7 @@ impl ApiServer {
                 match self.params_of(spec, binding) {
                     // A fault of the binding does not ask for its actions.
                     Err(fault) if fails => answer.denied.push((name.clone(), fault)),
-                    Err(_) => {}
-                    Ok(None) => {}
+                    Err(_) | Ok(None) => {}
                     Ok(Some(params)) => found = self.evaluate(spec, request, &params, fails),
                 }
                 for message in found {
@@ -109,8 +108,8 @@ impl ApiServer {
     }
 
     /// None where there are no parameters to judge by and that is allowed; null where the policy takes none.
-    fn params_of(&self, spec: &Value, binding: &Value) -> Result<Option<Value>, String> {
-        let Some(kind) = spec["paramKind"]["kind"].as_str() else { return Ok(Some(Value::Null)) };
+    fn params_of(&self, spec: &Value, binding: &Value) -> Result<Option<Cel>, String> {
+        let Some(kind) = spec["paramKind"]["kind"].as_str() else { return Ok(Some(Cel::Null)) };
         let name = binding["spec"]["paramRef"]["name"].as_str().expect("a binding by name");
         match (
             self.params.get(&(kind.to_owned(), name.to_owned())),
@@ -163,7 +162,7 @@ impl ApiServer {
     }
 
     /// The messages of what does not hold.
-    fn evaluate(&self, spec: &Value, request: &Request, params: &Value, fails: bool) -> Vec<String> {
+    fn evaluate(&self, spec: &Value, request: &Request, params: &Cel, fails: bool) -> Vec<String> {
         let mut context = self.context(request, params);
         let list = |field: &str| spec[field].as_array().cloned().unwrap_or_default();
         let mut faults = Vec::new();
@@ -199,7 +198,7 @@ impl ApiServer {
         messages
     }
 
-    fn context(&self, request: &Request, params: &Value) -> Context<'static> {
+    fn context(&self, request: &Request, params: &Cel) -> Context<'static> {
         let mut context = Context::default().with_all();
         context.add_function("dyn", |This(value): This<Cel>| Ok::<Cel, ExecutionError>(value));
         let grants = self.grants.clone();
@@ -241,11 +240,10 @@ impl ApiServer {
             seen["subResource"] = json!(request.subresource);
             seen["requestSubResource"] = json!(request.subresource);
         }
-        for (name, value) in
-            [("object", &request.object), ("oldObject", &request.old), ("params", params), ("request", &seen)]
-        {
+        for (name, value) in [("object", &request.object), ("oldObject", &request.old), ("request", &seen)] {
             context.add_variable_from_value(name, to_value(value).unwrap());
         }
+        context.add_variable_from_value("params", params.clone());
         context
     }
 }

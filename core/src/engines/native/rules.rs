@@ -132,13 +132,15 @@ pub(super) fn judge<'a>(tier: Tier, policy: &'a str, terms: &Terms, longest: u64
     let judged = terms.exempts().map_or_else(|| all.clone(), |exempt| format!("({all}).filter(x, !({exempt}))"));
     variables.push(variable("judged", judged, terms.exempt_cost()));
     variables.push(variable("unpinned", "variables.judged.filter(x, x.hex == '')".to_owned(), Cost::of_steps(12)));
-    let key = format!("x.hex.substring(0, 2) + {}", text(&format!(".{policy}")));
+    // A list that got too long is split by the third digit, so both keys are asked.
+    let listed = format!(
+        "[x.hex.substring(0, 2), x.hex.substring(0, 3)].exists(d, (d + {key}) in params.spec.data && params.spec.data[d + {key}].contains(x.hex))",
+        key = text(&format!(".{policy}"))
+    );
     variables.push(variable(
         "unverified",
-        format!(
-            "variables.judged.filter(x, x.hex != '' && !(({key}) in params.spec.data && params.spec.data[{key}].contains(x.hex)))"
-        ),
-        Cost::of_steps(70).and(Cost::of_lookup(longest)),
+        format!("variables.judged.filter(x, x.hex != '' && !{listed})"),
+        Cost::of_steps(100).and(Cost::of_lookup(longest)),
     ));
     let mend = "the pipeline that builds it has to sign it as the policy says; `holdfast why` tells what is missing";
     Rule {

@@ -1,6 +1,8 @@
 //! The verified digests, packed into few objects.
 //!
-//! A key is the first two hex digits and the policy's name, as `ab.apps`; its value the digests, in order. The name, not a number, tells policies apart: a
+//! A key is the first two hex digits and the policy's name, as `ab.apps`; its value the digests, in order. A list that gets too long for what a look into it
+//! may cost is split by the third digit, into `ab0.apps` to `abf.apps`: that concerns no other list, and policies look for both.
+//! The name, not a number, tells policies apart: a
 //! number would move when a policy is added, and a digest of the name could be made to collide, so that proof for one policy counted for another.
 //!
 //! Every policy looks into the same shards, because each shard costs every pod one more evaluation for every policy about it. Shards are ranges of the
@@ -22,6 +24,8 @@ pub const FULL: usize = 900 * 1024;
 const BUCKETS: usize = 256;
 /// 64 hex digits and a separator.
 const ENTRY: usize = 65;
+/// The longest list that is not split, in digests: fifty looks into it still cost less than an expression may.
+const LONGEST: usize = 400;
 
 /// A range of first two hex digits, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,12 +90,8 @@ impl<'a> Shards<'a> {
 
     /// The length of the longest list of a policy, in bytes.
     pub fn longest(&self, policy: &str) -> usize {
-        self.buckets
-            .iter()
-            .filter_map(|bucket| bucket.get(policy))
-            .map(|list| list.len() * ENTRY)
-            .max()
-            .unwrap_or_default()
+        let lists = self.buckets.iter().filter_map(|bucket| bucket.get(policy));
+        lists.flat_map(|digests| split(digests)).map(|(_, list)| list.len() * ENTRY).max().unwrap_or_default()
     }
 
     /// The objects, one for each range, also where it holds nothing: a shard that is missing denies.
@@ -103,13 +103,25 @@ impl<'a> Shards<'a> {
         let mut data = Map::new();
         for digits in range.from..=range.to {
             for (policy, digests) in self.buckets.get(usize::from(digits)).into_iter().flatten() {
-                data.insert(format!("{digits:02x}.{policy}"), Value::String(list(digests)));
+                for (third, digests) in split(digests) {
+                    let third = third.map(|third| format!("{third:x}")).unwrap_or_default();
+                    data.insert(format!("{digits:02x}{third}.{policy}"), Value::String(list(digests)));
+                }
             }
         }
         let rest = json!({"spec": {"data": data}});
         let of = Type { api_version: &format!("{GROUP}/{VERSION}"), kind: SHARD_KIND };
         Object::new(EngineKind::Native, of, None, &range.name(), For::Cluster, rest)
     }
+}
+
+/// A list as it is, or by the third digit where it is too long. The digests are in order.
+fn split(digests: &[Digest]) -> impl Iterator<Item = (Option<u8>, &[Digest])> {
+    let third = |digest: &Digest| digest.as_bytes().get(1).map(|byte| byte >> 4);
+    let whole = digests.len() <= LONGEST;
+    digests
+        .chunk_by(move |one, other| whole || third(one) == third(other))
+        .map(move |list| (if whole { None } else { list.first().and_then(third) }, list))
 }
 
 fn list(digests: &[Digest]) -> String {
@@ -130,7 +142,8 @@ fn list(digests: &[Digest]) -> String {
 
 /// What a bucket takes in an object: keys with quotes and separators, and lists.
 fn size(bucket: &BTreeMap<&str, Vec<Digest>>) -> usize {
-    bucket.iter().map(|(policy, digests)| policy.len() + 9 + digests.len() * ENTRY).sum()
+    let keys = |digests: &[Digest]| if digests.len() <= LONGEST { 1 } else { 16 };
+    bucket.iter().map(|(policy, digests)| keys(digests) * (policy.len() + 10) + digests.len() * ENTRY).sum()
 }
 
 /// The number of shards: what there is, while nothing is full and half as many would not be half empty; else the fewest that hold everything.

@@ -75,19 +75,21 @@ impl Terms {
     /// Tests of an entry `x`, each of which the API server can pay for in the worst pod, where one pattern alone allows it.
     fn chunks(&self) -> Vec<(String, Cost)> {
         let budget = EXPRESSION_LIMIT / Pod::WORST.images * 3 / 4;
-        let one = |cost: Cost| cost.for_pod(Pod { images: 1, ..Pod::WORST });
+        let fits = |costs: &ChunkCosts| costs.cost().for_pod(Pod { images: 1, ..Pod::WORST }) <= budget;
         let mut chunks: Vec<Chunk<'_>> = Vec::new();
         for test in self.needed() {
-            let cost = cost_of(test);
-            if let Some(chunk) = chunks.last_mut().filter(|chunk| one(chunk.cost.and(cost)) <= budget) {
-                chunk.take(test, cost);
-            } else {
-                let mut chunk = Chunk::default();
-                chunk.take(test, cost);
-                chunks.push(chunk);
-            }
+            let mut chunk = match chunks.pop() {
+                Some(chunk) if fits(&chunk.with(test)) => chunk,
+                full => {
+                    chunks.extend(full);
+                    Chunk::default()
+                }
+            };
+            let costs = chunk.with(test);
+            chunk.take(test, costs);
+            chunks.push(chunk);
         }
-        chunks.iter().map(|chunk| (chunk.test(), chunk.cost.and(Cost::of_steps(10)))).collect()
+        chunks.iter().map(|chunk| (chunk.test(), chunk.costs.cost().and(Cost::of_steps(10)))).collect()
     }
 
     /// Without what is below something else that is listed.
@@ -97,46 +99,78 @@ impl Terms {
             .iter()
             .filter_map(|test| match test {
                 NameTest::Below(prefix) => Some(prefix.as_str()),
-                NameTest::Is(_) | NameTest::Matches(_) => None,
+                NameTest::Is(_) | NameTest::Matches { .. } => None,
             })
             .collect();
-        let covered = move |test: &NameTest| match test {
-            NameTest::Is(name) | NameTest::Below(name) => {
-                // A shorter prefix ends at a `/` of this one.
-                name.trim_end_matches('/')
-                    .match_indices('/')
-                    .any(|(at, _)| name.get(..=at).is_some_and(|shorter| below.binary_search(&shorter).is_ok()))
-            }
-            NameTest::Matches(_) => false,
+        let covered = move |test: &NameTest| {
+            let begins = match test {
+                NameTest::Is(name) => name,
+                NameTest::Below(prefix) => prefix.trim_end_matches('/'),
+                NameTest::Matches { begins, .. } => begins,
+            };
+            begins
+                .match_indices('/')
+                .any(|(at, _)| begins.get(..=at).is_some_and(|shorter| below.binary_search(&shorter).is_ok()))
         };
         self.images.iter().filter(move |test| !covered(test))
     }
 }
 
-fn cost_of(test: &NameTest) -> Cost {
-    match test {
-        NameTest::Is(_) => Cost::of_steps(1),
-        NameTest::Below(_) => Cost::of_steps(8).and(Cost::of_passes(1)),
-        NameTest::Matches(expression) => Cost::of_steps(4).and(Cost::of_expression(expression)),
-    }
-}
-
+/// Some tests, in their order.
 #[derive(Default)]
 struct Chunk<'a> {
     is: Vec<&'a str>,
     below: Vec<&'a str>,
-    matches: Vec<&'a str>,
-    cost: Cost,
+    matches: Vec<(&'a str, &'a str)>,
+    costs: ChunkCosts,
+    /// The beginnings that the last expression's own begins with, each with what all expressions up to it cost.
+    begun: Vec<(&'a str, Cost)>,
+}
+
+/// What every name costs, and what the names cost that begin with what most expressions do.
+#[derive(Debug, Clone, Copy, Default)]
+struct ChunkCosts {
+    every: Cost,
+    expressions: Cost,
+    last: Cost,
+}
+
+impl ChunkCosts {
+    const fn cost(self) -> Cost {
+        self.every.and(self.expressions)
+    }
 }
 
 impl<'a> Chunk<'a> {
-    fn take(&mut self, test: &'a NameTest, cost: Cost) {
+    /// What the chunk costs with one more test. An expression is evaluated only over names that begin as it does: tests come in the order of that, so those
+    /// that one name can meet all stand on the way from the last one to its beginnings.
+    fn with(&self, test: &NameTest) -> ChunkCosts {
+        let prefix = Cost::of_steps(8).and(Cost::of_passes(1));
+        match test {
+            NameTest::Is(_) => ChunkCosts { every: self.costs.every.and(Cost::of_steps(1)), ..self.costs },
+            NameTest::Below(_) => ChunkCosts { every: self.costs.every.and(prefix), ..self.costs },
+            NameTest::Matches { begins, expression } => {
+                let before = self.begun.iter().rev().find(|(other, _)| begins.starts_with(other));
+                let last = before.map(|(_, cost)| *cost).unwrap_or_default().and(Cost::of_expression(expression));
+                let worst = |cost: Cost| cost.for_pod(Pod::WORST);
+                let expressions =
+                    if worst(last) > worst(self.costs.expressions) { last } else { self.costs.expressions };
+                ChunkCosts { every: self.costs.every.and(prefix), expressions, last }
+            }
+        }
+    }
+
+    fn take(&mut self, test: &'a NameTest, with: ChunkCosts) {
         match test {
             NameTest::Is(name) => self.is.push(name),
             NameTest::Below(prefix) => self.below.push(prefix),
-            NameTest::Matches(expression) => self.matches.push(expression),
+            NameTest::Matches { begins, expression } => {
+                self.matches.push((begins, expression));
+                self.begun.retain(|(other, _)| begins.starts_with(other));
+                self.begun.push((begins, with.last));
+            }
         }
-        self.cost = self.cost.and(cost);
+        self.costs = with;
     }
 
     fn test(&self) -> String {
@@ -153,7 +187,9 @@ impl<'a> Chunk<'a> {
             [name] => tests.push(format!("x.name == {}", text(name))),
             several => tests.push(format!("x.name in {}", texts(several.iter().copied()))),
         }
-        tests.extend(self.matches.iter().map(|expression| format!("x.name.matches({})", text(expression))));
+        tests.extend(self.matches.iter().map(|(begins, expression)| {
+            format!("(x.name.startsWith({}) && x.name.matches({}))", text(begins), text(expression))
+        }));
         tests.join(" || ")
     }
 }
