@@ -68,8 +68,7 @@ impl Engine for Native {
     }
 }
 
-/// What one policy costs the API server for one binding, in the tier that denies: of the policy itself, and of the rule over all policies of a namespace
-/// that it is in, if it denies other images. For tests and for `plan`.
+/// What each rendered admission policy costs the API server at most, for one binding.
 pub fn costs(estate: &Estate<'_>, capability: &NativeCapability) -> Vec<Costs> {
     let ours = estate.policies.iter().filter(|(_, policy)| is_native(policy)).map(|(name, _)| *name);
     let shards = Shards::pack(&estate.verified, ours, capability.shards);
@@ -81,7 +80,8 @@ pub fn costs(estate: &Estate<'_>, capability: &NativeCapability) -> Vec<Costs> {
     scopes.iter().flat_map(of).map(|(_, costs)| costs).collect()
 }
 
-/// The terms of every policy; those that cannot be read are refused, and with them everything: a rule over all policies would lack them.
+/// The terms of every policy; those that cannot be read are refused, and with them everything: a rule over all policies would lack them. What is in force
+/// then stays as it is.
 fn readable<'a>(estate: &'a Estate<'a>) -> Result<BTreeMap<&'a str, Terms>, Vec<Refused>> {
     let read: Vec<(&str, Option<Terms>)> =
         estate.policies.iter().map(|(name, policy)| (*name, Terms::of(policy.declared))).collect();
