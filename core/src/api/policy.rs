@@ -170,6 +170,15 @@ pub struct Engines {
     /// policy-controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_controller: Option<PolicyControllerEngine>,
+    /// Kubewarden: rendered, not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubewarden: Option<KubewardenEngine>,
+    /// OpenShift's ClusterImagePolicy: rendered, not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_shift: Option<OpenShiftEngine>,
+    /// Flux, for the sources it applies: rendered, not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flux: Option<FluxEngine>,
 }
 
 /// The API server's own admission policies.
@@ -213,6 +222,24 @@ pub enum KyvernoKind {
 /// policy-controller.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 pub struct PolicyControllerEngine {}
+
+/// Kubewarden.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KubewardenEngine {
+    /// Where the module `verify-image-signatures` is, inside the cluster's reach and with its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub module: Option<String>,
+}
+
+/// OpenShift's ClusterImagePolicy.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+pub struct OpenShiftEngine {}
+
+/// Flux.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+pub struct FluxEngine {}
 
 /// How far it is enforced.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]

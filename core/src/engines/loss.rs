@@ -226,6 +226,72 @@ losses! {
         "accept fewer trust roots or identities, or enforce with the native engine";
 
     // Kubewarden, OpenShift, Flux.
+    NotRun => Operational, "what is rendered follows the engine's documentation and source, and was not run on it",
+        "try it on a cluster of no importance first: an image known to be signed and one known not to be";
+    KubewardenReadsRawText => Wider, "images are matched by the text of the pod, so another spelling of an image slips past",
+        "enforce with the native engine; Kubewarden is rendered to monitor only";
+    KubewardenAdmitsUnmatched => Wider, "images that no setting matches are accepted, image volumes among them",
+        "enforce with the native engine; Kubewarden is rendered to monitor only";
+    KubewardenEvidenceNotChecked => Wider, "of the required evidence the module checks a log's promise at most",
+        "require nothing it does not check, or enforce with the native engine";
+    KubewardenStatementsNotChecked => Wider, "the module knows image signatures only, and no other statements",
+        "declare no `require.attestations`, or enforce with the native engine";
+    KubewardenOneIdentity => Stricter, "what is listed is demanded of all signers together, so only a policy with one identity that can be expressed is rendered",
+        "give each identity a policy of its own";
+    KubewardenExactSubjects => NotExpressible, "subjects are compared exactly: expressions are left out",
+        "name the subject exactly";
+    KubewardenModuleAbsent => NotExpressible, "where the module is inside the cluster's reach is not declared, so nothing is rendered",
+        "mirror the module and name it as `engines.kubewarden.module`";
+    KubewardenTrustByServer => Operational, "trust is given to the policy server as a whole, without validity, and whoever writes that ConfigMap can pass anything",
+        "set `sigstoreTrustConfig` of the PolicyServer, accept one trust root in all its policies, and guard its ConfigMap";
+    KubewardenLegacyOnly => Stricter, "signatures are looked for in the legacy form only",
+        "sign with cosign 2 besides, or enforce with another engine";
+    KubewardenExemptJudged => Stricter, "exempt images that a pattern matches are reported all the same",
+        "move them out of the patterns' reach, or sign them";
+    OpenShiftNoAudit => NotExpressible, "nodes either enforce or do not look, so nothing is rendered for audit",
+        "read holdfast's own coverage for what is in audit";
+    OpenShiftWholeCluster => Stricter, "nodes enforce in every namespace, those of the platform among them",
+        "use it for registries that hold nothing of the platform";
+    OpenShiftAdmitsUnmatched => Wider, "images outside all scopes are pulled without a signature, another spelling of a host among them",
+        "set `registrySources.allowedRegistries` in image.config.openshift.io/cluster, to scopes alone where `otherImages` is Deny";
+    OpenShiftScopesOnly => Wider, "a scope is a host and a path prefix: a pattern that is not cannot be expressed exactly",
+        "write patterns as `registry.corp.internal/apps/**`";
+    OpenShiftScopeHoldsMore => Stricter, "a scope also holds the repository of its own name and all below it",
+        "keep no other images at or below the paths a policy names";
+    OpenShiftExemptJudged => Stricter, "exempt images that a scope holds need a signature all the same",
+        "move them out of the scopes' reach, or sign them";
+    OpenShiftMostSpecificScope => Wider, "of several policies whose scopes hold an image only the most specific counts, where all should",
+        "let no two policies for OpenShift name scopes that contain each other";
+    OpenShiftEvidenceNotChecked => Wider, "of the required evidence nodes check a log's promise at most",
+        "require nothing they do not check, or enforce with the native engine";
+    OpenShiftStatementsNotChecked => Wider, "nodes know image signatures only, and no other statements",
+        "declare no `require.attestations`, or enforce with the native engine";
+    OpenShiftIdentityLeftOut => Stricter, "a certificate is named by an e-mail address only, so workflow identities and expressions are left out",
+        "sign with an e-mail identity or a key, or enforce with the native engine";
+    OpenShiftOneIdentity => Stricter, "a policy has one root of trust, so only a policy with one identity that can be expressed is rendered",
+        "give each identity a policy of its own";
+    OpenShiftLogUnusable => Stricter, "a certificate needs one ECDSA log of one certificate authority beside it, and the trust roots do not come down to that",
+        "accept one trust root with one authority and one Rekor v1 log";
+    OpenShiftLosesWindows => Wider, "authorities and logs are given without validity: one that has ended goes on counting",
+        "accept a trust root whose windows are those of its certificates";
+    OpenShiftLegacyOnly => Stricter, "signatures are looked for in the legacy form only",
+        "sign with cosign 2 besides, or enforce with another engine";
+    FluxGuardsSources => Wider, "what Flux applies is verified, and what pods run is not",
+        "enforce images with another engine; the rendered blocks are for sources";
+    FluxEvidenceNotChecked => Wider, "signed timestamps and certificate timestamps are not demanded as the policy does",
+        "enforce images with another engine; the rendered blocks are for sources";
+    FluxStatementsNotChecked => Wider, "sources are verified by their signature only, and no other statements",
+        "declare no `require.attestations` where it is meant for sources";
+    FluxOneRoot => Stricter, "a source takes one trust root, so a block is rendered for each and a person chooses",
+        "accept one trust root in policies for Flux";
+    FluxChartsUseThePublicRoot => NotExpressible, "HelmChart and HelmRelease know no trust root of their own and would dial the public one, so no block is rendered for certificates",
+        "keep charts in an OCIRepository, or sign them with a key";
+    FluxNoTrustRoot => NotExpressible, "this Flux knows no `trustedRootSecretRef` and would dial the public trust root, so no block is rendered for certificates",
+        "upgrade source-controller to 1.9 or later, or sign sources with a key";
+    FluxDialsLog => Operational, "with certificates Flux builds a client for the log named in the trust root",
+        "keep the log's address out of reach, or sign sources with a key";
+    FluxBlockIsAPart => Operational, "what is rendered is a block for sources you own, in a ConfigMap, and no whole source",
+        "copy the block into the source, as a patch or by hand";
 }
 
 impl fmt::Display for LossKind {

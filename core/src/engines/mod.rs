@@ -6,11 +6,16 @@
 
 pub mod all;
 pub mod estate;
+pub mod flux;
+pub mod kubewarden;
 pub mod kyverno;
+mod ledger;
 pub mod loss;
 pub mod names;
 pub mod native;
 pub mod object;
+pub mod openshift;
+mod pem;
 pub mod policy_controller;
 pub mod verified;
 pub mod version;
@@ -38,6 +43,7 @@ pub enum EngineKind {
     /// Kubewarden.
     Kubewarden,
     /// OpenShift's ClusterImagePolicy.
+    #[serde(rename = "openshift")]
     OpenShift,
     /// Flux' `verify`.
     Flux,

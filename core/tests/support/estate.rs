@@ -70,7 +70,7 @@ impl Owned {
             roots: self
                 .roots
                 .iter()
-                .map(|root| (root.name.as_str(), EstateRoot { root, document: String::new(), repository: None }))
+                .map(|root| (root.name.as_str(), EstateRoot { root, document: document(&root.name), repository: None }))
                 .collect(),
             namespaces: self.namespaces.clone(),
             left_out: BTreeSet::from(["kube-system".to_owned()]),
@@ -91,13 +91,23 @@ impl Owned {
 }
 
 /// `public` and `github` are the real ones; `corp` has one authority each, without windows and logs; `ctlogs` has those and certificate transparency logs;
-/// `rekor2` has a log of version 2 besides, and no other.
+/// `rekor1` and `rekor2` have one log of that version besides.
 pub(crate) fn roots() -> Vec<TrustRoot> {
     static ROOTS: OnceLock<Vec<TrustRoot>> = OnceLock::new();
+    let read = || documents().iter().map(|(name, text)| TrustRoot::from_json(name, text.as_bytes()).unwrap()).collect();
     ROOTS.get_or_init(read).clone()
 }
 
-fn read() -> Vec<TrustRoot> {
+fn document(name: &str) -> String {
+    documents().iter().find(|(other, _)| *other == name).map(|(_, text)| text.clone()).unwrap()
+}
+
+fn documents() -> &'static [(&'static str, String)] {
+    static DOCUMENTS: OnceLock<Vec<(&str, String)>> = OnceLock::new();
+    DOCUMENTS.get_or_init(make)
+}
+
+fn make() -> Vec<(&'static str, String)> {
     let public: Value = serde_json::from_str(SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
     let mut corp = public.clone();
     for field in ["certificateAuthorities", "timestampAuthorities"] {
@@ -108,9 +118,18 @@ fn read() -> Vec<TrustRoot> {
     corp["tlogs"] = json!([]);
     let mut rekor2 = corp.clone();
     rekor2["tlogs"] = json!([public["tlogs"].as_array().unwrap().last().unwrap().clone()]);
+    let mut rekor1 = corp.clone();
+    rekor1["tlogs"] = json!([public["tlogs"][0]]);
     let ct_logs = corp.clone();
     corp["ctlogs"] = json!([]);
-    let read = |name: &str, document: &Value| TrustRoot::from_json(name, document.to_string().as_bytes()).unwrap();
-    let github = TrustRoot::from_json("github", SIGSTORE_GITHUB_TRUSTED_ROOT.as_bytes()).unwrap();
-    vec![read("corp", &corp), read("ctlogs", &ct_logs), github, read("public", &public), read("rekor2", &rekor2)]
+    let github: Value = serde_json::from_str(SIGSTORE_GITHUB_TRUSTED_ROOT).unwrap();
+    let all = [
+        ("corp", corp),
+        ("ctlogs", ct_logs),
+        ("github", github),
+        ("public", public),
+        ("rekor1", rekor1),
+        ("rekor2", rekor2),
+    ];
+    all.map(|(name, document)| (name, document.to_string())).to_vec()
 }

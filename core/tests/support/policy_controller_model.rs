@@ -210,7 +210,8 @@ fn matches_name(identity: &Value, exact: &str, expression: &str, name: &str) -> 
     }
 }
 
-fn matches(policy: &Value, name: &str) -> bool {
+/// Whether a policy's globs match the name of an image.
+pub(crate) fn matches(policy: &Value, name: &str) -> bool {
     policy["spec"]["images"].as_array().unwrap().iter().any(|image| {
         let glob = image["glob"].as_str().unwrap();
         assert!(glob.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_:/*.@".contains(&b)), "{glob}");

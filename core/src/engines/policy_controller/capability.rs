@@ -14,6 +14,7 @@ const NAMESPACE: &str = "cosign-system";
 const GROUP: &str = "policy.sigstore.dev";
 
 /// A closed set of facts about a policy-controller.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyControllerCapability {
     /// Whether it is in the cluster.

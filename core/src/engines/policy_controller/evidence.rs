@@ -124,12 +124,14 @@ fn place(
     capability: &PolicyControllerCapability,
 ) -> Option<Place> {
     let by_id = by_log || required.sct;
-    match (by_id, trust_root::needs_windows(root)) {
-        (true, _) if capability.direct_entries => Some(Place::Direct),
-        (true, _) if capability.raw_log_ids => Some(Place::ObjectWithLogs),
-        (true, _) => None,
-        (false, true) if capability.direct_entries => Some(Place::Direct),
-        (false, _) => Some(Place::Object),
+    if !by_id && !trust_root::needs_windows(root) {
+        Some(Place::Object)
+    } else if capability.direct_entries {
+        Some(Place::Direct)
+    } else if !by_id {
+        Some(Place::Object)
+    } else {
+        capability.raw_log_ids.then_some(Place::ObjectWithLogs)
     }
 }
 

@@ -6,6 +6,7 @@ use super::evidence::{Form, Place};
 use super::trust_root;
 use crate::Digest;
 use crate::engines::object::{For, Type};
+use crate::engines::pem::pem;
 use crate::engines::{EngineKind, Object, Stage, names};
 use crate::trust::root::{ManagedKey, TrustRoot};
 use crate::verify::policy::SIGNATURE_PREDICATE;
@@ -64,7 +65,7 @@ impl<'a> Authority<'a> {
     fn render(&self, predicates: &[&str], several_roots: bool) -> Value {
         match self {
             Self::Key { name, key } => {
-                json!({ "name": name, "key": { "data": trust_root::pem("PUBLIC KEY", &key.key) } })
+                json!({ "name": name, "key": { "data": pem("PUBLIC KEY", &key.key) } })
             }
             Self::Certificate { name, subject, issuer, root, form } => {
                 let trust = match form.place {

@@ -24,7 +24,8 @@ pub use self::capability::{CapabilityError, Contradiction, NoMatch, PolicyContro
 use self::evidence::Place;
 use self::globs::Globs;
 use self::image_policy::{Authority, Content};
-use self::report::{Report, list};
+use self::report::Report;
+use super::ledger::list;
 use super::{Engine, EngineKind, Estate, EstatePolicy, LossKind, Object, Rendering, Stage};
 use crate::api::policy::OtherImages;
 use crate::image::{ImagePattern, ImageRef};
@@ -45,7 +46,7 @@ impl Engine for PolicyController {
     const KIND: EngineKind = EngineKind::PolicyController;
 
     fn render(estate: &Estate<'_>, capability: &PolicyControllerCapability) -> Rendering {
-        let mut report = Report::default();
+        let mut report = Report::new();
         let asked = estate.policies.iter().filter(|(_, p)| p.declared.spec.engines.policy_controller.is_some());
         let mut drafts = Vec::new();
         for (name, policy) in asked {
@@ -56,12 +57,12 @@ impl Engine for PolicyController {
                 let why = "policy-controller is not in the cluster".to_owned();
                 report.loss(name, LossKind::EngineAbsent, "engines.policyController", why);
                 if !draft.enforced.is_empty() {
-                    report.refuse(name, "policy-controller is not in the cluster");
+                    report.ledger.refuse(name, "policy-controller is not in the cluster");
                 }
             }
         }
         render(&drafts, capability, &mut report);
-        report.rendering.sorted()
+        report.ledger.rendering.sorted()
     }
 }
 
@@ -188,7 +189,12 @@ impl<'a> Draft<'a> {
             match globs::name(&image).filter(|_| !policy.compiled.matches(&image)) {
                 Some(name) => self.content.exempt.push(name),
                 None => {
-                    report.loss(self.name, LossKind::PolicyControllerExemptJudged, "exemptImages", format!("`{image}`"))
+                    report.loss(
+                        self.name,
+                        LossKind::PolicyControllerExemptJudged,
+                        "exemptImages",
+                        format!("`{image}`"),
+                    );
                 }
             }
         }
@@ -260,7 +266,7 @@ impl<'a> Draft<'a> {
 
 fn render(drafts: &[Draft<'_>], capability: &PolicyControllerCapability, report: &mut Report) {
     let can_be = |draft: &Draft<'_>, report: &Report| {
-        draft.is_expressible() && !draft.content.globs.is_empty() && !report.rendering.widens(draft.name)
+        draft.is_expressible() && !draft.content.globs.is_empty() && !report.ledger.rendering.widens(draft.name)
     };
     let wanted: Vec<&Draft<'_>> = drafts.iter().filter(|draft| !draft.enforced.is_empty()).collect();
     let candidates: Vec<&Draft<'_>> = wanted.iter().copied().filter(|draft| can_be(draft, report)).collect();
@@ -269,7 +275,7 @@ fn render(drafts: &[Draft<'_>], capability: &PolicyControllerCapability, report:
     too_large(&rest, capability, report);
     let enforced: Vec<&Draft<'_>> = rest.into_iter().filter(|draft| can_be(draft, report)).collect();
     for draft in wanted.iter().filter(|draft| !enforced.iter().any(|other| other.name == draft.name)) {
-        report.refuse(
+        report.ledger.refuse(
             draft.name,
             "no identity or image of it can be expressed; see its losses, or enforce with the native engine",
         );
@@ -289,7 +295,7 @@ fn render(drafts: &[Draft<'_>], capability: &PolicyControllerCapability, report:
             report.loss(draft.name, LossKind::PolicyControllerAuditLeftOut, "enforcement", why);
         }
     }
-    let objects = &mut report.rendering.objects;
+    let objects = &mut report.ledger.rendering.objects;
     objects.extend(enforced.iter().flat_map(|draft| draft.content.objects(Stage::Enforce)));
     objects.extend(trust(&enforced, capability));
     objects.extend(guard::no_image_volumes(&labelled));
@@ -307,8 +313,8 @@ fn audit(drafts: &[Draft<'_>], capability: &PolicyControllerCapability, report: 
         let label = format!("label {} to have warnings there", list(labelled.iter().copied()));
         report.loss(draft.name, LossKind::PolicyControllerNeedsNamespaceLabel, "namespaceSelector", label);
     }
-    report.rendering.objects.extend(audited.iter().flat_map(|draft| draft.content.objects(Stage::Audit)));
-    report.rendering.objects.extend(trust(&audited, capability));
+    report.ledger.rendering.objects.extend(audited.iter().flat_map(|draft| draft.content.objects(Stage::Audit)));
+    report.ledger.rendering.objects.extend(trust(&audited, capability));
 }
 
 /// The trust that the policies refer to.

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Draft;
-use super::report::{Report, list};
+use super::report::Report;
 use crate::api::policy::OtherImages;
 use crate::engines::LossKind;
+use crate::engines::ledger::list;
 
 /// The namespaces that have to be labelled: all that any of these policies is enforced in.
 pub(super) fn labelled<'a>(enforced: &[&Draft<'a>]) -> BTreeSet<&'a str> {

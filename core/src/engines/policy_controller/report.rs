@@ -1,44 +1,24 @@
-//! Losses and refusals, as they are found.
+//! Losses as they are found, with the versions they are known of.
 
 use super::capability::PolicyControllerCapability;
-use crate::engines::{Effect, EngineKind, Loss, LossKind, Refused, Rendering};
-
-/// How many names a sentence lists.
-const LISTED: usize = 8;
+use crate::engines::ledger::Ledger;
+use crate::engines::{EngineKind, LossKind};
 
 /// What is rendered so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Report {
     /// Objects, losses, refusals.
-    pub(super) rendering: Rendering,
+    pub(super) ledger: Ledger,
 }
 
 impl Report {
-    /// A loss of a policy.
-    pub(super) fn loss(&mut self, policy: &str, kind: LossKind, field: &str, detail: String) {
-        self.rendering.losses.push(Loss {
-            policy: Some(policy.to_owned()),
-            engine: EngineKind::PolicyController,
-            kind,
-            field: field.to_owned(),
-            versions: versions(kind),
-            detail,
-        });
+    pub(super) fn new() -> Self {
+        Self { ledger: Ledger::new(EngineKind::PolicyController) }
     }
 
-    /// A policy that is enforced somewhere and not rendered so: its widening losses say why, or `else_why`.
-    pub(super) fn refuse(&mut self, policy: &str, else_why: &str) {
-        let mut why: Vec<String> = self
-            .rendering
-            .losses
-            .iter()
-            .filter(|loss| loss.effect() == Effect::Wider && loss.policy.as_deref() == Some(policy))
-            .map(ToString::to_string)
-            .collect();
-        why.sort();
-        why.dedup();
-        let why = if why.is_empty() { else_why.to_owned() } else { why.join("; ") };
-        self.rendering.refused.push(Refused { policy: policy.to_owned(), why });
+    /// A loss of a policy.
+    pub(super) fn loss(&mut self, policy: &str, kind: LossKind, field: &str, detail: String) {
+        self.ledger.loss(policy, kind, field, versions(kind), detail);
     }
 
     /// What is lost to every policy that is rendered, by what is known of the engine.
@@ -95,13 +75,4 @@ const fn versions(kind: LossKind) -> &'static str {
         | LossKind::PolicyControllerTrustsUnverified => ">= 0.13",
         _ => "any",
     }
-}
-
-/// Names in a sentence, not more than a person reads.
-pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: Vec<&str> = names.into_iter().collect();
-    let shown: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
-    let rest = names.len().saturating_sub(LISTED);
-    let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
-    format!("{}{more}", shown.join(", "))
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::engines::object::{For, Type};
+use crate::engines::pem::pem;
 use crate::engines::{EngineKind, Object, names};
 use crate::trust::root::{Authority, KeyAlgorithm, Log, TrustRoot, Window};
 
@@ -147,19 +148,6 @@ fn subject(authority: &Authority) -> Value {
     let (organization, name) = (find(ORGANIZATION), find(COMMON_NAME));
     let (organization, name) = (organization.or(name), name.or(organization));
     json!({ "organization": organization.unwrap_or("unnamed"), "commonName": name.unwrap_or("unnamed") })
-}
-
-/// PEM with exactly one newline at the end: a blank line more, and the engine drops the whole trust root.
-pub(super) fn pem(label: &str, der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let mut lines = String::new();
-    for (at, character) in text.chars().enumerate() {
-        if at > 0 && at % 64 == 0 {
-            lines.push('\n');
-        }
-        lines.push(character);
-    }
-    format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
 }
 
 /// The direct entries, as a part of the engine's ConfigMap: only these keys are holdfast's.
