@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::flux::{Flux, FluxCapability};
+use super::kubewarden::{Kubewarden, KubewardenCapability};
 use super::kyverno::{Kyverno, KyvernoCapability};
 use super::native::{Native, NativeCapability};
+use super::openshift::{OpenShift, OpenShiftCapability};
 use super::policy_controller::{PolicyController, PolicyControllerCapability};
 use super::{Engine, EngineKind, Estate, Rendering, Version};
 use crate::api::policy::Engines;
@@ -17,6 +20,12 @@ pub struct Capabilities {
     pub kyverno: KyvernoCapability,
     /// policy-controller.
     pub policy_controller: PolicyControllerCapability,
+    /// Kubewarden.
+    pub kubewarden: KubewardenCapability,
+    /// OpenShift.
+    pub open_shift: OpenShiftCapability,
+    /// Flux.
+    pub flux: FluxCapability,
 }
 
 impl Capabilities {
@@ -28,6 +37,12 @@ impl Capabilities {
             kyverno: version(EngineKind::Kyverno).map_or(KyvernoCapability::ABSENT, KyvernoCapability::assumed),
             policy_controller: version(EngineKind::PolicyController)
                 .map_or_else(PolicyControllerCapability::absent, PolicyControllerCapability::assumed),
+            kubewarden: KubewardenCapability { present: true },
+            open_shift: OpenShiftCapability { present: true, allowed_registries: None },
+            flux: FluxCapability {
+                present: true,
+                trusted_root_ref: version(EngineKind::Flux).is_none_or(|version| version.is_at_least(1, 9)),
+            },
         }
     }
 
@@ -40,7 +55,9 @@ impl Capabilities {
                 EngineKind::Native => Native::render(estate, &self.native),
                 EngineKind::Kyverno => Kyverno::render(estate, &self.kyverno),
                 EngineKind::PolicyController => PolicyController::render(estate, &self.policy_controller),
-                EngineKind::Kubewarden | EngineKind::OpenShift | EngineKind::Flux => continue,
+                EngineKind::Kubewarden => Kubewarden::render(estate, &self.kubewarden),
+                EngineKind::OpenShift => OpenShift::render(estate, &self.open_shift),
+                EngineKind::Flux => Flux::render(estate, &self.flux),
             };
             renderings.insert(kind, rendering);
         }
@@ -64,7 +81,9 @@ pub const fn asks(engines: &Engines, kind: EngineKind) -> bool {
         EngineKind::Native => engines.native.is_some(),
         EngineKind::Kyverno => engines.kyverno.is_some(),
         EngineKind::PolicyController => engines.policy_controller.is_some(),
-        EngineKind::Kubewarden | EngineKind::OpenShift | EngineKind::Flux => false,
+        EngineKind::Kubewarden => engines.kubewarden.is_some(),
+        EngineKind::OpenShift => engines.open_shift.is_some(),
+        EngineKind::Flux => engines.flux.is_some(),
     }
 }
 
