@@ -185,10 +185,7 @@ impl NamespaceSelector {
         let mut decided = self.clone();
         decided.match_labels.retain(|key, _| key == NAME_LABEL);
         decided.match_expressions.retain(|requirement| requirement.key == NAME_LABEL);
-        match decided.matches(&labels) {
-            false => Some(false),
-            true => (decided == *self).then_some(true),
-        }
+        if decided.matches(&labels) { (decided == *self).then_some(true) } else { Some(false) }
     }
 }
 

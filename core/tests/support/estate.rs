@@ -51,7 +51,7 @@ impl Owned {
             "apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": { "name": name }, "spec": whole,
         }))
         .unwrap();
-        let compiled = compile(&declared, &|_| None).unwrap();
+        let compiled = compile(&declared, &|_| Err("no Secret is at hand".to_owned())).unwrap();
         let enforced = enforced.iter().map(|name| (*name).to_owned()).collect();
         self.policies.push((declared, compiled, Rollout { enforced }));
         self

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 
 use holdfast_core::engines::Object;
 use holdfast_core::engines::object::{INTENT, MANAGED_BY};
@@ -21,7 +21,8 @@ const MAX_VALUE: usize = 80;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Change {
-    pub(super) change: Kind,
+    #[serde(rename = "change")]
+    pub(super) kind: Kind,
     /// Kind, namespace and name.
     pub(super) object: String,
     /// The fields that differ.
@@ -50,7 +51,7 @@ type Key = (String, String, String, String);
 
 /// Compares what is wanted with what manifests in `dir` say is applied. Of an applied object only the fields that are wanted count: the API server adds
 /// its own. What is applied, ours, and no longer wanted is removed.
-pub(super) fn compare(dir: &PathBuf, wanted: &[Object]) -> Result<Vec<Change>, CliError> {
+pub(super) fn compare(dir: &Path, wanted: &[Object]) -> Result<Vec<Change>, CliError> {
     let applied: BTreeMap<Key, Value> = inventory::manifests(dir)
         .map_err(|errors| {
             CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
@@ -63,18 +64,18 @@ pub(super) fn compare(dir: &PathBuf, wanted: &[Object]) -> Result<Vec<Change>, C
     let mut changes = Vec::new();
     for (key, body) in &wanted {
         match applied.get(key) {
-            None => changes.push(Change { change: Kind::Added, object: name(key), fields: Vec::new() }),
+            None => changes.push(Change { kind: Kind::Added, object: name(key), fields: Vec::new() }),
             Some(held) => {
                 let mut fields = Vec::new();
                 differ("", held, body, &mut fields);
                 if !fields.is_empty() {
-                    changes.push(Change { change: Kind::Changed, object: name(key), fields });
+                    changes.push(Change { kind: Kind::Changed, object: name(key), fields });
                 }
             }
         }
     }
     let gone = applied.iter().filter(|(key, manifest)| is_ours(manifest) && !wanted.contains_key(*key));
-    changes.extend(gone.map(|(key, _)| Change { change: Kind::Removed, object: name(key), fields: Vec::new() }));
+    changes.extend(gone.map(|(key, _)| Change { kind: Kind::Removed, object: name(key), fields: Vec::new() }));
     Ok(changes)
 }
 
@@ -85,7 +86,7 @@ pub(super) fn print(changes: &[Change], style: Style, out: &mut dyn Write) -> io
         if changes.is_empty() { "none: what is applied is what is wanted" } else { "to what is applied" }
     )?;
     for change in changes {
-        let mark = match change.change {
+        let mark = match change.kind {
             Kind::Added => style.good("+"),
             Kind::Changed => style.warn("~"),
             Kind::Removed => style.bad("-"),
