@@ -45,7 +45,7 @@ impl World {
             json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": name}, "spec": whole}),
         )
         .unwrap();
-        let compiled = compile(&declared, &|_| None).unwrap();
+        let compiled = compile(&declared, &|_| Err("no Secret is at hand".to_owned())).unwrap();
         self.policies.push((declared, compiled, enforced.iter().map(|name| (*name).to_owned()).collect()));
     }
 
