@@ -33,8 +33,17 @@ fn nothing_is_written_where_nothing_changes() {
 
 #[test]
 fn at_no_step_is_less_denied_or_a_verified_image_refused() {
+    changes_over_to(0);
+}
+
+#[test]
+fn nor_when_one_shard_becomes_two() {
+    changes_over_to(14_500);
+}
+
+/// Promotion, a policy that goes, one that is narrowed while another takes over, and so many more digests.
+fn changes_over_to(more: usize) {
     let before = world();
-    // Promotion, a policy that goes, one that is narrowed while another takes over, more digests than one shard holds.
     let mut after = world();
     after.exceptions.clear();
     after.policies.clear();
@@ -47,7 +56,7 @@ fn at_no_step_is_less_denied_or_a_verified_image_refused() {
     for name in ["good", "both", "tool"] {
         after.verify("rest", digest(name));
     }
-    for number in 0..14_500 {
+    for number in 0..more {
         after.verify("apps", digest(&format!("{number}")));
     }
     let (old, new) = (before.render().objects, after.render().objects);
