@@ -9,6 +9,7 @@ use super::{
     verdict::Content,
 };
 use crate::Digest;
+use crate::json::Object;
 
 /// Evidence that was read and is within all limits; nothing in it is trusted yet.
 pub(super) struct Candidate {
@@ -88,8 +89,7 @@ fn read_bundle(bytes: &[u8], limits: &Limits) -> Result<Bundle, Fault> {
     crate::json::check(bytes, crate::json::Limits { max_len: most, max_depth: MAX_DEPTH })
         .map_err(|e| malformed(format!("the bundle is not JSON that is read: {e}")))?;
     let text = std::str::from_utf8(bytes).map_err(|e| malformed(format!("the bundle is not UTF-8: {e}")))?;
-    one_of_each(bytes)
-        .map_err(|what| malformed(format!("the bundle has {what}: readers choose differently between them")))?;
+    one_of_each(bytes).map_err(malformed)?;
     let bundle = Bundle::from_json(text)
         .map_err(|e| unsupported(bytes).unwrap_or_else(|| malformed(format!("the bundle cannot be read: {e}"))))?;
     let payload = match &bundle.content {
@@ -122,7 +122,7 @@ struct Choices {
     #[serde(alias = "dsseEnvelope")]
     dsse_envelope: Option<IgnoredAny>,
     #[serde(alias = "verificationMaterial")]
-    verification_material: Option<MaterialChoices>,
+    verification_material: Option<Object<MaterialChoices>>,
 }
 
 #[derive(serde::Deserialize, Default)]
@@ -135,22 +135,19 @@ struct MaterialChoices {
     x509_certificate_chain: Option<IgnoredAny>,
 }
 
-/// Refuses a bundle that chooses twice: the library takes one of the two, and other readers may take the other. Whatever is not such a document is left to
-/// the reader of the bundle, who has the better words for it.
-fn one_of_each(bytes: &[u8]) -> Result<(), &'static str> {
-    let choices: Choices = match serde_json::from_slice(bytes) {
-        Ok(choices) => choices,
-        Err(error) if error.to_string().starts_with("duplicate field") => return Err("one field in two spellings"),
-        Err(_) => return Ok(()),
-    };
-    if choices.message_signature.is_some() && choices.dsse_envelope.is_some() {
-        return Err("both a message signature and a statement");
-    }
-    let material = choices.verification_material.unwrap_or_default();
-    let kinds =
+/// Refuses a bundle that chooses twice: the library takes one of the two, and other readers may take the other.
+fn one_of_each(bytes: &[u8]) -> Result<(), String> {
+    let Object(choices) =
+        serde_json::from_slice::<Object<Choices>>(bytes).map_err(|e| format!("the bundle cannot be read: {e}"))?;
+    let Object(material) = choices.verification_material.unwrap_or_default();
+    let contents = [choices.message_signature.is_some(), choices.dsse_envelope.is_some()];
+    let materials =
         [material.certificate.is_some(), material.public_key.is_some(), material.x509_certificate_chain.is_some()];
-    if kinds.into_iter().filter(|there| *there).count() > 1 {
-        return Err("several kinds of verification material");
+    for (what, choices) in [("contents", &contents[..]), ("kinds of verification material", &materials)] {
+        let count = choices.iter().filter(|there| **there).count();
+        if count > 1 {
+            return Err(format!("the bundle has {count} {what}: readers choose differently between them"));
+        }
     }
     Ok(())
 }
