@@ -17,6 +17,9 @@ const OFFERED: &str = "2026-06-06T00:00:00Z";
 /// The first timestamp has expired; the newer one has not.
 const LATER: &str = "2026-06-11T00:00:00Z";
 
+/// What a mirror does to what it passes on.
+type Withhold<'a> = &'a dyn Fn(&Path);
+
 /// A state that holds the trusted root of `compromised`, which upstream then replaces.
 struct Place {
     dir: tempfile::TempDir,
@@ -55,7 +58,7 @@ impl Place {
     }
 
     /// Offers the newer repository after `withhold` was done to it.
-    fn offer(&self, verb: &str, withhold: &dyn Fn(&Path)) -> Answer {
+    fn offer(&self, verb: &str, withhold: Withhold<'_>) -> Answer {
         let (whole, mirror) = (self.path("whole"), self.path("mirror"));
         // Signatures differ each time they are made; the offers do not.
         if !whole.exists() {
@@ -99,7 +102,7 @@ fn copy(from: &Path, to: &Path) {
 fn a_replaced_root_is_stale_whatever_of_its_successor_is_withheld() {
     let remove = |name: &'static str| move |mirror: &Path| std::fs::remove_file(mirror.join(name)).unwrap();
     let no_target = |mirror: &Path| std::fs::remove_dir_all(mirror.join("targets")).unwrap();
-    let cases: [(&str, &str, &dyn Fn(&Path), i32, &str); 4] = [
+    let cases: [(&str, &str, Withhold<'_>, i32, &str); 4] = [
         ("the target", "import", &no_target, 1, "OtherListed"),
         ("the targets", "import", &remove("2.targets.json"), 1, "Incomplete"),
         ("the snapshot", "import", &remove("2.snapshot.json"), 1, "Incomplete"),

@@ -85,7 +85,7 @@ fn take_nested(manifest: &Value, place: &Place, found: &mut GitOps, depth: usize
             store.insert((namespace, name), data);
             return Ok(());
         }
-        _ => return of_unknown_kind(manifest, Workload { namespace, kind: kind.to_owned(), name }, place, found),
+        _ => return of_unknown_kind(manifest, &Workload { namespace, kind: kind.to_owned(), name }, place, found),
     };
     let Some(pod) = pod else {
         return Err(ManifestError::Other(format!("{kind}/{name} has no pod specification where its kind has one")));
@@ -102,7 +102,7 @@ fn take_nested(manifest: &Value, place: &Place, found: &mut GitOps, depth: usize
 /// A kind that is not built in brings in whatever it has the form of: pods are made from it by a controller that is not known here.
 fn of_unknown_kind(
     manifest: &Value,
-    workload: Workload,
+    workload: &Workload,
     place: &Place,
     found: &mut GitOps,
 ) -> Result<(), ManifestError> {
@@ -113,7 +113,7 @@ fn of_unknown_kind(
     }
     once(manifest, &workload.namespace, place, found)?;
     for (container, image) in images {
-        found.inventory.add(&workload, &container, &image);
+        found.inventory.add(workload, &container, &image);
     }
     Ok(())
 }
@@ -122,13 +122,11 @@ fn of_unknown_kind(
 fn once(manifest: &Value, namespace: &str, place: &Place, found: &mut GitOps) -> Result<(), ManifestError> {
     let (Some(kind), Some(name)) = (text(manifest, "/kind"), text(manifest, "/metadata/name")) else { return Ok(()) };
     let key = [group(manifest), kind, namespace, name].map(str::to_owned);
-    match found.seen.get(&key) {
-        Some(first) => Err(ManifestError::Other(format!("{kind} `{name}` is declared before, in {first}"))),
-        None => {
-            found.seen.insert(key, place.clone());
-            Ok(())
-        }
+    if let Some(first) = found.seen.get(&key) {
+        return Err(ManifestError::Other(format!("{kind} `{name}` is declared before, in {first}")));
     }
+    found.seen.insert(key, place.clone());
+    Ok(())
 }
 
 /// Several teams may declare one namespace, as long as they say the same of it.
