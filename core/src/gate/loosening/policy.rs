@@ -59,7 +59,7 @@ pub fn policy(enforced: PolicyForm<'_>, declared: PolicyForm<'_>, standing: &Sta
     namespaces(old, new, standing, &mut found);
     signers(&enforced, &declared, &mut found);
     requirements(old, new, &mut found);
-    engines(&old.engines, &new.engines, &mut found);
+    engines(&old.engines, &new.engines, standing, &mut found);
     waves(old, new, standing, &mut found);
     found.finish()
 }
@@ -214,14 +214,17 @@ fn requirements(old: &SigningIdentityPolicySpec, new: &SigningIdentityPolicySpec
     }
 }
 
-fn engines(old: &Engines, new: &Engines, found: &mut Finder) {
-    let dropped = [
-        ("native", old.native.is_some() && new.native.is_none()),
-        ("kyverno", old.kyverno.is_some() && new.kyverno.is_none()),
-        ("policyController", old.policy_controller.is_some() && new.policy_controller.is_none()),
-    ];
-    for (engine, _) in dropped.into_iter().filter(|(_, dropped)| *dropped) {
-        found.add(LooseningKind::EngineDropped, &format!("engines.{engine}"), format!("`{engine}` no longer denies"));
+fn engines(old: &Engines, new: &Engines, standing: &Standing<'_>, found: &mut Finder) {
+    for (engine, had, has) in [
+        ("native", old.native.is_some(), new.native.is_some()),
+        ("kyverno", old.kyverno.is_some(), new.kyverno.is_some()),
+        ("policyController", old.policy_controller.is_some(), new.policy_controller.is_some()),
+    ] {
+        let field = format!("engines.{engine}");
+        found.add_if(had && !has, LooseningKind::EngineDropped, &field, || format!("`{engine}` no longer denies"));
+        found.add_if(!had && has && standing.others_deny, LooseningKind::ImagesClaimed, &field, || {
+            format!("another policy denies in `{engine}` what no policy there is about; images of this policy pass there once signed")
+        });
     }
     let kind = |engines: &Engines| engines.kyverno.as_ref().map(|kyverno| kyverno.kind);
     if let (Some(was), Some(is)) = (kind(old), kind(new)) {
