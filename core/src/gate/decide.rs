@@ -99,7 +99,9 @@ pub struct Decision {
     pub wave: Option<String>,
     /// What it waits for, in a word: a check, or what else holds it.
     pub blocked_by: Option<String>,
-    /// What decided the phase.
+    /// The phase the step started from.
+    pub from: Phase,
+    /// What decided the next one.
     pub trigger: Trigger,
     /// What to do.
     pub intents: Vec<Intent>,
@@ -228,6 +230,7 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
         },
         history: notes.history,
         form: Some(form.spec.clone()),
+        from,
         trigger,
         intents: notes.intents,
         alarms: notes.alarms,
@@ -338,6 +341,7 @@ fn lost(input: &Input<'_>, namespaces: BTreeSet<String>, mut notes: Notes) -> De
         },
         history: notes.history,
         form: None,
+        from: Phase::Enforcing,
         namespaces,
         wave: None,
         blocked_by: Some(AlarmKind::RecordLost.to_string()),

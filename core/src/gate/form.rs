@@ -149,7 +149,8 @@ pub(super) fn say_once(input: &Input<'_>, loosenings: &[Loosening], notes: &mut 
     for digest in digests {
         if !input.progress.is_some_and(|progress| progress.held.contains(&digest)) {
             let of = loosenings.iter().filter(|loosening| loosening.digest == digest);
-            notes.record(Event::Held { digest, kinds: of.map(|loosening| loosening.kind.to_string()).collect() });
+            notes
+                .record(Event::Held { wants: digest, kinds: of.map(|loosening| loosening.kind.to_string()).collect() });
         }
     }
 }

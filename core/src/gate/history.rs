@@ -62,8 +62,8 @@ pub enum Event {
     },
     /// A looser form, a deletion or a release waits.
     Held {
-        /// What would have to be approved.
-        digest: Digest,
+        /// The digest that would have to be approved.
+        wants: Digest,
         /// Which ways of being looser.
         kinds: Vec<String>,
     },
