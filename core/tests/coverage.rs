@@ -252,6 +252,27 @@ fn an_exempt_image_is_exempt_by_its_very_digest() {
     assert!(coverage.denied_as_other.is_empty());
 }
 
+/// Identities that overlap were all seen, and only by what is covered.
+#[test]
+fn every_signer_that_evidence_satisfies_is_named() {
+    let world = World::new();
+    let mut inventory = Inventory::default();
+    inventory.add(&workload("shop", "a"), "main", &image(0));
+    inventory.add(&workload("shop", "b"), "main", &image(1));
+    let identities = json!([
+        {"name": "any", "issuer": ISSUER, "subjectRegExp": "https://ci\\.example/.*"},
+        {"name": "release", "issuer": ISSUER, "subject": SUBJECT},
+        {"name": "other", "issuer": ISSUER, "subject": "https://ci.example/other"},
+    ]);
+    let policies = [policy("apps", json!({"images": ["registry.corp.internal/**"], "identities": identities}))];
+    let found = BTreeMap::from([(image(0), world.signed(0)), (image(1), unsigned(1))]);
+    let coverage = world.assess(&inventory, &policies, &found);
+    let signers =
+        |image: String| coverage.images.iter().find(|i| i.image == image).unwrap().policies[0].signers.clone();
+    assert_eq!(signers(image(0)), ["any", "release"]);
+    assert_eq!(signers(image(1)), [""; 0]);
+}
+
 /// What may become of one image.
 #[derive(Debug, Clone, Copy)]
 enum Fate {

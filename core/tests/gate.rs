@@ -16,12 +16,14 @@ use std::path::Path;
 
 use estate::{Estate, HOUR, MINUTE, NAMESPACES, declared, names};
 use holdfast_core::Digest;
+use holdfast_core::coverage::{Inventory, Memo, Workload, assess, compile};
 use holdfast_core::engines::{EngineKind, Loss, LossKind};
-use holdfast_core::gate::loosening::{LooseningKind, deletion_digest, release_digest};
+use holdfast_core::gate::loosening::{Beside, LooseningKind, PolicyForm, deletion_digest, release_digest};
 use holdfast_core::gate::rollout::TRANSITIONS;
 use holdfast_core::gate::would_deny::Ledger;
 use holdfast_core::gate::{
     AlarmKind, Canaries, Check, Decision, Event, History, Intent, OtherImage, Phase, ScanTime, Soak, Trigger, picture,
+    scan_of, subject_digest,
 };
 use holdfast_core::trust::clock::Sanity;
 use holdfast_core::trust::freshness::Freshness;
@@ -808,4 +810,63 @@ fn what_would_have_been_denied_is_kept_over_the_window() {
     many.time.finished += HOUR;
     ledger.observe(&many, &all, HOUR);
     assert_eq!((ledger.count(), ledger.denials.len()), (1000, 256));
+}
+
+/// From manifests' inventory to what the checks look at.
+#[test]
+fn a_scan_is_a_policys_part_of_a_coverage() {
+    let digest = |n: &str| Digest::of(n.as_bytes());
+    let web = format!("r.example/apps/web@{}", digest("web"));
+    let mut inventory = Inventory::default();
+    let workload = |namespace: &str, name: &str| Workload {
+        namespace: namespace.to_owned(),
+        kind: "Deployment".to_owned(),
+        name: name.to_owned(),
+    };
+    for (namespace, image) in [
+        ("shop", web.as_str()),
+        ("billing", &web),
+        ("elsewhere", &web),
+        ("shop", "r.example/apps/tagged:1"),
+        ("shop", "r.example/apps/bent@sha256:zzz"),
+        ("shop", "platform.example/agent@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("billing", "platform.example/agent@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        ("elsewhere", "nginx"),
+    ] {
+        inventory.add(&workload(namespace, "app"), "main", image);
+    }
+    for (namespace, tier) in [("shop", "apps"), ("billing", "apps"), ("elsewhere", "none")] {
+        inventory.add_namespace(namespace, BTreeMap::from([("tier".to_owned(), tier.to_owned())]));
+    }
+    let spec = declared(|_| ());
+    let platform = declared(|spec| spec["images"] = json!(["platform.example/**"]));
+    let whole = json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "apps"}, "spec": spec});
+    let compiled = compile(&serde_json::from_value(whole).unwrap(), &|_| None).unwrap();
+    let keys = BTreeMap::new();
+    let form = PolicyForm { name: "apps", spec: &spec, keys: &keys };
+    let now = at("2026-07-01T00:00:00Z");
+    let time = ScanTime { started: now, finished: now, interval: HOUR };
+    let policies = [compiled.clone()];
+    let coverage = assess(&inventory, &policies, &BTreeMap::new(), &BTreeMap::new(), &mut Memo::default(), now);
+    let there = names(&["shop"]);
+    let beside = [Beside { name: "platform", spec: &platform, namespaces: &there }];
+    let scan = scan_of(form, &compiled, &coverage, &inventory, &beside, time, None);
+    assert_eq!((scan.subject, &scan.incomplete), (subject_digest(form), &None));
+    let of = |image: &str| scan.images.iter().find(|i| i.image == image).unwrap();
+    assert_eq!(of(&web).users.keys().collect::<Vec<_>>(), ["billing", "shop"], "elsewhere is not selected");
+    assert_eq!(of(&web).inadmissible, None);
+    assert!(of("r.example/apps/tagged:1").inadmissible.unwrap().contains("by tag"));
+    assert!(of("r.example/apps/bent@sha256:zzz").inadmissible.unwrap().contains("no image reference"));
+    assert_eq!(scan.others.len(), 1);
+    assert_eq!(scan.others[0].users.keys().collect::<Vec<_>>(), ["billing"], "in shop, another policy is about it");
+    assert!(scan.identities_seen.is_empty());
+    assert_eq!(scan.tally(&|_| true).unknown, 3);
+    assert_eq!(scan.tally(&|namespace| namespace == "billing").total(), 1);
+    inventory.add(&workload("nobody-knows", "app"), "main", &web);
+    let coverage = assess(&inventory, &policies, &BTreeMap::new(), &BTreeMap::new(), &mut Memo::default(), now);
+    let scan = scan_of(form, &compiled, &coverage, &inventory, &beside, time, None);
+    assert!(
+        scan.incomplete.unwrap().contains("`nobody-knows`"),
+        "labels that are not known select nothing for certain"
+    );
 }
