@@ -235,6 +235,17 @@ fn older_trust_is_refused_and_a_rotation_is_shown() {
     assert!(answer.err.contains("refused, Rollback"), "{}", answer.err);
 }
 
+/// The run with the fast clock is refused, and the next one with the right clock must not be.
+#[test]
+fn one_fast_clock_blocks_nothing() {
+    let place = Place::new();
+    let from = place.text("repository");
+    let fast = place.run("import", &["--from", &from, "--now", "2027-06-01T00:00:01Z"]);
+    assert!(fast.code == 1 && fast.err.contains("Expired"), "{fast:?}");
+    let right = place.import(&from);
+    assert_eq!(right.code, 0, "{right:?}");
+}
+
 /// A server that answers each request by one function of its path, and stops with the test.
 fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -97,6 +97,34 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A clock behind a signing time that was verified takes no import, until the floor is lowered; looking raises nothing.
+#[test]
+fn a_clock_behind_a_verified_signature_takes_no_import() {
+    let place = Place::new();
+    let memory = || std::fs::read(place.path("corp/memory.json")).unwrap();
+    let at = "2026-06-03T00:00:00Z".parse().unwrap();
+    let bundle = place.compromised.bundle(b"x", &Recipe { at, ..Recipe::image(SUBJECT, ISSUER) });
+    std::fs::write(place.path("x"), b"x").unwrap();
+    std::fs::write(place.path("x.json"), bundle.to_string()).unwrap();
+    let verify = |more: &[&str]| {
+        let args = ["verify", "x", "--bundle", "x.json", "--state", "corp", "--now", OFFERED];
+        let who = ["--certificate-identity-regexp", ".*", "--certificate-oidc-issuer", ISSUER];
+        holdfast_in(place.dir.path(), &[&args[..], &who, more].concat())
+    };
+    let before = memory();
+    assert_eq!(verify(&[]).code, 0);
+    assert_eq!(memory(), before, "looking raises nothing");
+    let raised = verify(&["--raise-clock-floor"]);
+    assert_eq!(raised.code, 0, "{raised:?}");
+    let import = |more: &[&str]| {
+        let from = place.text("repository");
+        place.run("import", &[&["--from", &from, "--now", "2026-06-02T12:00:00Z"], more].concat())
+    };
+    let behind = import(&[]);
+    assert!(behind.code == 1 && behind.err.contains("refused, ClockBehind"), "{behind:?}");
+    assert!(behind.err.contains("2026-06-03T00:00:02Z") && behind.err.contains("--lower-clock-floor"), "{behind:?}");
+}
+
 /// Newer metadata is kept, so that it cannot be taken back; the older root is no fresher for it.
 #[test]
 fn a_replaced_root_is_stale_whatever_of_its_successor_is_withheld() {

@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use holdfast_core::Digest;
+use holdfast_core::trust::clock::Observed;
 use holdfast_core::trust::freshness::{Freshness, Settings};
 use holdfast_core::trust::tuf::{Grace, Note, OnEquivocation, Refresh, Refusal, State, TargetSearch, TrustMemory};
 use holdfast_testpki::Key;
@@ -387,14 +388,42 @@ fn a_state_that_is_not_what_was_accepted_is_a_fault() {
 }
 
 #[test]
-fn a_clock_behind_the_memory_blocks_until_it_is_lowered() {
+fn a_clock_behind_a_signing_time_blocks_until_the_floor_is_lowered() {
     let repository = repository();
     let files = repository.files();
-    let mut state = taken(&bootstrap(&repository), &files, day(5));
-    assert!(matches!(refused(&state, &files, day(4)), Refusal::ClockBehind { .. }));
+    let mut state = bootstrap(&repository);
+    assert_eq!(state.observe_time(day(9), day(5)), Observed::TooFarAhead);
+    assert_eq!(state.observe_time(day(5), day(5)), Observed::Taken);
+    assert!(matches!(refused(&state, &files, day(4)), Refusal::ClockBehind { floor, .. } if floor == day(5)));
     assert!(refresh(&state, &files, day(5) - SignedDuration::from_mins(4)).1.is_ok());
     state.lower_clock(day(4));
     assert!(refresh(&state, &files, day(4)).1.is_ok());
+}
+
+#[test]
+fn a_memory_without_a_clock_floor_is_read() {
+    let mut document = serde_json::to_value(bootstrap(&repository()).memory()).unwrap();
+    document["lastAccepted"] = json!("2026-06-02T00:00:00Z");
+    let memory: TrustMemory = serde_json::from_value(document).unwrap();
+    assert_eq!((memory.clock_floor.floor(), memory.last_import), (None, Some(day(1))));
+}
+
+/// A wall clock that ran ahead once, in a refused run or an accepted one, is no floor: it would block the cluster until the time it showed.
+#[test]
+fn a_fast_wall_clock_raises_no_floor() {
+    let mut repository = repository();
+    let (bootstrapped, first) = (bootstrap(&repository), repository.files());
+    let (ahead, result) = refresh(&bootstrapped, &first, day(2000));
+    assert!(matches!(result, Err(Refusal::Expired { .. })));
+    assert_eq!(ahead.memory().clock_floor.floor(), None);
+    let accepted = taken(&ahead, &first, day(6));
+    assert_eq!(accepted.memory().clock_floor.floor(), None);
+    let (again, notes) = refresh(&accepted, &first, day(2));
+    assert!(notes.unwrap().contains(&Note::ClockWentBack { now: day(2), last: day(6) }));
+    repository.publish(day(2));
+    let files = repository.files();
+    let newer = taken(&again, &files, day(2));
+    assert_eq!(refresh(&newer, &files, day(2)).1, Ok(Vec::new()), "the clock of the last import is this one");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use holdfast_core::trust::diff::RootDiff;
 use holdfast_core::trust::freshness::{Freshness, Settings};
 use holdfast_core::trust::root::TrustRoot;
 use holdfast_core::trust::tuf::{Grace, Note, OnEquivocation, Refresh, RoleSummary, State};
+use holdfast_core::verify::{Reason, Verdict};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -81,7 +82,7 @@ struct Repository {
     /// Where a timestamp has the version held and other bytes, keep what is held and go on instead of refusing
     #[arg(long)]
     keep_on_equivocation: bool,
-    /// Accept a clock that is behind an earlier one: the earlier clock was wrong
+    /// Go on with a clock that is behind a signing time that was seen: the clock is right, and the authority's ran ahead
     #[arg(long)]
     lower_clock_floor: bool,
     /// Judge at this instant instead of now (RFC 3339)
@@ -380,6 +381,24 @@ pub(super) fn held_root(held: &Held, path: &Path) -> Result<Option<TrustRoot>, C
 pub(super) fn freshness(held: &Held, grace: Grace, now: Timestamp) -> Freshness {
     let root = held.trusted_root.as_ref().map(HeldRoot::imported);
     Freshness::judge(&held.state, root, Settings { grace, max_age: None }, now)
+}
+
+/// Raises the floor of the clock to the signing times that the trust in `path` vouches for, of a covered verdict.
+pub(super) fn raise_clock_floor(path: &Path, verdict: &Verdict, now: Timestamp) -> Result<(), CliError> {
+    let name = root_name(path);
+    let (dir, held) = StateDir::open(path)?;
+    let mut next = held.clone();
+    let covering = verdict
+        .evidence
+        .iter()
+        .filter(|piece| piece.reason == Reason::Verified && piece.trust_root.as_ref() == Some(&name));
+    for time in covering.filter_map(|piece| piece.authenticated.as_ref()).flat_map(|facts| &facts.signed_at) {
+        next.state.observe_time(time.at, now);
+    }
+    if next != held {
+        dir.commit(&next)?;
+    }
+    Ok(())
 }
 
 /// The last segment of a state directory's path names its trust.

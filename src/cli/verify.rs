@@ -53,6 +53,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = mirror::grace)]
     grace: Grace,
 
+    /// Remember in --state that the signing times of a covered verdict have passed: a clock behind them then takes no import
+    #[arg(long, requires = "state")]
+    raise_clock_floor: bool,
+
     /// A SigningIdentityPolicy to judge by: its trust roots, identities, requirements and images, instead of the flags about who signs and what is required
     #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp", "key", "attestation", "insecure_ignore_tlog", "insecure_ignore_sct", "use_signed_timestamps"])]
     policy: Option<PathBuf>,
@@ -177,6 +181,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
             (verdict(subject, given, judge), note)
         }
     };
+    if args.raise_clock_floor {
+        args.state.iter().try_for_each(|path| mirror::raise_clock_floor(path, &verdict, now))?;
+    }
     let report = Report { verdict: verdict.outcome(), owner: verdict.owner(), note: note.as_deref(), judged: &verdict };
     if !args.output.print(&report, out)? {
         print(&verdict, note.as_deref(), Style::stdout(), out)?;

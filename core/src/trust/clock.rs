@@ -11,7 +11,7 @@ pub const TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The newest time that is known to have passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(transparent)]
 pub struct ClockFloor {
     floor: Option<Timestamp>,
 }
@@ -41,9 +41,17 @@ pub enum Observed {
 }
 
 impl ClockFloor {
+    /// No time was seen yet.
+    pub const UNSET: Self = Self { floor: None };
+
     /// Where it stands.
     pub const fn floor(self) -> Option<Timestamp> {
         self.floor
+    }
+
+    /// Whether no time was seen yet.
+    pub const fn is_unset(&self) -> bool {
+        self.floor.is_none()
     }
 
     /// Takes note of an authenticated time.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
+use crate::trust::clock::ClockFloor;
 
 /// How many recoveries are kept; the oldest go first.
 const MAX_RECOVERIES: usize = 64;
@@ -27,8 +28,12 @@ pub struct TrustMemory {
     /// Floors that fell, and why.
     #[serde(default)]
     pub recoveries: Vec<Recovery>,
-    /// The newest instant at which anything was accepted, by the clock of that time.
-    pub last_accepted: Timestamp,
+    /// The newest authenticated time that was seen: a clock behind it is wrong. No clock raises it.
+    #[serde(default, skip_serializing_if = "ClockFloor::is_unset")]
+    pub clock_floor: ClockFloor,
+    /// What the clock said when an import last brought something newer to its end. It decides nothing; a clock that has gone back since is noted.
+    #[serde(default, alias = "lastAccepted", skip_serializing_if = "Option::is_none")]
+    pub last_import: Option<Timestamp>,
 }
 
 /// The accepted version of one role.
@@ -63,14 +68,15 @@ impl TrustMemory {
     /// The layout written by this version.
     pub const SCHEMA: u32 = 1;
 
-    pub(super) fn new(pin: Digest, now: Timestamp) -> Self {
+    pub(super) const fn new(pin: Digest) -> Self {
         Self {
             schema: Self::SCHEMA,
             pin,
             floors: BTreeMap::new(),
             pins: BTreeMap::new(),
             recoveries: Vec::new(),
-            last_accepted: now,
+            clock_floor: ClockFloor::UNSET,
+            last_import: None,
         }
     }
 
@@ -81,7 +87,6 @@ impl TrustMemory {
         if !known {
             self.floors.insert(role.to_owned(), Floor { version, digest, expires, accepted: now });
         }
-        self.last_accepted = self.last_accepted.max(now);
     }
 
     pub(super) fn recover(&mut self, role: &str, root_version: u64, now: Timestamp) {

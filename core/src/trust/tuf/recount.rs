@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use sigstore_tuf::Key;
 use sigstore_tuf::metadata::{Metadata, Role as LibraryRole, RoleKeys};
@@ -29,6 +30,16 @@ pub enum Note {
         role: String,
         /// The id.
         id: String,
+    },
+    /// The clock has gone back since the last import. One of the two readings is wrong, and which cannot be told.
+    #[error(
+        "the clock says {now}, and at the last import it said {last}: one of the two was wrong. If it is this one, what is taken now may have expired"
+    )]
+    ClockWentBack {
+        /// The clock.
+        now: Timestamp,
+        /// What it said at the last import.
+        last: Timestamp,
     },
 }
 

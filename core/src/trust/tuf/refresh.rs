@@ -12,6 +12,7 @@ use super::refusal::{Refusal, Role};
 use super::state::State;
 use crate::Digest;
 use crate::json::{self, Limits};
+use crate::trust::clock::{Sanity, TOLERANCE};
 
 /// Bytes of a root, at most; real ones have some 7 KB.
 pub(super) const MAX_ROOT: u64 = 512 * 1024;
@@ -21,8 +22,6 @@ pub(super) const MAX_TARGETS: u64 = 10 * 1024 * 1024;
 /// New roots followed in one import.
 const MAX_ROOTS: u64 = 256;
 const MAX_DEPTH: usize = 32;
-/// How far the clock may lie behind the last acceptance.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long past its expiry a timestamp is still taken: time for the courier's way. Nothing else has a grace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -124,14 +123,18 @@ impl Refresh {
     /// Begins a refresh of what is held.
     ///
     /// # Errors
-    /// [`Refusal::ClockBehind`] where `now` lies more than five minutes behind what is remembered; [`Refusal::MemoryDamaged`] where the held root cannot
-    /// be read.
+    /// [`Refusal::ClockBehind`] where `now` lies behind the floor of the clock; [`Refusal::MemoryDamaged`] where the held root cannot be read.
     pub fn begin(state: &State, now: Timestamp, grace: Grace) -> Result<Self, Refusal> {
-        let last = state.memory().last_accepted;
-        if now.saturating_add(CLOCK_TOLERANCE).is_ok_and(|latest| latest < last) {
-            return Err(Refusal::ClockBehind { now, last });
+        let memory = state.memory();
+        if let Sanity::Behind { floor, now } = memory.clock_floor.judge(now) {
+            return Err(Refusal::ClockBehind { now, floor });
         }
-        Self::over(state, now, grace)
+        let mut refresh = Self::over(state, now, grace)?;
+        if let Some(last) = memory.last_import.filter(|last| now.saturating_add(TOLERANCE).is_ok_and(|now| now < *last))
+        {
+            refresh.note(vec![Note::ClockWentBack { now, last }]);
+        }
+        Ok(refresh)
     }
 
     /// What is held, verified again from its root; expiry is not looked at.
@@ -386,6 +389,9 @@ impl Refresh {
             self.accept("targets", signed.version, &bytes, signed.expires);
         }
         self.phase = Phase::Done;
+        if self.changed {
+            self.state.imported(self.now);
+        }
         Ok(())
     }
 

@@ -152,15 +152,15 @@ pub enum Refusal {
         /// Roles visited at most.
         max: usize,
     },
-    /// The clock is behind the memory.
+    /// The clock is behind a time that has certainly passed.
     #[error(
-        "the clock says {now}, and something was accepted at {last} before: the clock is behind, so nothing can be called fresh. Set the clock; if the earlier one was wrong, lower the floor explicitly"
+        "the clock says {now}, and something was signed at {floor}: the clock is behind, so nothing can be called fresh. Set the clock; if it is right and the authority's ran ahead, lower the floor (--lower-clock-floor)"
     )]
     ClockBehind {
         /// The clock.
         now: Timestamp,
-        /// The newest acceptance remembered.
-        last: Timestamp,
+        /// The newest authenticated time that was seen.
+        floor: Timestamp,
     },
     /// What is held does not match the memory of it.
     #[error(

@@ -11,6 +11,7 @@ use super::recount::recount;
 use super::refresh::{MAX_ROOT, RoleSummary, read};
 use super::refusal::Refusal;
 use crate::Digest;
+use crate::trust::clock::Observed;
 
 /// Trust as it is held: what was accepted last, and the floors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +36,8 @@ impl State {
         if let Some(keys) = signed.role("root") {
             recount(&parsed, &signed.keys, keys, "root")?;
         }
-        let mut state = Self { memory: TrustMemory::new(got, now), held: BTreeMap::new() };
+        let mut state = Self { memory: TrustMemory::new(got), held: BTreeMap::new() };
         state.accept("root", signed.version, root, signed.expires, now);
-        // Nothing upstream said was confirmed yet, so nothing speaks against a clock that is set later.
-        state.memory.last_accepted = Timestamp::UNIX_EPOCH;
         Ok(state)
     }
 
@@ -121,9 +120,25 @@ impl State {
         roles
     }
 
-    /// Forgets that the clock was once later: for a clock that ran ahead. Floors stay.
+    /// Takes note of an authenticated time: the signing time of a covered verdict, from a log or timestamp authority of the adopted trust. What lies more
+    /// than [`TOLERANCE`](crate::trust::clock::TOLERANCE) ahead of `now` is not taken. Nothing else raises the floor of the clock.
+    pub fn observe_time(&mut self, authenticated: Timestamp, now: Timestamp) -> Observed {
+        self.memory.clock_floor.observe(authenticated, now)
+    }
+
+    /// Lowers the floor of the clock, for an authority whose clock ran ahead, and takes no instant of acceptance for later than `to`.
+    /// Version floors stay.
     pub fn lower_clock(&mut self, to: Timestamp) {
-        self.memory.last_accepted = self.memory.last_accepted.min(to);
+        self.memory.clock_floor.lower(to);
+        self.memory.last_import = self.memory.last_import.map(|last| last.min(to));
+        for floor in self.memory.floors.values_mut() {
+            floor.accepted = floor.accepted.min(to);
+        }
+    }
+
+    /// An import came to its end and brought something newer.
+    pub(super) fn imported(&mut self, now: Timestamp) {
+        self.memory.last_import = Some(now);
     }
 
     pub(super) fn accept(&mut self, role: &str, version: u64, bytes: &[u8], expires: Timestamp, now: Timestamp) {
