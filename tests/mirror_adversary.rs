@@ -123,6 +123,12 @@ fn a_clock_behind_a_verified_signature_takes_no_import() {
     let behind = import(&[]);
     assert!(behind.code == 1 && behind.err.contains("refused, ClockBehind"), "{behind:?}");
     assert!(behind.err.contains("2026-06-03T00:00:02Z") && behind.err.contains("--lower-clock-floor"), "{behind:?}");
+    let lowered = import(&["--lower-clock-floor"]);
+    assert_eq!(lowered.code, 0, "{lowered:?}");
+    let again = import(&[]);
+    assert_eq!(again.code, 0, "what was lowered stays so: {again:?}");
+    let memory: Value = serde_json::from_slice(&memory()).unwrap();
+    assert_eq!(memory["tuf"]["clockLowerings"], json!([{"had": "2026-06-03T00:00:02Z", "to": "2026-06-02T12:00:00Z"}]));
 }
 
 /// Newer metadata is kept, so that it cannot be taken back; the older root is no fresher for it.

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use holdfast_core::Digest;
 use holdfast_core::trust::clock::Observed;
 use holdfast_core::trust::freshness::{Freshness, Settings};
-use holdfast_core::trust::tuf::{Grace, Note, OnEquivocation, Refresh, Refusal, State, TargetSearch, TrustMemory};
+use holdfast_core::trust::tuf::{
+    ClockLowering, Grace, Note, OnEquivocation, Refresh, Refusal, State, TargetSearch, TrustMemory,
+};
 use holdfast_testpki::Key;
 use holdfast_testpki::tuf::{Delegated, Repository, RoleKeys, key_id, key_object};
 use jiff::{SignedDuration, Timestamp};
@@ -398,6 +400,12 @@ fn a_clock_behind_a_signing_time_blocks_until_the_floor_is_lowered() {
     assert!(refresh(&state, &files, day(5) - SignedDuration::from_mins(4)).1.is_ok());
     state.lower_clock(day(4));
     assert!(refresh(&state, &files, day(4)).1.is_ok());
+    state.lower_clock(day(6));
+    assert_eq!(
+        state.memory().clock_lowerings,
+        [ClockLowering { had: day(5), to: day(4) }],
+        "nothing was lowered again"
+    );
 }
 
 #[test]

@@ -220,7 +220,12 @@ impl Session {
         let (dir, mut held) = StateDir::open(&from.state)?;
         let now = now(from.now);
         if from.lower_clock_floor {
+            let before = held.clone();
             held.state.lower_clock(now);
+            // A wish of its own: it is kept whatever becomes of the import.
+            if held != before {
+                dir.commit(&held)?;
+            }
         }
         let on_equivocation = if from.keep_on_equivocation { OnEquivocation::KeepHeld } else { OnEquivocation::Refuse };
         Ok(Self { dir, held, now, grace: from.grace, on_equivocation })

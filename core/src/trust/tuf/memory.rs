@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::Digest;
 use crate::trust::clock::ClockFloor;
 
-/// How many recoveries are kept; the oldest go first.
-const MAX_RECOVERIES: usize = 64;
+/// How many recoveries, and how many lowerings of the clock's floor, are kept; the oldest go first.
+const MAX_RECORDS: usize = 64;
 
 /// The highest accepted version of every role, and what was accepted.
 ///
@@ -31,6 +31,9 @@ pub struct TrustMemory {
     /// The newest authenticated time that was seen: a clock behind it is wrong. No clock raises it.
     #[serde(default, skip_serializing_if = "ClockFloor::is_unset")]
     pub clock_floor: ClockFloor,
+    /// When the floor of the clock was lowered, and from what.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clock_lowerings: Vec<ClockLowering>,
     /// What the clock said when an import last brought something newer to its end. It decides nothing; a clock that has gone back since is noted.
     #[serde(default, alias = "lastAccepted", skip_serializing_if = "Option::is_none")]
     pub last_import: Option<Timestamp>,
@@ -64,6 +67,16 @@ pub struct Recovery {
     pub at: Timestamp,
 }
 
+/// The floor of the clock was lowered on request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClockLowering {
+    /// Where it stood.
+    pub had: Timestamp,
+    /// Where it was lowered to: what the clock said then.
+    pub to: Timestamp,
+}
+
 impl TrustMemory {
     /// The layout written by this version.
     pub const SCHEMA: u32 = 1;
@@ -76,6 +89,7 @@ impl TrustMemory {
             pins: BTreeMap::new(),
             recoveries: Vec::new(),
             clock_floor: ClockFloor::UNSET,
+            clock_lowerings: Vec::new(),
             last_import: None,
         }
     }
@@ -92,8 +106,24 @@ impl TrustMemory {
     pub(super) fn recover(&mut self, role: &str, root_version: u64, now: Timestamp) {
         if let Some(floor) = self.floors.remove(role) {
             self.recoveries.push(Recovery { role: role.to_owned(), had: floor.version, root_version, at: now });
-            let excess = self.recoveries.len().saturating_sub(MAX_RECOVERIES);
-            self.recoveries.drain(..excess);
+            keep_newest(&mut self.recoveries);
         }
     }
+
+    pub(super) fn lower_clock(&mut self, to: Timestamp) {
+        if let Some(had) = self.clock_floor.floor().filter(|had| *had > to) {
+            self.clock_floor.lower(to);
+            self.clock_lowerings.push(ClockLowering { had, to });
+            keep_newest(&mut self.clock_lowerings);
+        }
+        self.last_import = self.last_import.map(|last| last.min(to));
+        for floor in self.floors.values_mut() {
+            floor.accepted = floor.accepted.min(to);
+        }
+    }
+}
+
+fn keep_newest<T>(records: &mut Vec<T>) {
+    let excess = records.len().saturating_sub(MAX_RECORDS);
+    records.drain(..excess);
 }

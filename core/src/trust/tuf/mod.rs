@@ -16,7 +16,7 @@ mod search;
 mod state;
 
 pub use listing::Listing;
-pub use memory::{Floor, Recovery, TrustMemory};
+pub use memory::{ClockLowering, Floor, Recovery, TrustMemory};
 pub use recount::Note;
 pub use refresh::{Grace, GraceError, OnEquivocation, Refresh, RoleSummary, Want};
 pub use refusal::{Refusal, Role};

@@ -126,14 +126,10 @@ impl State {
         self.memory.clock_floor.observe(authenticated, now)
     }
 
-    /// Lowers the floor of the clock, for an authority whose clock ran ahead, and takes no instant of acceptance for later than `to`.
+    /// Lowers the floor of the clock and records that, for an authority whose clock ran ahead, and takes no instant of acceptance for later than `to`.
     /// Version floors stay.
     pub fn lower_clock(&mut self, to: Timestamp) {
-        self.memory.clock_floor.lower(to);
-        self.memory.last_import = self.memory.last_import.map(|last| last.min(to));
-        for floor in self.memory.floors.values_mut() {
-            floor.accepted = floor.accepted.min(to);
-        }
+        self.memory.lower_clock(to);
     }
 
     /// An import came to its end and brought something newer.
