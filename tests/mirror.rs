@@ -186,6 +186,118 @@ fn a_damaged_state_is_a_fault_and_not_a_fresh_start() {
     assert_eq!(place.import(&place.text("repository")).code, 0, "copies for people are never read back");
 }
 
+/// A tiny disk of its own; `None`, said aloud, where none can be mounted.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(path: PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&path).unwrap();
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
+        match mount {
+            Ok(output) if output.status.success() => Some(Self(path)),
+            _ => {
+                println!("skipped: a tmpfs cannot be mounted here; run as root to test a full disk");
+                None
+            }
+        }
+    }
+
+    /// Fills the disk but for so many bytes.
+    fn leave(&self, free: usize) {
+        let filler = self.0.join("filler");
+        let _ = std::fs::remove_file(&filler);
+        let mut file = std::fs::File::create(&filler).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        file.set_len(file.metadata().unwrap().len() - free as u64).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// However little room there is, an import that fails changes nothing, and one that does not is whole.
+#[test]
+fn a_disk_that_fills_up_at_any_moment_leaves_the_state_as_it_was() {
+    let mut place = Place::new();
+    let Some(disk) = Disk::mount(place.path("disk")) else { return };
+    let state = place.text("disk/state");
+    let run =
+        |verb: &str, args: &[&str]| holdfast(&[&["mirror", verb, "--state", &state, "--now", DAY1], args].concat());
+    let bootstrap = place.text("repository/1.root.json");
+    disk.leave(0);
+    let mut failed = 0;
+    for pages in 0.. {
+        disk.leave(pages * 4096);
+        let answer = run("init", &["--bootstrap", &bootstrap]);
+        if answer.code == 0 {
+            break;
+        }
+        assert!(answer.code == 2 && answer.err.contains("as it was before"), "{answer:?}");
+        failed += 1;
+    }
+    assert!(failed > 1, "a first init that fails blocks no other");
+    std::fs::remove_file(place.path("disk/filler")).unwrap();
+    assert_eq!(run("import", &["--from", &place.text("repository")]).code, 0);
+    place.repository.publish(DAY1.parse().unwrap());
+    let mut root: Value = serde_json::from_slice(&place.repository.files["trusted_root.json"]).unwrap();
+    root["tlogs"].as_array_mut().unwrap().remove(0);
+    place.repository.files.insert("trusted_root.json".to_owned(), root.to_string().into_bytes());
+    place.repository.write(&place.path("newer")).unwrap();
+    let before = files(&place.path("disk/state"));
+    for pages in 0.. {
+        disk.leave(pages * 4096);
+        let answer = run("import", &["--from", &place.text("newer")]);
+        if answer.code == 0 {
+            break;
+        }
+        assert!(answer.code == 2 && answer.err.contains("as it was before"), "{pages}: {answer:?}");
+        assert_eq!(files(&place.path("disk/state")), before, "{pages} pages were left");
+        failed += 1;
+    }
+    assert!(failed > 6, "{failed}");
+    let held = std::fs::read(place.path("disk/state/trusted_root.json")).unwrap();
+    assert_eq!(held, place.repository.files["trusted_root.json"]);
+}
+
+#[test]
+fn copies_that_are_missing_or_foreign_are_set_right_by_the_next_import() {
+    let place = Place::new();
+    let from = place.text("repository");
+    assert_eq!(place.import(&from).code, 0);
+    let before = place.state();
+    std::fs::remove_file(place.path("state/metadata/root.json")).unwrap();
+    std::fs::write(place.path("state/metadata/timestamp.json"), b"changed by hand").unwrap();
+    std::fs::write(place.path("state/metadata/other.json"), b"put there").unwrap();
+    std::fs::write(place.path("state/trusted_root.json"), b"changed by hand").unwrap();
+    std::fs::write(place.path("state/.memory.json.1.tmp"), b"cut off").unwrap();
+    assert_eq!(place.run("show", &["--now", DAY1]).code, 0);
+    assert_eq!(place.import(&from).code, 0);
+    assert_eq!(place.state(), before);
+}
+
+/// What was accepted is stored before a target is written; where that fails, it is not said that nothing changed.
+#[test]
+fn a_target_is_written_after_the_state() {
+    let place = Place::new();
+    let from = place.text("repository");
+    let target =
+        |args: &[&str]| place.run("target", &[&["trusted_root.json", "--from", &from, "--now", DAY1], args].concat());
+    let lost = target(&["--out", &place.text("nowhere/root.json")]);
+    assert!(lost.code == 2 && lost.err.contains("make it first"), "{lost:?}");
+    assert!(!lost.err.contains("as it was before"), "{lost:?}");
+    assert!(place.path("state/metadata/timestamp.json").exists());
+    let kept = target(&["--out-dir", &place.text("made/anew")]);
+    assert_eq!(kept.code, 0, "{kept:?}");
+    let written = std::fs::read(place.path("made/anew/trusted_root.json")).unwrap();
+    assert_eq!(written, place.repository.files["trusted_root.json"]);
+    let crds = holdfast(&["crds", "--dir", &place.text("made/crds")]);
+    assert!(crds.code == 0 && place.path("made/crds/trustrootmirrors.yaml").exists(), "{crds:?}");
+}
+
 #[test]
 fn a_state_in_use_is_left_alone() {
     let place = Place::new();

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use holdfast_core::api::crds;
 
 use super::output::{CliError, Exit};
-use crate::sources::state::replace;
+use crate::sources::write::{make_dir, replace};
 
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -32,6 +32,9 @@ pub fn files() -> Result<Vec<(String, String)>, CliError> {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
+    if let Some(dir) = &args.dir {
+        make_dir(dir)?;
+    }
     for (name, text) in files()? {
         match &args.dir {
             Some(dir) => {

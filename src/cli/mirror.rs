@@ -17,7 +17,8 @@ use serde::Serialize;
 use super::output::{CliError, Exit, Format, Style, now};
 use super::trust_text::{print_budget, print_diff, print_freshness, print_notes, print_roles, print_root};
 use crate::sources::http::Patience;
-use crate::sources::state::{Held, HeldRoot, StateDir, TRUSTED_ROOT, replace};
+use crate::sources::state::{Held, HeldRoot, StateDir, TRUSTED_ROOT};
+use crate::sources::write::{make_dir, replace};
 use crate::sources::{self, Directory, Http, ImportError, Source, file};
 
 const MAX_ROOT: u64 = 512 * 1024;
@@ -245,10 +246,11 @@ impl Session {
             .map_err(CliError::from)
             .and_then(|()| then(&mut refresh, &mut trusted_root));
         let next = Held { state: sources::progress(refresh), trusted_root };
-        if next != self.held {
-            self.dir.commit(&next)?;
-            self.held = next;
+        if next == self.held {
+            return result.and_then(|value| self.dir.repair(&next).map(|()| value).map_err(CliError::from));
         }
+        self.dir.commit(&next)?;
+        self.held = next;
         result
     }
 }
@@ -312,26 +314,30 @@ fn target(args: &TargetArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
         (None, dir) => dir.clone().unwrap_or_default().join(holdfast_core::trust::tuf::quote(name)),
     };
     let mut session = Session::open(&args.repository)?;
-    session.renew(source.as_ref(), |refresh, _| {
-        for name in &args.names {
-            let path = path_of(name);
-            // What is there already counts as the target only if it verifies as one.
-            let there = || file::read(&path, "a target", MAX_TARGET).ok();
-            let target = sources::target(source.as_ref(), refresh, name, &there)?;
-            if there().as_deref() != Some(target.bytes()) {
-                replace(&path, target.bytes())?;
-            }
-            writeln!(
-                out,
-                "{} ({} bytes, {}, listed by {})",
-                path.display(),
-                target.bytes().len(),
-                Digest::of(target.bytes()),
-                target.role()
-            )?;
+    // What is there already counts as the target only if it verifies as one.
+    let there = |name: &str| file::read(&path_of(name), "a target", MAX_TARGET).ok();
+    let targets = session.renew(source.as_ref(), |refresh, _| {
+        let find = |name: &String| Ok(sources::target(source.as_ref(), refresh, name, &|| there(name))?);
+        args.names.iter().map(find).collect::<Result<Vec<_>, CliError>>()
+    })?;
+    if let Some(dir) = &args.out_dir {
+        make_dir(dir)?;
+    }
+    for target in targets {
+        let path = path_of(target.name());
+        if there(target.name()).as_deref() != Some(target.bytes()) {
+            replace(&path, target.bytes())?;
         }
-        Ok(Exit::Yes)
-    })
+        writeln!(
+            out,
+            "{} ({} bytes, {}, listed by {})",
+            path.display(),
+            target.bytes().len(),
+            Digest::of(target.bytes()),
+            target.role()
+        )?;
+    }
+    Ok(Exit::Yes)
 }
 
 fn show(args: &ShowArgs, out: &mut dyn Write) -> Result<Exit, CliError> {

@@ -10,6 +10,7 @@ use holdfast_core::trust::tuf::Refusal;
 
 use crate::sources::file::FileError;
 use crate::sources::state::StateError;
+use crate::sources::write::WriteError;
 use crate::sources::{ImportError, SourceError};
 
 /// What the exit code says.
@@ -57,6 +58,9 @@ pub enum CliError {
     /// A state directory that cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A file that cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// Trust that is refused; exit code 1.
     #[error("refused, {}: {}", .0.kind(), .0)]
     Refused(Refusal),
@@ -88,7 +92,7 @@ impl CliError {
         match self {
             Self::Unknown(_) => Exit::Unknown,
             Self::Refused(_) | Self::RefusedRoot(_) | Self::Unacceptable(_) => Exit::No,
-            Self::File(_) | Self::State(_) | Self::Output(_) | Self::Usage(_) => Exit::Usage,
+            Self::File(_) | Self::State(_) | Self::Write(_) | Self::Output(_) | Self::Usage(_) => Exit::Usage,
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod file;
 pub mod http;
 pub mod memory;
 pub mod state;
+pub mod write;
 
 use holdfast_core::trust::tuf::{Refresh, Refusal, State, TargetSearch, VerifiedTarget, Want};
 

@@ -1,21 +1,23 @@
 //! A state directory: trust as it is held on a disk.
 //!
 //! `memory.json` is the one commit point: it names by digest everything that is held, and is replaced in one step. The bytes lie in `objects/`, written
-//! and synced before it. `metadata/<role>.json` and `trusted_root.json` are copies for people and other tools, made anew after each commit; what they
-//! say is never read back.
+//! and synced before it. `metadata/<role>.json` and `trusted_root.json` are copies for people and other tools, put in place after it and set right by
+//! every import; what they say is never read back.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use holdfast_core::Digest;
+use holdfast_core::json;
 use holdfast_core::trust::freshness::Imported;
 use holdfast_core::trust::tuf::{Refusal, State, TrustMemory, VerifiedTarget, quote};
-use holdfast_core::{Digest, json};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
+use super::write::{Prepared, WriteError, is_temporary, make_dir, sync};
 
 const MEMORY: &str = "memory.json";
 const OBJECTS: &str = "objects";
@@ -90,7 +92,7 @@ pub struct StateDir {
     _lock: File,
 }
 
-/// Why a state directory cannot be used. Nothing was changed.
+/// Why a state directory cannot be used. But for [`StateError::Late`], nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// It holds no state.
@@ -121,15 +123,13 @@ pub enum StateError {
         /// What the system said.
         error: io::Error,
     },
-    /// The state was stored, and its copy for people was not.
-    #[error("the state in {} was stored; its copy {} was not written: {error}", .path.display(), .copy.display())]
-    Copy {
+    /// The state was stored, and what follows was not done.
+    #[error("the state in {} is stored, and then: {error}. The next import sets right what is missing", .path.display())]
+    Late {
         /// The directory.
         path: PathBuf,
-        /// The copy.
-        copy: PathBuf,
-        /// What the system said.
-        error: io::Error,
+        /// What failed.
+        error: WriteError,
     },
     /// What it holds is not what was written.
     #[error("the state in {} cannot be used: {detail}. Restore it from a backup; starting afresh would forget which versions were already seen", .path.display())]
@@ -157,7 +157,7 @@ impl StateDir {
     /// # Errors
     /// [`StateError`].
     pub fn create(path: &Path) -> Result<Self, StateError> {
-        fs::create_dir_all(path).map_err(|e| io_error("make", path, e))?;
+        make_dir(path)?;
         let dir = Self::lock(path)?;
         if path.join(MEMORY).exists() {
             return Err(StateError::Present { path: path.to_owned() });
@@ -208,8 +208,10 @@ impl StateDir {
         let damaged = |detail: String| StateError::Damaged { path: path.to_owned(), detail };
         let bytes = file::read(&path.join(MEMORY), "a memory", MAX_MEMORY).map_err(|e| unreadable(path, e))?;
         let limits = json::Limits { max_len: bytes.len(), max_depth: 16 };
-        json::check(&bytes, limits).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
-        let memory: MemoryFile = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
+        let memory: MemoryFile = json::check(&bytes, limits)
+            .map_err(|e| e.to_string())
+            .and_then(|()| serde_json::from_slice(&bytes).map_err(|e| e.to_string()))
+            .map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
         let object = |digest: &Digest, what: &str| {
             let bytes = file::read(&path.join(OBJECTS).join(digest.hex()), "an object", MAX_OBJECT)
                 .map_err(|e| unreadable(path, e))?;
@@ -235,64 +237,93 @@ impl StateDir {
         Ok(Held { state, trusted_root })
     }
 
-    /// Stores `held` in one step: after an error, everything is as it was.
+    /// Stores `held` in one step: after an error of [`StateError::Io`], everything is as it was.
+    ///
+    /// Everything is written and synced before the first rename, so that a full disk is met while nothing has changed.
     ///
     /// # Errors
-    /// [`StateError::Io`].
+    /// [`StateError::Io`]; [`StateError::Late`] where `held` was stored and what follows was not done.
     pub fn commit(&self, held: &Held) -> Result<(), StateError> {
         let objects = self.path.join(OBJECTS);
-        fs::create_dir_all(&objects).map_err(|e| io_error("make", &objects, e))?;
+        make_dir(&objects)?;
         let mut named: Vec<String> = Vec::new();
+        let mut new = Vec::new();
         for bytes in held.state.held().values().chain(held.trusted_root.as_ref().map(|root| &root.bytes)) {
             let name = Digest::of(bytes).hex();
             let path = objects.join(&name);
-            if !path.exists() {
-                replace(&path, bytes)?;
+            if !named.contains(&name) && !says(&path, bytes) {
+                new.push(Prepared::new(&path, bytes)?);
             }
             named.push(name);
         }
+        let memory = Prepared::new(&self.path.join(MEMORY), &self.memory_bytes(held)?)?;
+        let copies = self.prepare_copies(held)?;
+
+        let mut put = Vec::new();
+        let committed = new
+            .into_iter()
+            .try_for_each(|object| {
+                put.push(object.path().to_owned());
+                object.put()
+            })
+            .and_then(|()| sync(&objects))
+            .and_then(|()| memory.put());
+        if let Err(error) = committed {
+            for path in put {
+                let _ = fs::remove_file(path);
+            }
+            return Err(error.into());
+        }
+        sync(&self.path).map_err(|e| self.late(e))?;
+        self.put_copies(copies, held)?;
+        // What is no longer named goes; that it stays where this fails harms nobody.
+        remove_others(&objects, &named);
+        Ok(())
+    }
+
+    /// Makes the copies for people anew where they are missing or are not what is held.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn repair(&self, held: &Held) -> Result<(), StateError> {
+        let copies = self.prepare_copies(held)?;
+        self.put_copies(copies, held)
+    }
+
+    fn memory_bytes(&self, held: &Held) -> Result<Vec<u8>, StateError> {
         let root = held.trusted_root.as_ref();
         let memory = MemoryFile {
             tuf: held.state.memory().clone(),
             trusted_root: root.map(|root| Digest::of(&root.bytes)),
             accepted_as: root.and_then(|root| root.accepted_as.clone()),
         };
-        let memory_path = self.path.join(MEMORY);
-        let bytes = serde_json::to_vec_pretty(&memory).map_err(|e| io_error("write", &memory_path, e.into()))?;
-        replace(&memory_path, &bytes)?;
-        self.copies(held).map_err(|e| match e {
-            StateError::Io { path: copy, error, .. } => StateError::Copy { path: self.path.clone(), copy, error },
-            other => other,
-        })?;
-        // What is no longer named goes; that it stays where this fails harms nobody.
-        for entry in fs::read_dir(&objects).into_iter().flatten().flatten() {
-            let stale = entry.file_name().into_string().is_ok_and(|name| !named.contains(&name));
-            if stale {
-                let _ = fs::remove_file(entry.path());
-            }
+        serde_json::to_vec_pretty(&memory).map_err(|e| io_error("write", &self.path.join(MEMORY), e.into()))
+    }
+
+    fn prepare_copies(&self, held: &Held) -> Result<Vec<Prepared>, StateError> {
+        let metadata = self.path.join(METADATA);
+        make_dir(&metadata)?;
+        let roles = held.state.held().iter().map(|(role, bytes)| (metadata.join(copy_name(role)), bytes));
+        let root = held.trusted_root.as_ref().map(|root| (self.path.join(TRUSTED_ROOT), &root.bytes));
+        let differing = roles.chain(root).filter(|(path, bytes)| !says(path, bytes));
+        Ok(differing.map(|(path, bytes)| Prepared::new(&path, bytes)).collect::<Result<_, _>>()?)
+    }
+
+    fn put_copies(&self, copies: Vec<Prepared>, held: &Held) -> Result<(), StateError> {
+        copies.into_iter().try_for_each(Prepared::put).map_err(|e| self.late(e))?;
+        let named: Vec<String> = held.state.held().keys().map(|role| copy_name(role)).collect();
+        remove_others(&self.path.join(METADATA), &named);
+        if held.trusted_root.is_none() {
+            let _ = fs::remove_file(self.path.join(TRUSTED_ROOT));
+        }
+        for entry in entries(&self.path).filter(|entry| is_temporary(&entry.file_name().to_string_lossy())) {
+            let _ = fs::remove_file(entry.path());
         }
         Ok(())
     }
 
-    fn copies(&self, held: &Held) -> Result<(), StateError> {
-        let metadata = self.path.join(METADATA);
-        fs::create_dir_all(&metadata).map_err(|e| io_error("make", &metadata, e))?;
-        let mut names = Vec::new();
-        for (role, bytes) in held.state.held() {
-            let name = copy_name(role);
-            copy(&metadata.join(&name), bytes)?;
-            names.push(name);
-        }
-        for entry in fs::read_dir(&metadata).into_iter().flatten().flatten() {
-            let stale = entry.file_name().into_string().is_ok_and(|name| !names.contains(&name));
-            if stale {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        match &held.trusted_root {
-            Some(root) => copy(&self.path.join(TRUSTED_ROOT), &root.bytes),
-            None => Ok(()),
-        }
+    fn late(&self, error: WriteError) -> StateError {
+        StateError::Late { path: self.path.clone(), error }
     }
 }
 
@@ -305,27 +336,27 @@ fn copy_name(role: &str) -> String {
     }
 }
 
-fn copy(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    if fs::read(path).is_ok_and(|there| there == bytes) { Ok(()) } else { replace(path, bytes) }
+fn says(path: &Path, bytes: &[u8]) -> bool {
+    file::read(path, "a copy", bytes.len() as u64).is_ok_and(|there| there == bytes)
 }
 
-/// Writes a file in one step: beside it, synced, then renamed over it, then the directory synced.
-///
-/// # Errors
-/// [`StateError::Io`]; the file is then as it was.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let failed = |e| io_error("write", path, e);
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = dir.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| File::open(dir).and_then(|dir| dir.sync_all()));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+fn entries(dir: &Path) -> impl Iterator<Item = fs::DirEntry> {
+    fs::read_dir(dir).into_iter().flatten().flatten()
+}
+
+fn remove_others(dir: &Path, named: &[String]) {
+    for entry in entries(dir) {
+        let other = entry.file_name().into_string().is_ok_and(|name| !named.contains(&name));
+        if other {
+            let _ = fs::remove_file(entry.path());
+        }
     }
-    written.map_err(failed)
+}
+
+impl From<WriteError> for StateError {
+    fn from(WriteError { what, path, error }: WriteError) -> Self {
+        Self::Io { what, path, error }
+    }
 }
 
 fn io_error(what: &'static str, path: &Path, error: io::Error) -> StateError {

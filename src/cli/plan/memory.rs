@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::output::CliError;
 use crate::sources::file;
-use crate::sources::state::replace;
+use crate::sources::write::replace;
 
 /// The largest such file, in bytes.
 const MAX_FILE: u64 = 64 * 1024 * 1024;

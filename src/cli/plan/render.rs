@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::cli::output::CliError;
 use crate::sources::file;
-use crate::sources::state::replace;
+use crate::sources::write::replace;
 
 /// The largest file that is looked at, in bytes: what was rendered before.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
