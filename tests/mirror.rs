@@ -186,6 +186,31 @@ fn a_damaged_state_is_a_fault_and_not_a_fresh_start() {
     assert_eq!(place.import(&place.text("repository")).code, 0, "copies for people are never read back");
 }
 
+#[test]
+fn a_memory_that_is_gone_is_a_fault_and_not_a_fresh_start() {
+    let place = Place::new();
+    assert_eq!(place.import(&place.text("repository")).code, 0);
+    let kept = ["objects", "metadata", "trusted_root.json"];
+    std::fs::remove_file(place.path("state/memory.json")).unwrap();
+    let bootstrap = place.text("repository/1.root.json");
+    for last in kept {
+        for answer in [
+            place.run("init", &["--bootstrap", &bootstrap]),
+            place.import(&place.text("repository")),
+            place.run("show", &[]),
+        ] {
+            assert_eq!(answer.code, 2, "{last}: {answer:?}");
+            assert!(answer.err.contains("memory.json is gone"), "{}", answer.err);
+            assert!(answer.err.contains("Restore it from a backup"), "{}", answer.err);
+        }
+        assert!(!place.path("state/memory.json").exists());
+        let path = place.path("state").join(last);
+        if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
+    }
+    let answer = place.run("init", &["--bootstrap", &bootstrap, "--now", DAY1]);
+    assert_eq!(answer.code, 0, "nothing is left that it was the memory of: {answer:?}");
+}
+
 /// A tiny disk of its own; `None`, said aloud, where none can be mounted.
 struct Disk(PathBuf);
 

@@ -159,10 +159,11 @@ impl StateDir {
     pub fn create(path: &Path) -> Result<Self, StateError> {
         make_dir(path)?;
         let dir = Self::lock(path)?;
-        if path.join(MEMORY).exists() {
-            return Err(StateError::Present { path: path.to_owned() });
+        match Self::present(path) {
+            Ok(()) => Err(StateError::Present { path: path.to_owned() }),
+            Err(StateError::Absent { .. }) => Ok(dir),
+            Err(other) => Err(other),
         }
-        Ok(dir)
     }
 
     /// Opens and locks a state directory, and reads what it holds.
@@ -170,9 +171,7 @@ impl StateDir {
     /// # Errors
     /// [`StateError`].
     pub fn open(path: &Path) -> Result<(Self, Held), StateError> {
-        if !path.join(MEMORY).exists() {
-            return Err(StateError::Absent { path: path.to_owned() });
-        }
+        Self::present(path)?;
         let dir = Self::lock(path)?;
         let held = Self::load(path)?;
         Ok((dir, held))
@@ -183,10 +182,25 @@ impl StateDir {
     /// # Errors
     /// [`StateError`].
     pub fn look(path: &Path) -> Result<Held, StateError> {
-        if !path.join(MEMORY).exists() {
-            return Err(StateError::Absent { path: path.to_owned() });
-        }
+        Self::present(path)?;
         Self::load(path)
+    }
+
+    /// Whether there is a memory. One that is gone from beside what it was the memory of is a fault, and not an empty directory.
+    fn present(path: &Path) -> Result<(), StateError> {
+        if path.join(MEMORY).try_exists().map_err(|e| io_error("read", &path.join(MEMORY), e))? {
+            return Ok(());
+        }
+        let holds_any =
+            |dir: &&str| entries(&path.join(dir)).any(|entry| !is_temporary(&entry.file_name().to_string_lossy()));
+        let left = [OBJECTS, METADATA].into_iter().find(holds_any);
+        match left.or_else(|| path.join(TRUSTED_ROOT).exists().then_some(TRUSTED_ROOT)) {
+            Some(left) => Err(StateError::Damaged {
+                path: path.to_owned(),
+                detail: format!("{MEMORY} is gone, and {left} is not"),
+            }),
+            None => Err(StateError::Absent { path: path.to_owned() }),
+        }
     }
 
     fn lock(path: &Path) -> Result<Self, StateError> {
