@@ -157,6 +157,14 @@ fn links_and_names_do_not_lead_out() {
     }
 }
 
+/// The document with the members of one object in an array.
+fn list(document: &str, pointer: &str) -> String {
+    let mut document: Value = serde_json::from_str(document).unwrap();
+    let object = document.pointer_mut(pointer).unwrap();
+    *object = object.as_object().unwrap().values().cloned().collect();
+    document.to_string()
+}
+
 #[test]
 fn a_damaged_state_is_a_fault_and_not_a_fresh_start() {
     let place = Place::new();
@@ -168,6 +176,10 @@ fn a_damaged_state_is_a_fault_and_not_a_fresh_start() {
         String::new(),
         good.replace("\"version\": 1", "\"version\": 0"),
         good.replace("floors", "flaws"),
+        list(&good, "/tuf"),
+        list(&good, "/tuf/floors/root"),
+        list(&good, "/acceptedAs"),
+        list(&good, ""),
     ] {
         std::fs::write(&memory, &bad).unwrap();
         let answer = place.import(&place.text("repository"));

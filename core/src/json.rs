@@ -116,6 +116,14 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
+/// Reads an object as an object: for `deserialize_with`.
+///
+/// # Errors
+/// As the deserializer's.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
 #[derive(Clone, Copy)]
 struct Walk {
     depth_left: usize,

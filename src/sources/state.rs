@@ -10,11 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::Digest;
-use holdfast_core::json;
+use holdfast_core::json::{self, Object};
 use holdfast_core::trust::freshness::Imported;
 use holdfast_core::trust::tuf::{Refusal, State, TrustMemory, VerifiedTarget, quote};
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::{self, FileError};
 use super::write::{Prepared, WriteError, is_temporary, make_dir, sync};
@@ -144,11 +144,16 @@ pub enum StateError {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MemoryFile {
+    #[serde(deserialize_with = "json::object")]
     tuf: TrustMemory,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trusted_root: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "accepted_as")]
     accepted_as: Option<AcceptedAs>,
+}
+
+fn accepted_as<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AcceptedAs>, D::Error> {
+    Option::deserialize(deserializer).map(|accepted| accepted.map(|Object(accepted)| accepted))
 }
 
 impl StateDir {
@@ -222,10 +227,7 @@ impl StateDir {
         let damaged = |detail: String| StateError::Damaged { path: path.to_owned(), detail };
         let bytes = file::read(&path.join(MEMORY), "a memory", MAX_MEMORY).map_err(|e| unreadable(path, e))?;
         let limits = json::Limits { max_len: bytes.len(), max_depth: 16 };
-        let memory: MemoryFile = json::check(&bytes, limits)
-            .map_err(|e| e.to_string())
-            .and_then(|()| serde_json::from_slice(&bytes).map_err(|e| e.to_string()))
-            .map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
+        let memory: MemoryFile = json::read(&bytes, limits).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
         let object = |digest: &Digest, what: &str| {
             let bytes = file::read(&path.join(OBJECTS).join(digest.hex()), "an object", MAX_OBJECT)
                 .map_err(|e| unreadable(path, e))?;

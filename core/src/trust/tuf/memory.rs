@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Digest;
+use crate::json::Object;
 use crate::trust::clock::ClockFloor;
 
 /// How many recoveries, and how many lowerings of the clock's floor, are kept; the oldest go first.
@@ -22,17 +23,18 @@ pub struct TrustMemory {
     /// The digest of the root everything started from.
     pub pin: Digest,
     /// The floor of every role ever accepted: `root`, `timestamp`, `snapshot`, `targets`, and delegated roles by name.
+    #[serde(deserialize_with = "by_name")]
     pub floors: BTreeMap<String, Floor>,
     /// The versions the accepted snapshot pins, by file name; none of them may go back or vanish.
     pub pins: BTreeMap<String, u64>,
     /// Floors that fell, and why.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     pub recoveries: Vec<Recovery>,
     /// The newest authenticated time that was seen: a clock behind it is wrong. No clock raises it.
     #[serde(default, skip_serializing_if = "ClockFloor::is_unset")]
     pub clock_floor: ClockFloor,
     /// When the floor of the clock was lowered, and from what.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub clock_lowerings: Vec<ClockLowering>,
     /// What the clock said when an import last brought something newer to its end. It decides nothing; a clock that has gone back since is noted.
     #[serde(default, alias = "lastAccepted", skip_serializing_if = "Option::is_none")]
@@ -121,6 +123,16 @@ impl TrustMemory {
             floor.accepted = floor.accepted.min(to);
         }
     }
+}
+
+fn by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error> {
+    let objects = BTreeMap::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|(name, Object(value))| (name, value)).collect())
+}
+
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Object(value)| value).collect())
 }
 
 fn keep_newest<T>(records: &mut Vec<T>) {
