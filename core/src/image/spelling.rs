@@ -59,12 +59,11 @@ impl ImagePattern {
     /// The well-formed texts that name an image this pattern matches.
     pub fn spellings(&self) -> Spellings {
         let host = host_spellings(&self.registry);
-        let path = path_expression(&self.segments);
         if self.registry != HUB {
+            let path = path_expression(&self.segments);
             return Spellings { hosted: whole(&format!("{host}/{path}")), unhosted: None };
         }
-        let mut paths = vec![path];
-        paths.extend(self.official_images());
+        let paths: Vec<String> = self.long_paths().into_iter().chain(self.official_images()).collect();
         let paths = paths.join("|");
         Spellings { hosted: whole(&format!("{host}/(?:{paths})")), unhosted: Some(whole(&format!("(?:{paths})"))) }
     }
@@ -82,6 +81,20 @@ impl ImagePattern {
                 begins: name(&self.segments).split('*').next().unwrap_or_default().to_owned(),
                 expression: format!("^{}/{}$", self.registry.replace('.', "[.]"), path_expression(&self.segments)),
             },
+        }
+    }
+
+    /// Of Docker Hub's repositories each has two segments at least; a text with one is `library/` and that one. An expression for the paths written in full.
+    fn long_paths(&self) -> Option<String> {
+        let named: Vec<&String> = self.segments.iter().filter(|segment| *segment != "**").collect();
+        let ends_below = self.segments.last().is_some_and(|last| last == "**");
+        match (named.as_slice(), ends_below) {
+            ([], _) => Some(format!("{ANY_SEGMENT}(?:/{ANY_SEGMENT})+")),
+            ([one], false) if self.segments.len() > 1 => {
+                Some(format!("(?:{ANY_SEGMENT}/)+{}", segment_expression(one)))
+            }
+            ([_], false) => None,
+            _ => Some(path_expression(&self.segments)),
         }
     }
 
@@ -301,6 +314,31 @@ mod tests {
             "w*b",
         ]);
         (host, prop::collection::vec(segment, 1..5)).prop_map(|(host, path)| format!("{host}/{}", path.join("/")))
+    }
+
+    #[test]
+    fn a_single_segment_is_of_library_alone() {
+        for (pattern, text, want) in [
+            ("docker.io/*", "library", false),
+            ("docker.io/*", "nginx", false),
+            ("docker.io/nginx", "nginx", false),
+            ("docker.io/*", "acme/nginx", false),
+            ("docker.io/**", "nginx", true),
+            ("docker.io/**", "acme/nginx", true),
+            ("docker.io/**/**", "nginx", true),
+            ("docker.io/**/nginx", "nginx", true),
+            ("docker.io/**/nginx", "docker.io/nginx", true),
+            ("docker.io/**/nginx", "a/b/nginx", true),
+            ("docker.io/**/lib*", "library", true),
+            ("docker.io/library/*", "library", true),
+            ("docker.io/acme/**", "acme", false),
+            ("docker.io/library/**", "library", true),
+        ] {
+            let pattern = ImagePattern::parse(pattern).unwrap();
+            let image = ImageRef::parse(text).unwrap();
+            assert_eq!(pattern.matches(&image), want, "{} {text}: the pure function", pattern.as_str());
+            assert_eq!(accepts(&pattern.spellings(), text), want, "{} {text}: the expression", pattern.as_str());
+        }
     }
 
     proptest! {
