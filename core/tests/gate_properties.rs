@@ -84,27 +84,27 @@ struct Seen {
     finished: Timestamp,
     /// Everything but coverage.
     sound: bool,
-    covered: BTreeSet<String>,
+    /// Where an image does not pass.
+    open: BTreeSet<String>,
     spec: String,
 }
 
-/// The most time that the steps seen may honestly have proven for a policy in its last form and these namespaces: scans in the last unbroken run of good
-/// steps, each counted once, each for at most two intervals.
+/// The most time that the steps seen may honestly have proven for a policy in its last form and these namespaces: of the last unbroken run of good steps,
+/// the part that proves most. Time counts from a step on; each later scan adds what lies between it and what was counted, at most two intervals.
 fn honest_credit(seen: &[Seen], namespaces: &BTreeSet<String>) -> SignedDuration {
     let last = seen.last().unwrap();
-    let good = |step: &&Seen| step.sound && step.spec == last.spec && namespaces.is_subset(&step.covered);
+    let good = |step: &&Seen| step.sound && step.spec == last.spec && namespaces.is_disjoint(&step.open);
     let run: Vec<&Seen> = seen.iter().rev().take_while(good).collect();
-    let Some(first) = run.last() else { return SignedDuration::ZERO };
-    let mut measured = first.now.min(first.finished);
-    let mut scans: Vec<Timestamp> = run.iter().map(|step| step.finished).collect();
-    scans.sort();
-    scans.dedup();
-    let mut credit = SignedDuration::ZERO;
-    for finished in scans.into_iter().filter(|finished| *finished > first.finished) {
-        credit += finished.duration_since(measured).clamp(SignedDuration::ZERO, HOUR * 2);
-        measured = measured.max(finished);
-    }
-    credit
+    let from = |start: usize| {
+        let mut measured = run[start].now.max(run[start].finished);
+        let mut credit = SignedDuration::ZERO;
+        for step in run[..start].iter().rev().filter(|step| step.finished > run[start].finished) {
+            credit += step.finished.duration_since(measured).clamp(SignedDuration::ZERO, HOUR * 2);
+            measured = measured.max(step.finished);
+        }
+        credit
+    };
+    (0..run.len()).map(from).max().unwrap_or_default()
 }
 
 /// An estate with short soaks, so that random runs get far.
@@ -204,16 +204,16 @@ impl Run {
         let scan = estate.observed.scan.as_ref().unwrap();
         let age = estate.now.duration_since(scan.time.finished);
         let subject = holdfast_core::gate::subject_digest(estate.form());
-        let open = estate.observed.break_glasses.iter().any(|glass| glass.until > estate.now);
+        let glass = estate.observed.break_glasses.iter().any(|glass| glass.until > estate.now);
         let sound = self.faults.is_empty()
             && scan.incomplete.is_none()
             && scan.subject == subject
             && (-HOUR..=HOUR * 2).contains(&age)
-            && !open;
-        let passes = scan.images.iter().filter(|image| image.reason == Reason::Verified);
-        let covered = passes.flat_map(|image| image.users.keys().cloned()).collect();
+            && !glass;
+        let fails = scan.images.iter().filter(|image| image.reason != Reason::Verified);
+        let open = fails.flat_map(|image| image.users.keys().cloned()).collect();
         let spec = serde_json::to_string(&estate.spec).unwrap();
-        Seen { now: estate.now, finished: scan.time.finished, sound, covered, spec }
+        Seen { now: estate.now, finished: scan.time.finished, sound, open, spec }
     }
 }
 

@@ -557,12 +557,12 @@ fn beside() -> SigningIdentityPolicySpec {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_global_rejects: 100_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, max_global_rejects: 100_000, ..ProptestConfig::default() })]
 
     /// What is called not looser admits nothing more.
     #[test]
     fn what_is_not_looser_admits_nothing_more(
-        specs in edits(1), requests in prop::collection::vec(request(), 24), done in done(), others_deny: bool,
+        specs in edits(1), requests in prop::collection::vec(request(), 48), done in done(), others_deny: bool,
     ) {
         let [enforced, declared] = &specs[..] else { panic!("two") };
         let other = beside();

@@ -47,6 +47,8 @@ mod tests {
             ("apps/*a*", "apps/*ab*", true),
             ("**/db", "apps/**/db", true),
             ("apps/**/db", "**/db", false),
+            ("apps/*/db", "apps/**/db", false),
+            ("*/db", "**/db", false),
             ("apps/*", "apps/*-*", true),
         ] {
             assert_eq!(covers(wide, narrow), want, "{wide} covers {narrow}");

@@ -227,9 +227,10 @@ pub(crate) fn fields() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
         })
 }
 
-/// A policy, and edits of it: a few fields are taken from others.
+/// A policy, and edits of it: mostly one field is taken from another policy, so that a single oversight shows.
 pub(crate) fn edits(count: usize) -> impl Strategy<Value = Vec<SigningIdentityPolicySpec>> {
-    let edit = prop::collection::vec((0..9_usize, fields()), 1..3);
+    let edit = (prop::collection::vec((0..9_usize, fields()), 2), prop::bool::weighted(0.8))
+        .prop_map(|(fields, one)| fields.into_iter().take(if one { 1 } else { 2 }).collect::<Vec<_>>());
     (fields(), prop::collection::vec(edit, count)).prop_map(|(first, edits)| {
         let mut current = first;
         let read = |fields: &BTreeMap<&str, Value>| serde_json::from_value(json!(fields)).unwrap();
@@ -245,33 +246,38 @@ pub(crate) fn edits(count: usize) -> impl Strategy<Value = Vec<SigningIdentityPo
     })
 }
 
-pub(crate) fn piece() -> impl Strategy<Value = Piece> {
+/// What one signer left, under one root: a signature and statements, or some of them.
+pub(crate) fn pieces() -> impl Strategy<Value = Vec<Piece>> {
     let key = prop::option::weighted(0.3, select(vec!["K1", "K2"]));
     let who = (select(ISSUERS.to_vec()), select(SUBJECTS.to_vec()), key, select(ROOTS.to_vec()));
     let evidence = (prop::bool::weighted(0.8), prop::bool::weighted(0.8), prop::bool::weighted(0.8));
-    (who, evidence, prop::option::weighted(0.5, select(TYPES.to_vec()))).prop_map(
-        |((issuer, subject, key, root), (log, timestamp, sct), statement)| Piece {
-            issuer,
-            subject,
-            key,
-            root,
-            log,
-            timestamp,
-            sct,
-            statement,
-        },
-    )
+    let contents = prop_oneof![
+        2 => Just(vec![None, Some(TYPES[0]), Some(TYPES[1])]),
+        1 => subsequence(vec![None, Some(TYPES[0]), Some(TYPES[1])], 0..=3),
+    ];
+    (who, evidence, contents).prop_map(|((issuer, subject, key, root), (log, timestamp, sct), contents)| {
+        contents
+            .into_iter()
+            .map(|statement| Piece { issuer, subject, key, root, log, timestamp, sct, statement })
+            .collect()
+    })
 }
 
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     let label = |key: &'static str, values: Vec<&'static str>| {
-        prop::option::of(select(values)).prop_map(move |v| v.map(|v| (key.to_owned(), v.to_owned())))
+        prop::option::weighted(0.8, select(values)).prop_map(move |v| v.map(|v| (key.to_owned(), v.to_owned())))
     };
     let labels = (label("tier", vec!["apps", "db", "web"]), label("canary", vec!["true"]))
         .prop_map(|(a, b)| a.into_iter().chain(b).collect::<BTreeMap<_, _>>());
-    let stale = prop::option::weighted(0.3, select(ROOTS.to_vec()));
-    (0..3_usize, labels, image(), prop::collection::vec(piece(), 0..5), stale)
-        .prop_map(|(engine, labels, image, pieces, stale)| Request { engine, labels, image, pieces, stale })
+    let stale = prop::option::weighted(0.2, select(ROOTS.to_vec()));
+    let all = prop::collection::vec(pieces(), 0..3).prop_map(|pieces| pieces.concat());
+    (0..3_usize, labels, image(), all, stale).prop_map(|(engine, labels, image, pieces, stale)| Request {
+        engine,
+        labels,
+        image,
+        pieces,
+        stale,
+    })
 }
 
 pub(crate) fn done() -> impl Strategy<Value = Vec<&'static str>> {
