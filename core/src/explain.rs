@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::api::condition::ConditionType;
 use crate::engines::LossKind;
+use crate::gate::{AlarmKind, Check};
 use crate::verify::{Owner, Reason};
 
 /// What sort of word it is.
@@ -14,6 +15,10 @@ pub enum Sort {
     Reason,
     /// What an engine cannot express.
     Loss,
+    /// What has to hold before anything is enforced.
+    Check,
+    /// What somebody has to look at now.
+    Alarm,
     /// A condition in status.
     Condition,
 }
@@ -54,6 +59,22 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: loss.cure(),
     });
+    let checks = Check::ALL.iter().map(|check| Term {
+        sort: Sort::Check,
+        name: check.as_str(),
+        effect: "holds back enforcement".to_owned(),
+        meaning: check.meaning(),
+        owner: check.owner(),
+        cure: check.cure(),
+    });
+    let alarms = AlarmKind::ALL.iter().map(|alarm| Term {
+        sort: Sort::Alarm,
+        name: alarm.as_str(),
+        effect: "enforcement holds".to_owned(),
+        meaning: alarm.meaning(),
+        owner: Owner::Platform,
+        cure: alarm.cure(),
+    });
     let conditions = ConditionType::ALL.iter().map(|condition| Term {
         sort: Sort::Condition,
         name: condition.as_str(),
@@ -62,7 +83,7 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: condition.cure(),
     });
-    reasons.chain(losses).chain(conditions).collect()
+    reasons.chain(losses).chain(checks).chain(alarms).chain(conditions).collect()
 }
 
 /// The words of this name (a check and a condition may share one), whatever their case.

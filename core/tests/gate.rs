@@ -26,7 +26,7 @@ use holdfast_core::gate::{
     scan_of, subject_digest,
 };
 use holdfast_core::trust::clock::Sanity;
-use holdfast_core::trust::freshness::Freshness;
+use holdfast_core::trust::freshness::{Freshness, Limit};
 use holdfast_core::verify::Reason;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -69,10 +69,10 @@ fn every_check_fails_alone_for_its_own_fault_and_says_whose_it_is() {
         (Check::TrustRootReady, "memory of the trust root `corp`", fault(|e| e.root().memory_intact = false)),
         (
             Check::TrustRootFresh,
-            "past its limit since 2026-06-01T00:00:00Z: nothing newer",
+            "past its limit since 2026-06-01T00:00:00Z: no timestamp was accepted yet",
             fault(|e| {
                 e.root().freshness =
-                    Some(Freshness::Stale { since: at("2026-06-01T00:00:00Z"), limit: "nothing newer".to_owned() });
+                    Some(Freshness::Stale { since: at("2026-06-01T00:00:00Z"), limit: Limit::NothingAccepted });
             }),
         ),
         (
@@ -120,12 +120,12 @@ fn every_check_fails_alone_for_its_own_fault_and_says_whose_it_is() {
         (Check::EngineReady, "nothing is known of native", fault(|e| e.observed.engines.clear())),
         (
             Check::AdmissibleAsDeclared,
-            "1 images would be denied for the form",
+            "1 image would be denied for the form",
             fault(|e| e.scan().images[1].inadmissible = Some("by tag")),
         ),
         (
             Check::AdmissibleAsDeclared,
-            "no policy in force is about them, as `nginx:1`; the worst owner is canary-a with 1",
+            "no policy in force is about it, as `nginx:1`; the worst owner is canary-a with 1",
             fault(|e| {
                 let users = BTreeMap::from([("canary-a".to_owned(), names(&["Deployment/x"]))]);
                 e.scan().others.push(OtherImage { image: "nginx:1".to_owned(), users });
@@ -195,7 +195,8 @@ fn what_does_not_concern_the_policy_fails_nothing() {
     estate.cover("elsewhere", Reason::MissingBundle);
     assert_eq!(failing(&estate.step()), []);
     estate.open("corp", json!({"acceptStale": {"trustRoot": "corp"}}), HOUR);
-    estate.root().freshness = Some(Freshness::Stale { since: at("2026-06-01T00:00:00Z"), limit: "x".to_owned() });
+    estate.root().freshness =
+        Some(Freshness::Stale { since: at("2026-06-01T00:00:00Z"), limit: Limit::NothingAccepted });
     assert_eq!(
         failing(&estate.step()),
         [Check::NoBreakGlass],
@@ -427,7 +428,7 @@ fn a_check_that_fails_after_promotion_alarms_and_takes_nothing_back() {
     let mut estate = Estate::enforcing();
     let before = estate.step();
     assert_eq!((before.progress.phase, before.is_degraded()), (Phase::Enforcing, false), "{:?}", before.alarms);
-    estate.root().freshness = Some(Freshness::Stale { since: estate.now, limit: "x".to_owned() });
+    estate.root().freshness = Some(Freshness::Stale { since: estate.now, limit: Limit::NothingAccepted });
     estate.engine().ready = false;
     estate.observed.clock = Some(Sanity::Behind { floor: estate.now + HOUR, now: estate.now });
     estate.observed.scan = None;
@@ -841,7 +842,7 @@ fn a_scan_is_a_policys_part_of_a_coverage() {
     let spec = declared(|_| ());
     let platform = declared(|spec| spec["images"] = json!(["platform.example/**"]));
     let whole = json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "apps"}, "spec": spec});
-    let compiled = compile(&serde_json::from_value(whole).unwrap(), &|_| None).unwrap();
+    let compiled = compile(&serde_json::from_value(whole).unwrap(), &|_| Err(String::new())).unwrap();
     let keys = BTreeMap::new();
     let form = PolicyForm { name: "apps", spec: &spec, keys: &keys };
     let now = at("2026-07-01T00:00:00Z");

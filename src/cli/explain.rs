@@ -13,7 +13,7 @@ use super::output::{CliError, Exit, Format, Style};
     after_long_help = "EXAMPLES\n  holdfast explain MissingBundle\n  holdfast explain            # every word there is\n  holdfast explain -o json"
 )]
 pub(super) struct Args {
-    /// A reason, loss, check or condition; every one there is where none is named
+    /// A reason, loss, check, alarm or condition; every one there is where none is named
     word: Option<String>,
 
     /// Print the page `docs/reference.md`: every word there is, as Markdown
@@ -46,6 +46,8 @@ const fn heading(sort: Sort) -> &'static str {
     match sort {
         Sort::Reason => "\n## Reasons: why an image passes or does not\n",
         Sort::Loss => "\n## Losses: what an engine cannot express\n",
+        Sort::Check => "\n## Checks: what holds back enforcement\n",
+        Sort::Alarm => "\n## Alarms: what somebody has to look at\n",
         Sort::Condition => "\n## Conditions: what status says\n",
     }
 }
@@ -96,5 +98,8 @@ fn unknown(word: &str, nearest: Option<&str>) -> CliError {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None => "`holdfast explain` lists every word there is".to_owned(),
     };
-    CliError::usage(format!("`{}` is no reason, loss, check or condition; {hint}", super::output::printable(word)))
+    CliError::usage(format!(
+        "`{}` is no reason, loss, check, alarm or condition; {hint}",
+        super::output::printable(word)
+    ))
 }

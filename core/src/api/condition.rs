@@ -63,7 +63,7 @@ conditions! {
     Degraded => false, "the policy is enforced, and a check that led there no longer holds",
         "read the failing check; enforcement stays as it is until the check holds again";
     LooseningHeld => false, "a change would admit more than what is enforced, and is not in force",
-        "take the change back, or have its digest approved; `holdfast diff` shows both";
+        "take the change back, or have its digest approved; the message names it";
     Complete => true, "the last scan looked at every image",
         "read the message: it names what could not be looked at, and whose it is";
     Active => true, "the break-glass loosens what it names",

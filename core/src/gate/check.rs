@@ -54,7 +54,7 @@ checks! {
     ScanFresh => Platform, "the last scan is at most two intervals old",
         "see that holdfast runs and that scans finish within their interval";
     CoverageMet => Pipeline, "as many images are covered as `minimumCoverage` asks for, in every namespace that is or would be enforced",
-        "sign what is not covered in its pipeline; `holdfast why IMAGE` says what is missing";
+        "sign what is not covered in its pipeline; the coverage names each image, its reason and its owner";
     EveryIdentitySeen => Pipeline, "of every identity that is not optional a verified bundle was seen",
         "let the pipeline sign one image, or declare the identity `optional`";
     EngineReady => Platform, "every declared engine is there, acts on this version of the policy, and its canaries are right",

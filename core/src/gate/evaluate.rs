@@ -216,7 +216,7 @@ fn engine_fault(engine: &EngineState) -> Option<String> {
         return Some("does not act on this version of the policy yet".to_owned());
     }
     if let Some(fault) = engine.faults.first() {
-        return Some(format!("has a fault: {fault}"));
+        return Some(format!("cannot be relied on: {fault}"));
     }
     match engine.canaries {
         Canaries::Right => None,
@@ -233,16 +233,16 @@ fn admissible(observed: &Observation, in_scope: &dyn Fn(&str) -> bool) -> Found 
     let mut faults = Vec::new();
     if let Some(first) = inadmissible().next() {
         faults.push(format!(
-            "{} images would be denied for the form they are declared in, as `{}`: {}",
-            inadmissible().count(),
+            "{} would be denied for the form declared, as `{}`: {}",
+            count_of(inadmissible().count()),
             first.image,
             first.inadmissible.unwrap_or_default()
         ));
     }
     if let Some(first) = others().next() {
         faults.push(format!(
-            "{} images would be denied because no policy in force is about them, as `{}`",
-            others().count(),
+            "{} would be denied because no policy in force is about it, as `{}`",
+            count_of(others().count()),
             first.image
         ));
     }
@@ -251,6 +251,10 @@ fn admissible(observed: &Observation, in_scope: &dyn Fn(&str) -> bool) -> Found 
         let _ = write!(last, "; the worst owner is {owner} with {count}");
     }
     all(&faults, || "every image is declared by digest, and a policy is about it".to_owned())
+}
+
+fn count_of(images: usize) -> String {
+    if images == 1 { "1 image".to_owned() } else { format!("{images} images") }
 }
 
 fn no_widening(form: PolicyForm<'_>, observed: &Observation) -> Found {

@@ -203,7 +203,9 @@ impl Inputs<'_> {
             trust_roots: self.trust.iter().map(|view| (view.name.clone(), trust_state(view))).collect(),
             scan: Some(scan),
             engines: self.engine_states(form, remembered, promoted),
-            clock: Some(Sanity::Sane),
+            clock: Some(
+                self.trust.iter().map(|view| view.clock).find(|clock| *clock != Sanity::Sane).unwrap_or(Sanity::Sane),
+            ),
             break_glasses: Vec::new(),
             namespaces: self.namespaces(),
             left_out: self.left_out(),
@@ -234,7 +236,8 @@ impl Inputs<'_> {
             .filter(|(_, standing)| self.assume_ready || standing.observed.is_some())
             .map(|(name, _)| name.clone())
             .collect();
-        let unseen = "only a cluster shows whether it acts; `--assume-ready` takes it as ready".to_owned();
+        let unseen =
+            "only a cluster shows whether it acts on this policy; `--assume-ready` takes it as ready".to_owned();
         let asked = promoted.iter().filter(|(kind, _)| asks(&form.declared.policy.spec.engines, **kind));
         asked
             .map(|(kind, rendering)| EngineState {
@@ -390,6 +393,6 @@ fn trust_state(view: &TrustView) -> TrustRootState {
         freshness: view.freshness.clone(),
         pending: view.candidate.as_ref().map(|candidate| candidate.root.digest),
         memory_intact: true,
-        clock: Sanity::Sane,
+        clock: view.clock,
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use holdfast_core::api::TrustRootMirror;
 use holdfast_core::api::mirror::RotationApproval;
 use holdfast_core::trust::budget::Budget;
+use holdfast_core::trust::clock::Sanity;
 use holdfast_core::trust::diff::RootDiff;
 use holdfast_core::trust::freshness::{Freshness, Settings};
 use holdfast_core::trust::keys;
@@ -31,6 +32,9 @@ pub(super) struct TrustView {
     pub(super) notes: Vec<Note>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) freshness: Option<Freshness>,
+    /// What the newest authenticated time says of the clock.
+    #[serde(skip)]
+    pub(super) clock: Sanity,
     /// The trust in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) adopted: Option<TrustRoot>,
@@ -105,6 +109,7 @@ impl TrustView {
             roles,
             notes: seen.notes,
             freshness,
+            clock: seen.state.as_ref().map_or(Sanity::Sane, |state| state.memory().clock_floor.judge(now)),
             adopted,
             candidate,
             expiry_budget,

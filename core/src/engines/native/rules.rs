@@ -142,7 +142,7 @@ pub(super) fn judge<'a>(tier: Tier, policy: &'a str, terms: &Terms, longest: u64
         format!("variables.judged.filter(x, x.hex != '' && !{listed})"),
         Cost::of_steps(100).and(Cost::of_lookup(longest)),
     ));
-    let mend = "the pipeline that builds it has to sign it as the policy says; `holdfast why` tells what is missing";
+    let mend = "the pipeline that builds it has to sign it as the policy says; `holdfast plan` tells what is missing";
     Rule {
         tier,
         part: format!("{}-{policy}", tier.as_str()),
