@@ -1,6 +1,6 @@
 //! Which namespaces a policy is about, wave by wave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -76,14 +76,14 @@ impl Scope {
 
     /// Namespaces of waves that were promoted that are not enforced, with the wave.
     pub(super) fn left_behind<'s>(&'s self, enforced: &Enforced) -> Vec<(&'s str, &'s Wave)> {
-        let mut found: Vec<(&str, &Wave)> = Vec::new();
+        let mut found: BTreeMap<&str, &Wave> = BTreeMap::new();
         for wave in self.waves.iter().filter(|wave| enforced.waves.contains_key(&wave.wave.name)) {
             for name in &wave.selected {
-                if !enforced.namespaces.contains_key(name) && !found.iter().any(|(other, _)| other == name) {
-                    found.push((name, &wave.wave));
+                if !enforced.namespaces.contains_key(name) {
+                    found.entry(name).or_insert(&wave.wave);
                 }
             }
         }
-        found
+        found.into_iter().collect()
     }
 }
