@@ -41,7 +41,7 @@ pub(super) struct Soaked {
 
 impl Soaking<'_> {
     pub(super) fn step(&self, kept: Option<Soak>, enforced: &mut Enforced, notes: &mut Notes) -> Soaked {
-        let mut soaked = Soaked::default();
+        let mut soaked = Soaked { held: self.in_force.effective != Effective::Declared, ..Soaked::default() };
         if let Some(wave) = self.pending.filter(|wave| !wave.selected.is_empty() && self.from != Phase::Audit) {
             soaked.soak = self.advance(kept, &wave.wave, &wave.selected, self.checks, &mut soaked.earned, notes);
             self.promote_wave(wave, enforced, &mut soaked, notes);
@@ -66,6 +66,11 @@ impl Soaking<'_> {
             end(kept, &format!("these checks fail: {}", failing.join(", ")), notes);
             return None;
         };
+        // What is soaked is what will be promoted: while the declared form waits, neither is known.
+        if self.in_force.effective != Effective::Declared {
+            end(kept, "a change waits for an approval", notes);
+            return None;
+        }
         if let Some(mut soak) = kept {
             if !self.input.paused {
                 *earned = soak.earn(scan.time);
