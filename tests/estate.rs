@@ -13,7 +13,7 @@ fn estate() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/estate")
 }
 
-const PLAN: [&str; 13] = [
+const PLAN: [&str; 19] = [
     "plan",
     "clusters/prod",
     "--images",
@@ -26,6 +26,12 @@ const PLAN: [&str; 13] = [
     "state/corp",
     "--volume",
     "/mirror=mirror",
+    "--tuf-root",
+    "sigstore-public=local/sigstore-public.root.json",
+    "--tuf-root",
+    "github=local/github.root.json",
+    "--tuf-root",
+    "corp=local/corp.root.json",
     "--now=2026-06-15T12:00:00Z",
 ];
 

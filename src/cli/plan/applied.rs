@@ -131,29 +131,39 @@ fn is_ours(manifest: &Value) -> bool {
     of("labels", MANAGED_BY) == Some("holdfast") && of("annotations", INTENT).is_some()
 }
 
-/// Every wanted field that is absent or another. Lists are compared as a whole.
+/// What the API server fills in by itself where nothing is said.
+const DEFAULTS: [(&str, &str); 2] = [("scope", "*"), ("matchPolicy", "Equivalent")];
+
+/// Every wanted field that is absent or another, and every field beside them that says something: an exclusion somebody added, a digest nobody verified.
 fn differ(path: &str, held: &Value, wanted: &Value, fields: &mut Vec<Field>) {
     match (held, wanted) {
         (Value::Object(held), Value::Object(wanted)) => {
-            // What is verified is all there is: an entry that is not wanted would admit.
-            let surplus = held.iter().filter(|(name, _)| path == "data" && !wanted.contains_key(*name));
-            fields.extend(surplus.map(|(name, held)| Field {
-                path: format!("{path}.{name}"),
-                from: held.clone(),
-                to: Value::Null,
-            }));
-            for (name, wanted) in wanted {
-                // The digest of the intent differs wherever anything else does.
-                if name == INTENT {
-                    continue;
-                }
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                differ(&path, held.get(name).unwrap_or(&Value::Null), wanted, fields);
+            let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            // Beside the intent the API server keeps its own: status, and most of the metadata.
+            let ours = path.starts_with("spec") || path.starts_with("data");
+            for (name, held) in
+                held.iter().filter(|(name, held)| ours && !wanted.contains_key(*name) && says_something(name, held))
+            {
+                fields.push(Field { path: below(name), from: held.clone(), to: Value::Null });
+            }
+            // The digest of the intent differs wherever anything else does.
+            for (name, wanted) in wanted.iter().filter(|(name, _)| *name != INTENT) {
+                differ(&below(name), held.get(name).unwrap_or(&Value::Null), wanted, fields);
+            }
+        }
+        (Value::Array(held), Value::Array(wanted)) if held.len() == wanted.len() => {
+            for (at, (held, wanted)) in held.iter().zip(wanted).enumerate() {
+                differ(&format!("{path}[{at}]"), held, wanted, fields);
             }
         }
         (held, wanted) if held == wanted => {}
-        (held, wanted) => {
-            fields.push(Field { path: path.to_owned(), from: held.clone(), to: wanted.clone() });
-        }
+        (held, wanted) => fields.push(Field { path: path.to_owned(), from: held.clone(), to: wanted.clone() }),
     }
+}
+
+fn says_something(name: &str, value: &Value) -> bool {
+    let is_empty = value.is_null()
+        || value.as_object().is_some_and(serde_json::Map::is_empty)
+        || value.as_array().is_some_and(Vec::is_empty);
+    !is_empty && !DEFAULTS.iter().any(|(field, default)| name == *field && value.as_str() == Some(default))
 }

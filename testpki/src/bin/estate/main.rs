@@ -174,9 +174,14 @@ fn trust(out: &Path, sigstores: &Sigstores) -> std::io::Result<String> {
         },
     ];
     let mut text = String::new();
+    let mut local = BTreeMap::new();
     for repository in &carried {
         text += &policies::trust(repository.name, &repository.write(out)?);
+        // The cluster serves each root anew, signed with keys of its own; engines start from this root.
+        let own = Repository::new(at("2026-06-02T00:00:00Z"));
+        local.insert(format!("{}.root.json", repository.name), own.files()["1.root.json"].clone());
     }
+    write_all(&out.join("local"), &local)?;
     Ok(text)
 }
 
