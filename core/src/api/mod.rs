@@ -10,6 +10,7 @@ pub mod common;
 pub mod condition;
 pub mod duration;
 pub mod mirror;
+mod mirror_status;
 pub mod policy;
 pub mod report;
 mod schema;

@@ -7,6 +7,7 @@
 //! Every accepted step is remembered at once, also where a later one is refused (sections 5.3.8, 5.4.5): a mirror that breaks off half-way must not be
 //! able to take a newer root back.
 
+mod grace;
 mod listing;
 mod memory;
 mod recount;
@@ -14,11 +15,14 @@ mod refresh;
 mod refusal;
 mod search;
 mod state;
+mod step;
 
+pub use grace::{Grace, GraceError};
 pub use listing::Listing;
 pub use memory::{ClockLowering, Floor, Recovery, TrustMemory};
 pub use recount::Note;
-pub use refresh::{Grace, GraceError, OnEquivocation, Refresh, RoleSummary, Want};
+pub use refresh::Refresh;
 pub use refusal::{Refusal, Role};
 pub use search::{TargetSearch, VerifiedTarget, quote};
 pub use state::State;
+pub use step::{OnEquivocation, RoleSummary, Want};

@@ -1,15 +1,16 @@
 //! Root chain, timestamp, snapshot, targets: the client workflow, one file at a time.
 
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use jiff::Timestamp;
 use sigstore_tuf::TrustedMetadataSet;
 use sigstore_tuf::metadata::{
     MetaFile, Metadata, Role as LibraryRole, RoleKeys, Root, Snapshot, Targets, Timestamp as TimestampRole,
 };
 
+use super::grace::Grace;
 use super::recount::{Note, recount};
 use super::refusal::{Refusal, Role};
 use super::state::State;
+use super::step::{OnEquivocation, RoleSummary, Want};
 use crate::Digest;
 use crate::json::{self, Limits};
 use crate::trust::clock::{Sanity, TOLERANCE};
@@ -22,77 +23,6 @@ pub(super) const MAX_TARGETS: u64 = 10 * 1024 * 1024;
 /// New roots followed in one import.
 const MAX_ROOTS: u64 = 256;
 const MAX_DEPTH: usize = 32;
-
-/// How long past its expiry a timestamp is still taken: time for the courier's way. Nothing else has a grace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Grace(SignedDuration);
-
-/// A grace that is negative or too long.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a grace of {given:#} is not allowed: it is from 0 to 336h (14 days)")]
-pub struct GraceError {
-    given: SignedDuration,
-}
-
-impl Grace {
-    /// None.
-    pub const NONE: Self = Self(SignedDuration::ZERO);
-
-    /// A grace of at most 336 hours.
-    ///
-    /// # Errors
-    /// [`GraceError`] beyond that.
-    pub fn new(given: SignedDuration) -> Result<Self, GraceError> {
-        if given.is_negative() || given > SignedDuration::from_hours(336) {
-            return Err(GraceError { given });
-        }
-        Ok(Self(given))
-    }
-
-    /// How long.
-    pub const fn duration(self) -> SignedDuration {
-        self.0
-    }
-}
-
-/// What to do where a timestamp has the version held and other bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnEquivocation {
-    /// Refuse: one version with two contents is never innocent.
-    #[default]
-    Refuse,
-    /// Keep what is held and go on, as section 5.4.3 of the specification asks of a client.
-    KeepHeld,
-}
-
-/// The file that is needed next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
-    /// Its name, relative to the repository's metadata; for targets, to its targets.
-    pub name: String,
-    /// Bytes to read at most.
-    pub max: u64,
-    /// Whether it may be absent: only the next root may.
-    pub optional: bool,
-}
-
-/// What an accepted role says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RoleSummary {
-    /// Its name.
-    pub role: String,
-    /// Its version.
-    pub version: u64,
-    /// When it expires.
-    pub expires: Timestamp,
-    /// How many distinct keys may sign it, where the role itself is listed in the root.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keys: Option<usize>,
-    /// How many have to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub threshold: Option<usize>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {

@@ -7,8 +7,9 @@ use sigstore_verify::crypto::{sha256, sha512};
 
 use super::listing::Listing;
 use super::recount::recount;
-use super::refresh::{MAX_TARGETS, NO_EXPIRY, Refresh, Want, names, read};
+use super::refresh::{MAX_TARGETS, NO_EXPIRY, Refresh, names, read};
 use super::refusal::Refusal;
+use super::step::Want;
 
 /// Roles visited in one search, at most.
 const MAX_ROLES: usize = 32;

@@ -8,8 +8,9 @@ use sigstore_tuf::metadata::{Metadata, Role as LibraryRole, Root, Snapshot, Targ
 
 use super::memory::TrustMemory;
 use super::recount::recount;
-use super::refresh::{MAX_ROOT, RoleSummary, read};
+use super::refresh::{MAX_ROOT, read};
 use super::refusal::Refusal;
+use super::step::RoleSummary;
 use crate::Digest;
 use crate::trust::clock::Observed;
 
