@@ -77,7 +77,7 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<(), JsonError> {
             if e.is_eof() {
                 JsonError::Truncated { line: e.line(), column: e.column() }
             } else {
-                JsonError::Syntax { detail: e.to_string() }
+                JsonError::Syntax { detail: explain(&e) }
             }
         })
 }
@@ -88,8 +88,62 @@ pub fn check(bytes: &[u8], limits: Limits) -> Result<(), JsonError> {
 /// [`JsonError`], with the place in the document where there is one.
 pub fn read<T: DeserializeOwned>(bytes: &[u8], limits: Limits) -> Result<T, JsonError> {
     check(bytes, limits)?;
-    let Object(value) = serde_json::from_slice(bytes).map_err(|e| JsonError::Syntax { detail: e.to_string() })?;
+    let Object(value) = serde_json::from_slice(bytes).map_err(|e| JsonError::Syntax { detail: explain(&e) })?;
     Ok(value)
+}
+
+/// What a parser met, said of the document and not of the program that reads it.
+pub fn explain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let mismatch = ["invalid type: ", "invalid value: ", "invalid length: "]
+        .iter()
+        .find_map(|start| text.strip_prefix(start))
+        .and_then(|rest| rest.rsplit_once(", expected "));
+    let name = |start: &str| text.strip_prefix(start).and_then(|rest| rest.split('`').nth(1));
+    let words = if let Some((found, expected)) = mismatch {
+        format!("there is {} where {} is expected", found_words(found), expected_words(expected))
+    } else if let Some(name) = name("missing field") {
+        format!("`{name}` is missing")
+    } else if let Some(name) = name("unknown field") {
+        format!("`{name}` is not known")
+    } else if text == "expected value" || text == "expected ident" {
+        "it is not JSON".to_owned()
+    } else if text == "trailing characters" {
+        "something follows after its end".to_owned()
+    } else {
+        text.to_owned()
+    };
+    match error.line() {
+        0 => words,
+        line => format!("{words} (line {line}, column {})", error.column()),
+    }
+}
+
+fn found_words(found: &str) -> String {
+    let inner = |start: &str| found.strip_prefix(start).map(|text| text.trim_matches('`'));
+    match found {
+        "sequence" => "an array".to_owned(),
+        "map" => "an object".to_owned(),
+        other => inner("string ")
+            .map(|text| format!("the text {}", text.chars().take(80).collect::<String>()))
+            .or_else(|| {
+                inner("integer ").or_else(|| inner("floating point ")).map(|number| format!("the number {number}"))
+            })
+            .or_else(|| inner("boolean ").map(str::to_owned))
+            .unwrap_or_else(|| other.to_owned()),
+    }
+}
+
+fn expected_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "an array",
+        "a map" => "an object",
+        "a string" | "a borrowed string" => "text",
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64" => "a whole number",
+        other if other.starts_with("struct ") => "an object",
+        other => other,
+    }
 }
 
 /// What is written as a JSON object. Derived readers also take an array, with the fields in their order: no producer means that.
@@ -241,6 +295,32 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_said_of_the_document() {
+        #[derive(Debug, serde::Deserialize)]
+        struct RawInner {
+            _a: u8,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct RawOuter {
+            _inner: RawInner,
+        }
+        for (text, words) in [
+            ("[]", "there is an array where an object is expected (line 1, column 0)"),
+            ("{}", "`_inner` is missing (line 1, column 2)"),
+            (r#"{"x": 1}"#, "`x` is not known (line 1, column 4)"),
+            (r#"{"_inner": 5}"#, "there is the number 5 where an object is expected (line 1, column 12)"),
+            (
+                r#"{"_inner": {"_a": "x"}}"#,
+                "there is the text \"x\" where a whole number is expected (line 1, column 21)",
+            ),
+            ("holdfast", "it is not JSON (line 1, column 1)"),
+        ] {
+            assert_eq!(read::<RawOuter>(text.as_bytes(), LIMITS).unwrap_err().to_string(), words, "{text}");
+        }
+    }
+
+    #[test]
     fn limits_and_damage_are_named() {
         assert_eq!(check(b"", LIMITS), Err(JsonError::Empty));
         assert_eq!(check(b" \n", LIMITS), Err(JsonError::Empty));
@@ -249,6 +329,6 @@ mod tests {
         assert!(matches!(check(br#"{"a": "#, LIMITS), Err(JsonError::Truncated { line: 1, .. })));
         assert!(error("[[[[[]]]]]").contains("deeper than 4"));
         assert!(check("[".repeat(900).as_bytes(), Limits { max_len: 1000, max_depth: 1000 }).is_err());
-        assert!(error("{} {}").contains("trailing"));
+        assert!(error("{} {}").contains("follows after its end"));
     }
 }

@@ -37,7 +37,7 @@ pub enum RootError {
         size: usize,
     },
     /// Not the JSON of a trusted root.
-    #[error("the trusted root is not valid JSON of its kind: {detail}")]
+    #[error("the trusted root cannot be read: {detail}. Give the trusted_root.json as its publisher made it")]
     Malformed {
         /// What the parser met, with line and column.
         detail: String,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Digest;
-use crate::json::JsonError;
+use crate::json::{self, JsonError};
 
 /// A role of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,13 +93,13 @@ pub enum Refusal {
         file: String,
     },
     /// A file that is needed and not there.
-    #[error("{file} is not there: the copy of the repository is incomplete")]
+    #[error("{file} is not there: the copy of the repository is incomplete. Bring a whole one")]
     MissingFile {
         /// The file.
         file: String,
     },
     /// A file larger than is read.
-    #[error("{file} has {size} bytes, more than the {max} that are read")]
+    #[error("{file} has {size} bytes, more than the {max} that are read: it is not what its name says")]
     TooLarge {
         /// The file.
         file: String,
@@ -109,7 +109,7 @@ pub enum Refusal {
         max: u64,
     },
     /// A file that is not metadata of its role.
-    #[error("{file} cannot be read: {detail}")]
+    #[error("{file} cannot be read: {detail}. Bring it anew from its publisher")]
     Malformed {
         /// The file.
         file: String,
@@ -220,6 +220,8 @@ impl Refusal {
                 Self::Mismatch { file, detail: format!("version {new} where {} follows", trusted.saturating_add(1)) }
             }
             Error::IntegrityMismatch(detail) => Self::Mismatch { file, detail: detail.clone() },
+            Error::Json(error) => Self::Malformed { file, detail: json::explain(error) },
+            Error::Malformed(detail) => Self::Malformed { file, detail: detail.clone() },
             other => Self::Malformed { file, detail: other.to_string() },
         }
     }
