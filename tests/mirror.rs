@@ -51,7 +51,11 @@ impl Place {
     }
 
     fn import(&self, from: &str) -> Answer {
-        self.run("import", &["--from", from, "--now", DAY1])
+        self.import_with(from, &[])
+    }
+
+    fn import_with(&self, from: &str, more: &[&str]) -> Answer {
+        self.run("import", &[&["--from", from, "--now", DAY1], more].concat())
     }
 
     /// Every file of the state that counts, with its bytes.
@@ -124,16 +128,28 @@ fn what_cannot_be_used_is_one_clear_line_and_changes_nothing() {
         ("timestamp.json", b"\xff\xfe", "not UTF-8"),
         ("timestamp.json", b"{\"a\":1,\"a\":2}", "`a` twice"),
         ("timestamp.json", &large, "more than the 16384 bytes"),
+        ("timestamp.json", b"{\"signed\": 1, \"signatures\": []}", "Bring it anew"),
+        ("timestamp.json", b"holdfast", "it is not JSON"),
         ("2.root.json", b"[]", "not a JSON object"),
     ] {
         let answer = bent(name, bytes);
         assert_eq!(answer.code, 1, "{name}: {answer:?}");
         assert!(answer.err.contains(words) && answer.err.contains(name), "{words}: {}", answer.err);
         assert_eq!(answer.err.trim_end().lines().count(), 1, "{}", answer.err);
+        for leak in ["struct ", "JSON error", "EOF", "invalid type", "parsing"] {
+            assert!(!answer.err.contains(leak), "{leak}: {}", answer.err);
+        }
         assert_eq!(place.state(), before, "{name}");
     }
     let nowhere = place.import(&place.text("nowhere"));
-    assert_eq!(nowhere.code, 3, "{nowhere:?}");
+    assert_eq!(nowhere.code, 2, "{nowhere:?}");
+    assert!(nowhere.err.contains("there is no such directory"), "{nowhere:?}");
+    for from in ["ftp://x/y", "file:///tmp", &place.text("repository/timestamp.json")] {
+        let answer = place.import(from);
+        assert_eq!(answer.code, 2, "{answer:?}");
+    }
+    let mixed = place.import_with(&place.text("repository"), &["--targets-from", "http://127.0.0.1:1/"]);
+    assert_eq!(mixed.code, 2, "{mixed:?}");
     assert_eq!(place.state(), before);
 }
 
@@ -492,13 +508,17 @@ fn a_mirror_that_lies_is_refused_or_unknown_and_changes_nothing() {
         let answer = place.import(&address);
         assert_eq!(answer.code, code, "{name}: {answer:?}");
         assert!(answer.err.contains(words), "{name}: {}", answer.err);
+        for leak in ["error sending request", "client error", "error decoding", "body error"] {
+            assert!(!answer.err.contains(leak), "{name}: {}", answer.err);
+        }
         assert_eq!(place.state(), before, "{name}");
     }
     let closed = place.import("http://127.0.0.1:1/");
     assert_eq!(closed.code, 3, "{closed:?}");
-    for address in ["http://user:pw@127.0.0.1/", "http://127.0.0.1/?x=1"] {
+    assert!(closed.err.contains("no connection (Connection refused"), "{closed:?}");
+    for address in ["http://user:pw@127.0.0.1/", "http://127.0.0.1/?x=1", "ftp://user:pw@127.0.0.1/"] {
         let answer = place.import(address);
-        assert_eq!(answer.code, 1, "{answer:?}");
+        assert_eq!(answer.code, 2, "{answer:?}");
         assert!(!answer.err.contains("pw@"), "credentials are printed: {}", answer.err);
     }
 }

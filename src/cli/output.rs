@@ -1,6 +1,7 @@
 //! What all verbs share: exit codes, formats, colour, errors.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use jiff::Timestamp;
@@ -102,6 +103,7 @@ impl From<ImportError> for CliError {
         match error {
             ImportError::Refused(refusal) => Self::Refused(refusal),
             ImportError::Source(error @ SourceError::Unacceptable { .. }) => Self::Unacceptable(error),
+            ImportError::Source(error @ SourceError::Unusable { .. }) => Self::Usage(error.to_string()),
             ImportError::Source(error @ SourceError::Unavailable { .. }) => Self::Unknown(error.to_string()),
         }
     }
@@ -193,6 +195,51 @@ impl Style {
     }
 }
 
+/// How long something may take before it is spoken of.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One line on a terminal about what is waited for, once that takes more than two seconds; gone when it is dropped.
+#[derive(Debug)]
+pub(super) struct Progress<W: Write> {
+    out: W,
+    shown_from: Instant,
+    shown: bool,
+}
+
+impl Progress<io::Stderr> {
+    /// On standard error; `None` where that is no terminal.
+    pub(super) fn stderr() -> Option<Self> {
+        io::stderr().is_terminal().then(|| Self::new(io::stderr(), PATIENCE))
+    }
+}
+
+impl<W: Write> Progress<W> {
+    fn new(out: W, patience: Duration) -> Self {
+        Self { out, shown_from: Instant::now() + patience, shown: false }
+    }
+
+    /// Says what is waited for. That it cannot be said stops nothing.
+    pub(super) fn say(&mut self, text: &str) {
+        if Instant::now() >= self.shown_from {
+            self.shown = true;
+            let _ = write!(self.out, "\r\x1b[K{}", printable(text)).and_then(|()| self.out.flush());
+        }
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = write!(self.out, "\r\x1b[K").and_then(|()| self.out.flush());
+        }
+    }
+}
+
+impl<W: Write> Drop for Progress<W> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// The instant to judge at: as given, else the machine's clock.
 #[allow(clippy::disallowed_methods)] // the command line is the one place that may ask for the time
 pub(super) fn now(given: Option<Timestamp>) -> Timestamp {
@@ -202,4 +249,22 @@ pub(super) fn now(given: Option<Timestamp>) -> Timestamp {
 /// Text from outside, made safe to print: control characters are shown, not obeyed.
 pub(super) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_takes_long_is_spoken_of_and_the_line_is_cleared() {
+        let said = |patience| {
+            let mut out = Vec::new();
+            let mut progress = Progress::new(&mut out, patience);
+            progress.say("reading a.json");
+            drop(progress);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(said(Duration::from_secs(60)), "");
+        assert_eq!(said(Duration::ZERO), "\r\x1b[Kreading a.json\r\x1b[K");
+    }
 }

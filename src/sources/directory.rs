@@ -19,7 +19,7 @@ impl Directory {
     /// Opens a repository; `targets` where its targets lie elsewhere.
     ///
     /// # Errors
-    /// [`SourceError::Unavailable`] where there is no such directory.
+    /// [`SourceError::Unusable`] where there is no such directory.
     pub fn open(path: &Path, targets: Option<&Path>) -> Result<Self, SourceError> {
         let metadata = match canonical(&path.join("metadata")) {
             Ok(metadata) if metadata.is_dir() => metadata,
@@ -34,8 +34,12 @@ impl Directory {
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, SourceError> {
-    path.canonicalize()
-        .map_err(|e| SourceError::Unavailable { what: path.display().to_string(), detail: e.to_string() })
+    let unusable = |detail: &str| SourceError::Unusable { what: path.display().to_string(), detail: detail.to_owned() };
+    let real = path.canonicalize().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => unusable("there is no such directory: give one with a TUF repository, or an address"),
+        _ => unusable(&error.to_string()),
+    })?;
+    if real.is_dir() { Ok(real) } else { Err(unusable("it is not a directory: give one with a TUF repository")) }
 }
 
 impl Source for Directory {
@@ -55,7 +59,7 @@ impl Source for Directory {
         let real = match path.canonicalize() {
             Ok(real) => real,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(SourceError::Unavailable { what, detail: error.to_string() }),
+            Err(error) => return Err(SourceError::Unusable { what, detail: format!("it cannot be read: {error}") }),
         };
         if !real.starts_with(base) {
             return Err(unacceptable("it is a link that leads out of the repository"));
@@ -66,7 +70,9 @@ impl Source for Directory {
                 Err(unacceptable(&format!("it has more than the {max} bytes that are read of it")))
             }
             Err(error @ FileError::NotAFile { .. }) => Err(unacceptable(&error.to_string())),
-            Err(FileError::Io { error, .. }) => Err(SourceError::Unavailable { what, detail: error.to_string() }),
+            Err(FileError::Io { error, .. }) => {
+                Err(SourceError::Unusable { what, detail: format!("it cannot be read: {error}") })
+            }
         }
     }
 }

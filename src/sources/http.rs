@@ -1,5 +1,7 @@
 //! A TUF repository behind an address.
 
+use std::cell::Cell;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use holdfast_core::trust::tuf::{Want, quote};
@@ -32,6 +34,22 @@ impl Default for Patience {
     }
 }
 
+/// How often the one who watches is told.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A file on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading<'a> {
+    /// Its name.
+    pub file: &'a str,
+    /// The bytes that are here.
+    pub read: u64,
+    /// All of them, where the server says so.
+    pub of: Option<u64>,
+}
+
+type Watch = Box<dyn Fn(Option<&Reading<'_>>)>;
+
 /// A mirror over `http(s)`. Nothing but the given addresses is dialled: redirects are not followed, proxies of the environment are not used.
 pub struct Http {
     client: reqwest::Client,
@@ -40,6 +58,7 @@ pub struct Http {
     targets: Url,
     patience: Patience,
     until: Instant,
+    watch: Watch,
 }
 
 impl Http {
@@ -47,7 +66,7 @@ impl Http {
     /// authorities vouch for the server.
     ///
     /// # Errors
-    /// [`SourceError::Unacceptable`] for an address or CA bundle that cannot be used.
+    /// [`SourceError::Unusable`] for an address or CA bundle that cannot be used.
     pub fn new(
         metadata: &str,
         targets: Option<&str>,
@@ -57,7 +76,7 @@ impl Http {
         let metadata = base(metadata)?;
         let targets = match targets {
             Some(targets) => base(targets)?,
-            None => metadata.join("targets/").map_err(|e| unacceptable(metadata.as_str(), &e.to_string()))?,
+            None => metadata.join("targets/").map_err(|e| unusable(metadata.as_str(), &e.to_string()))?,
         };
         // The first caller wins and installs the same provider; losing that race is success.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -69,20 +88,54 @@ impl Http {
             .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")));
         if let Some(pem) = ca_bundle {
             let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                .map_err(|e| unacceptable("the CA bundle", &format!("it is not PEM certificates: {e}")))?;
+                .ok()
+                .filter(|certificates| !certificates.is_empty())
+                .ok_or_else(|| unusable("the CA bundle", "it has no PEM certificate that can be read"))?;
             builder = builder.tls_certs_only(certificates);
         }
-        let client = builder.build().map_err(|e| unacceptable(metadata.as_str(), &chain(&e)))?;
+        let client = builder.build().map_err(|e| unusable(metadata.as_str(), &explain(&e)))?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| SourceError::Unavailable { what: metadata.to_string(), detail: e.to_string() })?;
-        Ok(Self { client, runtime, metadata, targets, patience, until: Instant::now() + patience.total })
+            .map_err(|e| unusable(metadata.as_str(), &e.to_string()))?;
+        let until = Instant::now() + patience.total;
+        Ok(Self { client, runtime, metadata, targets, patience, until, watch: Box::new(|_| ()) })
     }
 
-    async fn get(&self, url: Url, want: &Want) -> Result<Option<Vec<u8>>, SourceError> {
+    /// The same mirror, with someone who is told twice a second how the file being read comes along, and `None` when it has come.
+    #[must_use]
+    pub fn watched(mut self, watch: impl Fn(Option<&Reading<'_>>) + 'static) -> Self {
+        self.watch = Box::new(watch);
+        self
+    }
+
+    /// Reads a file, and tells the one who watches.
+    async fn watch(&self, url: Url, want: &Want) -> Result<Option<Vec<u8>>, SourceError> {
+        let sizes = Cell::new((0, None));
+        let mut reading = pin!(self.get(url, want, &sizes));
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                read = &mut reading => {
+                    (self.watch)(None);
+                    return read;
+                }
+                _ = tick.tick() => {
+                    let (read, of) = sizes.get();
+                    (self.watch)(Some(&Reading { file: &want.name, read, of }));
+                }
+            }
+        }
+    }
+
+    async fn get(
+        &self,
+        url: Url,
+        want: &Want,
+        sizes: &Cell<(u64, Option<u64>)>,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
         let what = url.to_string();
-        let unavailable = |e: reqwest::Error| SourceError::Unavailable { what: what.clone(), detail: chain(&e) };
+        let unavailable = |e: reqwest::Error| SourceError::Unavailable { what: what.clone(), detail: explain(&e) };
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let detail =
@@ -106,15 +159,18 @@ impl Http {
             status => return Err(SourceError::Unavailable { what, detail: format!("the server answers {status}") }),
         }
         let too_large = || unacceptable(&what, &format!("it has more than the {} bytes that are read of it", want.max));
-        if response.content_length().is_some_and(|length| length > want.max) {
+        let length = response.content_length();
+        if length.is_some_and(|length| length > want.max) {
             return Err(too_large());
         }
         let mut bytes = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(unavailable)? {
-            if u64::try_from(bytes.len() + piece.len()).map_or(true, |length| length > want.max) {
+            let read = u64::try_from(bytes.len() + piece.len()).unwrap_or(u64::MAX);
+            if read > want.max {
                 return Err(too_large());
             }
             bytes.extend_from_slice(&piece);
+            sizes.set((read, length));
         }
         Ok(Some(bytes))
     }
@@ -135,21 +191,22 @@ impl Source for Http {
         if !url.as_str().starts_with(base.as_str()) {
             return Err(unacceptable(url.as_str(), "its name leads out of the repository"));
         }
-        self.runtime.block_on(self.get(url, want))
+        self.runtime.block_on(self.watch(url, want))
     }
 }
 
 fn base(address: &str) -> Result<Url, SourceError> {
     let with_slash = if address.ends_with('/') { address.to_owned() } else { format!("{address}/") };
-    let url = Url::parse(&with_slash).map_err(|e| unacceptable(address, &format!("it is not an address: {e}")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
-        return Err(unacceptable(address, "an address starts with http:// or https:// and has no query"));
-    }
+    let url = Url::parse(&with_slash).map_err(|e| unusable("the address", &format!("it is none: {e}")))?;
+    // First of all: whatever else is wrong, the address may not be printed.
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(unacceptable(
+        return Err(unusable(
             "the address",
             "credentials do not belong into an address, where they would be printed and logged",
         ));
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
+        return Err(unusable(address, "an address starts with http:// or https:// and has neither query nor fragment"));
     }
     Ok(url)
 }
@@ -158,24 +215,38 @@ fn unacceptable(what: &str, detail: &str) -> SourceError {
     SourceError::Unacceptable { what: what.to_owned(), detail: detail.to_owned() }
 }
 
-/// An error with its causes: the outermost alone says little more than "error sending request".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
+fn unusable(what: &str, detail: &str) -> SourceError {
+    SourceError::Unusable { what: what.to_owned(), detail: detail.to_owned() }
+}
+
+/// What became of a request, and what to do: the layers of the client that met it mean nothing to a person.
+fn explain(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
     }
-    text
+    match innermost.to_string() {
+        _ if error.is_timeout() => {
+            "the server took too long: check the network and the mirror, and try again".to_owned()
+        }
+        cause if cause.contains("certificate") => {
+            format!("no secure connection ({cause}): give the authority that vouches for the server with --ca-bundle")
+        }
+        cause if error.is_connect() => {
+            format!("no connection ({cause}): check the address, the network and the mirror")
+        }
+        cause if error.is_body() || error.is_decode() => {
+            format!("the answer broke off ({cause}): try again, or bring a copy in a directory")
+        }
+        cause => format!("the answer is not one of a web server ({cause}): check the address"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::rc::Rc;
 
     use super::*;
 
@@ -211,12 +282,20 @@ mod tests {
     #[test]
     fn a_mirror_that_stalls_or_drips_is_given_up() {
         for pause in [Duration::from_secs(5), Duration::from_millis(100)] {
-            let source = Http::new(&dripping(pause), None, None, HASTE).unwrap();
+            let seen = Rc::new(Cell::new(0));
+            let watch = seen.clone();
+            let source = Http::new(&dripping(pause), None, None, HASTE).unwrap().watched(move |reading| {
+                assert!(reading.is_none_or(|reading| reading.file == "timestamp.json"));
+                watch.set(watch.get() + 1);
+            });
             let want = Want { name: "timestamp.json".to_owned(), max: 1000, optional: false };
             let start = Instant::now();
             for _ in 0..3 {
-                assert!(matches!(source.fetch(Half::Metadata, &want), Err(SourceError::Unavailable { .. })));
+                let error = source.fetch(Half::Metadata, &want).unwrap_err();
+                assert!(matches!(error, SourceError::Unavailable { .. }));
+                assert!(error.to_string().contains(" took "), "{error}");
             }
+            assert!(seen.get() > 1, "who waits is told what for");
             assert!(start.elapsed() < Duration::from_secs(4), "all files together have an end: {:?}", start.elapsed());
         }
     }

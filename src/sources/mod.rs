@@ -33,12 +33,20 @@ pub trait Source {
 /// Why a source could not be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The source is not there or does not answer.
+    /// The source does not answer.
     #[error("cannot read {what}: {detail}")]
     Unavailable {
         /// The file or address.
         what: String,
         /// What happened.
+        detail: String,
+    },
+    /// What was given is no source, or a local file of it cannot be read.
+    #[error("{what}: {detail}")]
+    Unusable {
+        /// The file or address.
+        what: String,
+        /// Why, and what to give instead.
         detail: String,
     },
     /// The source offers something that is not read: too large, a link that leads away, a redirect.

@@ -75,7 +75,7 @@ impl Drop for Prepared {
 
 /// Whether a directory entry is what an attempt left behind that was cut off.
 pub fn is_temporary(name: &str) -> bool {
-    name.starts_with('.') && name.ends_with(".tmp")
+    name.strip_prefix('.').is_some_and(|name| name.strip_suffix(".tmp").is_some())
 }
 
 /// Writes a file in one step: beside it, synced, then renamed over it, then the directory synced.
