@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdfast_testpki::Sigstore;
-use holdfast_testpki::tuf::Repository;
+use holdfast_testpki::tuf::{Repository, RoleKeys};
 use jiff::Timestamp;
 use serde_json::Value;
 use support::{Answer, holdfast, real_data};
@@ -398,6 +398,54 @@ fn older_trust_is_refused_and_a_rotation_is_shown() {
     let answer = place.import(&place.text("repository"));
     assert_eq!(answer.code, 1);
     assert!(answer.err.contains("refused, Rollback"), "{}", answer.err);
+}
+
+/// What a root's new keys made fall is shown to people, and staleness after it says what is true.
+#[test]
+fn recoveries_are_shown() {
+    let mut place = Place::new();
+    assert_eq!(place.import(&place.text("repository")).code, 0);
+    place.repository.publish(DAY1.parse().unwrap());
+    place.repository.rotate(DAY1.parse().unwrap(), |keys| {
+        keys.insert("timestamp".to_owned(), RoleKeys::new(1, 1));
+    });
+    place.repository.write(&place.path("newer")).unwrap();
+    std::fs::rename(place.path("newer/timestamp.json"), place.path("withheld")).unwrap();
+    assert_eq!(place.import(&place.text("newer")).code, 1);
+    let shown = place.run("show", &["--now", DAY1]);
+    assert!(
+        shown.out.starts_with("stale: root version 2 replaced keys, so that timestamp version 1 no longer counts"),
+        "{}",
+        shown.out
+    );
+    assert!(
+        shown.out.contains("recovery: root v2 replaced keys on 2026-06-02: timestamp was held at v1 and started over"),
+        "{}",
+        shown.out
+    );
+    std::fs::rename(place.path("withheld"), place.path("newer/timestamp.json")).unwrap();
+    let whole = place.import(&place.text("newer"));
+    assert!(whole.code == 0 && whole.out.contains("recovery: root v2"), "{whole:?}");
+    let ended = place.run("show", &["--now", "2026-08-02T00:00:00Z"]);
+    assert!(ended.out.contains("ended 2026-06-0"), "{}", ended.out);
+}
+
+#[test]
+fn init_and_target_print_for_programs() {
+    let place = Place::new();
+    let state = place.text("other");
+    let bootstrap = place.text("repository/1.root.json");
+    let init = holdfast(&["mirror", "init", "--state", &state, "--bootstrap", &bootstrap, "-o", "json"]);
+    let report: Value = serde_json::from_str(&init.out).unwrap();
+    assert_eq!((&report["state"], &report["pinned"]), (&Value::from(state), &Value::from(false)));
+    assert!(report["root"].as_str().unwrap().starts_with("sha256:"));
+    let from = place.text("repository");
+    let target = place.run(
+        "target",
+        &["trusted_root.json", "--from", &from, "--now", DAY1, "--out-dir", &place.text("out"), "-o", "json"],
+    );
+    let report: Value = serde_json::from_str(&target.out).unwrap();
+    assert_eq!((&report[0]["name"], &report[0]["role"]), (&Value::from("trusted_root.json"), &Value::from("targets")));
 }
 
 /// The run with the fast clock is refused, and the next one with the right clock must not be.

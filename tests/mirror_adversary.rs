@@ -131,12 +131,15 @@ fn a_clock_behind_a_verified_signature_takes_no_import() {
     assert_eq!(memory["tuf"]["clockLowerings"], json!([{"had": "2026-06-03T00:00:02Z", "to": "2026-06-02T12:00:00Z"}]));
 }
 
+/// What is withheld, how it is met, the withholding itself, the exit code, and the limit that is named.
+type Withheld<'a> = (&'a str, &'a str, &'a dyn Fn(&Path), i32, &'a str);
+
 /// Newer metadata is kept, so that it cannot be taken back; the older root is no fresher for it.
 #[test]
 fn a_replaced_root_is_stale_whatever_of_its_successor_is_withheld() {
     let remove = |name: &'static str| move |mirror: &Path| std::fs::remove_file(mirror.join(name)).unwrap();
     let no_target = |mirror: &Path| std::fs::remove_dir_all(mirror.join("targets")).unwrap();
-    let cases: [(&str, &str, Withhold<'_>, i32, &str); 4] = [
+    let cases: [Withheld<'_>; 4] = [
         ("the target", "import", &no_target, 1, "OtherListed"),
         ("the targets", "import", &remove("2.targets.json"), 1, "Incomplete"),
         ("the snapshot", "import", &remove("2.snapshot.json"), 1, "Incomplete"),

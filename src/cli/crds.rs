@@ -10,11 +10,17 @@ use super::output::{CliError, Exit};
 use crate::sources::write::{make_dir, replace};
 
 #[derive(ClapArgs)]
+#[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Write one file a kind into this directory instead of printing
+    /// Write one file a kind into this directory instead of printing; made where it is missing
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+EXAMPLES
+  holdfast crds | kubectl apply --server-side -f -
+  holdfast crds --dir clusters/prod/crds";
 
 /// Every definition with the name of its file.
 ///

@@ -43,11 +43,17 @@ enum Verb {
     /// Print the definitions of holdfast's kinds
     Crds(crds::Args),
     /// Print a shell's completions
+    #[command(after_long_help = COMPLETIONS)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
 }
+
+const COMPLETIONS: &str = "\
+EXAMPLES
+  source <(holdfast completions bash)
+  holdfast completions zsh > ~/.zfunc/_holdfast";
 
 /// Runs the command line and gives the process's exit code.
 pub fn main() -> ExitCode {
@@ -94,5 +100,19 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_an_example_of_itself() {
+        fn check(name: &str, mut command: clap::Command) {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("EXAMPLES\n") && help.contains(name), "{name}: {help}");
+            for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+                check(&format!("{name} {}", verb.get_name()), verb.clone());
+            }
+        }
+        for verb in Cli::command().get_subcommands() {
+            check(&format!("holdfast {}", verb.get_name()), verb.clone());
+        }
     }
 }

@@ -6,7 +6,7 @@ use holdfast_core::trust::budget::Budget;
 use holdfast_core::trust::diff::{Happening, Kind, RootDiff};
 use holdfast_core::trust::freshness::Freshness;
 use holdfast_core::trust::root::{TrustRoot, Window};
-use holdfast_core::trust::tuf::{Note, RoleSummary};
+use holdfast_core::trust::tuf::{ClockLowering, Note, Recovery, RoleSummary, TrustMemory};
 use jiff::Timestamp;
 
 use super::output::{Style, printable};
@@ -31,8 +31,10 @@ pub(super) fn remaining(until: Timestamp, now: Timestamp) -> String {
     if past { format!("{text} ago") } else { format!("in {text}") }
 }
 
+/// `until` an instant to come, or `ended` at one that has passed.
 fn until_text(until: Timestamp, now: Timestamp, style: Style) -> String {
-    let text = format!("{} ({})", day(until), remaining(until, now));
+    let verb = if until <= now { "ended" } else { "until" };
+    let text = format!("{verb} {} ({})", day(until), remaining(until, now));
     let days = until.duration_since(now).as_hours() / 24;
     match days {
         _ if until <= now => style.bad(&text),
@@ -48,11 +50,11 @@ pub(super) fn print_freshness(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     match freshness {
-        Freshness::Fresh { until } => writeln!(out, "{} until {}", style.good("fresh"), until_text(*until, now, style)),
+        Freshness::Fresh { until } => writeln!(out, "{} {}", style.good("fresh"), until_text(*until, now, style)),
         Freshness::InGrace { until } => {
             writeln!(
                 out,
-                "{}: the timestamp has expired; its grace ends {}",
+                "{}: the timestamp has expired; its grace lasts {}",
                 style.warn("in grace"),
                 until_text(*until, now, style)
             )
@@ -72,7 +74,7 @@ pub(super) fn print_roles(roles: &[RoleSummary], now: Timestamp, style: Style, o
         };
         writeln!(
             out,
-            "  {:<width$}  v{:<5} until {:<26}{keys}",
+            "  {:<width$}  v{:<5} {:<32}{keys}",
             printable(&role.role),
             role.version,
             until_text(role.expires, now, style)
@@ -90,12 +92,29 @@ pub(super) fn print_notes(notes: &[Note], style: Style, out: &mut dyn Write) -> 
     }
     match names.len() {
         0 => Ok(()),
+        1 => writeln!(out, "  {}", style.faint("1 key id is not the hash of its key; it is taken as a name")),
         count => writeln!(
             out,
             "  {}",
             style.faint(&format!("{count} key ids are not the hash of their key; they are taken as names"))
         ),
     }
+}
+
+/// What the memory records of floors that fell.
+pub(super) fn print_records(memory: &TrustMemory, style: Style, out: &mut dyn Write) -> io::Result<()> {
+    for Recovery { role, had, root_version, at } in &memory.recoveries {
+        let text = format!(
+            "root v{root_version} replaced keys on {}: {} was held at v{had} and started over",
+            day(*at),
+            printable(role)
+        );
+        writeln!(out, "  {} {text}", style.warn("recovery:"))?;
+    }
+    for ClockLowering { had, to } in &memory.clock_lowerings {
+        writeln!(out, "  {} the floor of the clock was lowered from {had} to {to}", style.warn("lowered:"))?;
+    }
+    Ok(())
 }
 
 pub(super) fn print_root(root: &TrustRoot, now: Timestamp, style: Style, out: &mut dyn Write) -> io::Result<()> {
@@ -166,10 +185,11 @@ pub(super) fn print_diff(diff: &RootDiff, style: Style, out: &mut dyn Write) -> 
 
 pub(super) fn print_budget(budget: &Budget, now: Timestamp, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let Some(first) = budget.first() else { return writeln!(out, "nothing that is held ends") };
-    writeln!(out, "good until {}: {}", until_text(first.until, now, style), printable(&first.what))?;
+    let good = if first.until > now { "good " } else { "" };
+    writeln!(out, "{good}{}: {}", until_text(first.until, now, style), printable(&first.what))?;
     writeln!(out, "  then {}", first.meaning)?;
     for end in budget.ends.iter().skip(1).take(MAX_ENDS) {
-        writeln!(out, "  next     {:<26} {}", until_text(end.until, now, style), printable(&end.what))?;
+        writeln!(out, "  next {:<32} {}", until_text(end.until, now, style), printable(&end.what))?;
     }
     match budget.ends.len().saturating_sub(1 + MAX_ENDS) {
         0 => Ok(()),

@@ -32,6 +32,7 @@ const KEEP_ARTIFACT: usize = 256 * 1024 * 1024;
 const MAX_KEY: u64 = 64 * 1024;
 
 #[derive(ClapArgs)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
     /// What to judge: a file, its digest `sha256:<hex>`, or an image in a layout, `oci:DIR@sha256:<hex>` or `oci:DIR:tag`
@@ -129,7 +130,7 @@ EXAMPLES
     --certificate-identity https://github.com/acme/app/.github/workflows/release.yaml@refs/heads/main \\
     --certificate-oidc-issuer https://token.actions.githubusercontent.com
   holdfast verify sha256:9f86d0… --bundle b.json --key cosign.pub --insecure-ignore-tlog
-  holdfast verify oci:export:1.0 --state state/corp --policy policies/apps.yaml";
+  holdfast verify oci:export:1.0 --state state/corp --policy policies/apps.yaml --raise-clock-floor";
 
 /// What is printed for programs.
 #[derive(Serialize)]

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::tuf::{Grace, Refusal, State};
+use super::tuf::{Grace, Recovery, Refusal, State};
 
 /// What is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +66,16 @@ pub enum Limit {
         /// What is missing.
         refusal: Refusal,
     },
+    /// A root replaced the keys behind the timestamp that was held, and none was accepted under the new ones.
+    #[error(
+        "root version {root_version} replaced keys, so that timestamp version {had} no longer counts, and none was accepted since"
+    )]
+    KeysReplaced {
+        /// The root.
+        root_version: u64,
+        /// The timestamp that was held.
+        had: u64,
+    },
     /// Upstream has said nothing yet.
     #[error("no timestamp was accepted yet")]
     NothingAccepted,
@@ -76,7 +86,7 @@ impl Limit {
     pub const fn cure(&self) -> &'static str {
         match self {
             Self::Expired { .. } | Self::MaxAge { .. } => "bring a newer copy of the repository",
-            Self::OtherListed { .. } | Self::NothingAccepted => {
+            Self::OtherListed { .. } | Self::KeysReplaced { .. } | Self::NothingAccepted => {
                 "run `holdfast mirror import` from a whole copy of the repository"
             }
             Self::Incomplete { .. } => "bring a whole copy of the repository and run `holdfast mirror import`",
@@ -115,7 +125,7 @@ impl Freshness {
     pub fn judge(state: &State, root: Option<Imported<'_>>, settings: Settings, now: Timestamp) -> Self {
         let roles = state.roles();
         let Some(timestamp) = roles.iter().find(|role| role.role == "timestamp") else {
-            return Self::Stale { since: now, limit: Limit::NothingAccepted };
+            return Self::without_timestamp(state, now);
         };
         let mut limits = Vec::new();
         let listed_by = match listed(state, root, now) {
@@ -143,6 +153,15 @@ impl Freshness {
             Some((since, limit)) if since <= now => Self::Stale { since, limit },
             Some((until, _)) if timestamp.expires <= now => Self::InGrace { until },
             Some((until, _)) => Self::Fresh { until: until.min(timestamp.expires) },
+            None => Self::Stale { since: now, limit: Limit::NothingAccepted },
+        }
+    }
+
+    fn without_timestamp(state: &State, now: Timestamp) -> Self {
+        match state.memory().recoveries.iter().rev().find(|recovery| recovery.role == "timestamp") {
+            Some(Recovery { had, root_version, at, .. }) => {
+                Self::Stale { since: *at, limit: Limit::KeysReplaced { root_version: *root_version, had: *had } }
+            }
             None => Self::Stale { since: now, limit: Limit::NothingAccepted },
         }
     }
