@@ -34,12 +34,16 @@ pub(super) fn remaining(until: Timestamp, now: Timestamp) -> String {
 /// `until` an instant to come, or `ended` at one that has passed.
 fn until_text(until: Timestamp, now: Timestamp, style: Style) -> String {
     let verb = if until <= now { "ended" } else { "until" };
-    let text = format!("{verb} {} ({})", day(until), remaining(until, now));
+    urgent(&format!("{verb} {} ({})", day(until), remaining(until, now)), until, now, style)
+}
+
+/// The text in the colour of how near the instant is.
+fn urgent(text: &str, until: Timestamp, now: Timestamp, style: Style) -> String {
     let days = until.duration_since(now).as_hours() / 24;
     match days {
-        _ if until <= now => style.bad(&text),
-        0..14 => style.warn(&text),
-        _ => text,
+        _ if until <= now => style.bad(text),
+        0..14 => style.warn(text),
+        _ => text.to_owned(),
     }
 }
 
@@ -189,7 +193,9 @@ pub(super) fn print_budget(budget: &Budget, now: Timestamp, style: Style, out: &
     writeln!(out, "{good}{}: {}", until_text(first.until, now, style), printable(&first.what))?;
     writeln!(out, "  then {}", first.meaning)?;
     for end in budget.ends.iter().skip(1).take(MAX_ENDS) {
-        writeln!(out, "  next {:<32} {}", until_text(end.until, now, style), printable(&end.what))?;
+        let label = if end.until <= now { "ended" } else { "next" };
+        let when = format!("{:<26}", format!("{} ({})", day(end.until), remaining(end.until, now)));
+        writeln!(out, "  {label:<8} {} {}", urgent(&when, end.until, now, style), printable(&end.what))?;
     }
     match budget.ends.len().saturating_sub(1 + MAX_ENDS) {
         0 => Ok(()),
