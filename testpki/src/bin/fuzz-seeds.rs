@@ -5,11 +5,52 @@ use std::fs;
 use std::path::PathBuf;
 
 use holdfast_testpki::tuf::Repository;
-use holdfast_testpki::{Flaw, LogForm, Recipe, Sigstore};
+use holdfast_testpki::{Flaw, Key, LogForm, Recipe, Sigstore};
+use serde_json::{Value, json};
 
 const ARTIFACT: &[u8] = b"artefact";
 const SUBJECT: &str = "https://ci.example/release";
 const ISSUER: &str = "https://issuer.example";
+
+/// The memory of a first import; the words stand for digests that each run of the target makes anew.
+fn memory() -> Value {
+    let floor = |role: &str| json!({"version": 1, "digest": format!("DIGEST:{role}"), "expires": "2026-06-08T00:00:00Z", "accepted": "2026-06-01T00:00:00Z"});
+    let roles = ["root", "timestamp", "snapshot", "targets"];
+    let floors: serde_json::Map<String, Value> = roles.iter().map(|role| ((*role).to_owned(), floor(role))).collect();
+    json!({
+        "tuf": {
+            "schema": 1, "pin": "DIGEST:root", "floors": floors, "pins": {"targets.json": 1},
+            "recoveries": [{"role": "timestamp", "had": 9, "rootVersion": 2, "at": "2026-06-01T00:00:00Z"}],
+            "clockFloor": "1970-01-01T00:00:00Z",
+            "clockLowerings": [{"had": "2026-06-02T00:00:00Z", "to": "2026-06-01T00:00:00Z"}],
+            "lastImport": "1970-01-01T00:00:00Z",
+        },
+        "trustedRoot": "DIGEST:trusted",
+        "acceptedAs": {"target": "trusted_root.json", "role": "targets", "digest": "DIGEST:trusted"},
+    })
+}
+
+/// A layout with an image and one piece of evidence: blobs, then the index.
+fn layout(media_type: &str, evidence: &[u8], annotations: &Value) -> Vec<u8> {
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let image = json!({"schemaVersion": 2, "mediaType": manifest, "layers": []});
+    let layer =
+        json!({"mediaType": media_type, "digest": "DIGEST2", "size": evidence.len(), "annotations": annotations});
+    let subject = json!({"mediaType": manifest, "digest": "DIGEST1", "size": 1});
+    let referrer = json!({"schemaVersion": 2, "mediaType": manifest, "layers": [layer], "subject": subject});
+    let name = json!({"org.opencontainers.image.ref.name": "registry.corp.internal/a:1"});
+    let index = json!({"schemaVersion": 2, "manifests": [
+        {"mediaType": manifest, "digest": "DIGEST1", "size": 1, "annotations": name},
+        {"mediaType": manifest, "digest": "DIGEST3", "size": 1},
+    ]});
+    let parts = [
+        image.to_string().into_bytes(),
+        evidence.to_vec(),
+        referrer.to_string().into_bytes(),
+        index.to_string().into_bytes(),
+    ];
+    parts.join(&0)
+}
 
 fn main() -> std::io::Result<()> {
     let corpus: PathBuf = std::env::args().nth(1).expect("a directory").into();
@@ -37,6 +78,15 @@ fn main() -> std::io::Result<()> {
     for (name, bytes) in Repository::new(jiff::Timestamp::UNIX_EPOCH).files() {
         write("tuf", &name.replace('/', "_"), &bytes)?;
     }
+    write("memory", "whole", memory().to_string().as_bytes())?;
+    for (name, key) in [("p256", Key::p256()), ("p384", Key::p384()), ("ed25519", Key::ed25519())] {
+        write("key", &format!("{name}.pem"), key.pem().as_bytes())?;
+        write("key", &format!("{name}.der"), &key.spki())?;
+    }
+    let bundle = sigstore.bundle(ARTIFACT, &image()).to_string();
+    write("layout", "bundle", &layout("application/vnd.dev.sigstore.bundle.v0.3+json", bundle.as_bytes(), &json!({})))?;
+    let simple = "application/vnd.dev.cosign.simplesigning.v1+json";
+    write("layout", "legacy", &layout(simple, &legacy.payload, &json!(legacy.annotations)))?;
     for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/first-look/clusters/prod"))? {
         let entry = entry?;
         write("manifest", &entry.file_name().to_string_lossy(), &fs::read(entry.path())?)?;
