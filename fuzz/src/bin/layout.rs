@@ -1,5 +1,6 @@
 //! Any bytes as an image layout: blobs, then the index, apart by a zero byte. `DIGEST1` in a later part is the digest of the first blob, and so on.
 #![no_main]
+use holdfast::registry::EvidenceStore;
 use holdfast::registry::layout::Layout;
 use holdfast_core::Digest;
 use holdfast_core::coverage::Found;
@@ -18,10 +19,13 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     files.push(("oci-layout", b"{\"imageLayoutVersion\": \"1.0.0\"}"));
     files.push(("index.json", &index));
     let Ok(layout) = Layout::open(holdfast_fuzz::scratch(&files)) else { return };
-    for (name, digest) in layout.names() {
-        assert!(layout.tagged(name).is_some(), "{name}");
-        if let Found::Image { evidence, .. } = layout.image(digest) {
-            evidence.into_iter().for_each(holdfast_fuzz::never_passes);
+    for name in layout.names() {
+        let digests = layout.tagged(name);
+        assert!(!digests.is_empty(), "{name}");
+        for digest in digests {
+            if let Found::Image { evidence, .. } = layout.image(digest) {
+                evidence.into_iter().for_each(holdfast_fuzz::never_passes);
+            }
         }
     }
 });
