@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use holdfast_core::Digest;
 use holdfast_testpki::layout::Layout;
 use holdfast_testpki::{Recipe, Sigstore};
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ impl Place {
             &json!({
                 "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustRootMirror", "metadata": {"name": "corp"},
                 "spec": {"source": {"trustedRoot": {
-                    "configMap": {"namespace": "holdfast-system", "name": "root"}, "sha256": hex(root.as_bytes()),
+                    "configMap": {"namespace": "holdfast-system", "name": "root"}, "sha256": Digest::of(root.as_bytes()).hex(),
                 }}},
             }),
         );
@@ -104,10 +105,6 @@ impl Place {
         assert_eq!(answer.code, 0, "{answer:?}");
         serde_json::from_str(&answer.out).unwrap()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    holdfast_testpki::sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
