@@ -172,7 +172,7 @@ fn faults_of_manifests_are_named_with_their_place_and_none_hides_another() {
         "f.yaml: default/Pod/x: the image of `c` is not text",
         "i.yaml: the `metadata.namespace` of this Pod is not text",
         "g.yaml: SigningIdentityPolicy/apps: unknown field `spec.trustRoot`: did you mean `trustRoots`?",
-        "h.yaml: it expands to more than is read",
+        "h.yaml: it repeats itself by aliases more than is read",
     ] {
         assert!(answer.err.contains(words), "{words}:\n{}", answer.err);
     }
@@ -298,4 +298,32 @@ fn a_layout_is_read_as_tools_write_it() {
         }),
         (1, "DigestMismatch".to_owned())
     );
+}
+
+#[test]
+fn a_state_of_no_declared_mirror_is_an_error_and_not_a_start_from_the_pin() {
+    let args = FIRST_LOOK.map(|arg| if arg == "state/corp" { "state/../state" } else { arg });
+    let answer = holdfast_in(&first_look(), &args);
+    assert_eq!(answer.code, 2, "{answer:?}");
+    assert!(answer.err.contains("no TrustRootMirror `state` is declared (there are: corp)"), "{}", answer.err);
+}
+
+#[test]
+fn a_source_that_was_not_looked_at_is_said() {
+    let args: Vec<&str> = FIRST_LOOK.into_iter().filter(|arg| !matches!(*arg, "--volume" | "/mirror=mirror")).collect();
+    let answer = holdfast_in(&first_look(), &args);
+    assert!(answer.out.contains("a rotation that waits there is not seen"), "{}", answer.out);
+}
+
+#[test]
+fn a_large_export_of_a_cluster_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = |at: usize| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: p{at}\nspec:\n  containers:\n  - name: c\n    image: a/b:{at}\n"
+        )
+    };
+    std::fs::write(dir.path().join("all.yaml"), (0..3000).map(pod).collect::<String>()).unwrap();
+    let answer = holdfast_in(dir.path(), &["plan", "."]);
+    assert!(answer.out.contains("3000 workloads"), "{answer:?}");
 }

@@ -247,3 +247,19 @@ fn a_policy_is_judged_by_with_all_it_says() {
     assert_eq!(verify(&tagged, &["--state", "corp"]).code, 0);
     assert_eq!(verify(&tagged, &["--state", "private"]).code, 2, "the same root by another name is another trust");
 }
+
+#[test]
+fn what_cannot_be_judged_for_want_of_an_argument_is_an_error_of_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a"), "a").unwrap();
+    std::fs::write(dir.path().join("b.json"), "{}").unwrap();
+    let who = ["--certificate-identity", "x", "--certificate-oidc-issuer", "y"];
+    let judged =
+        |rest: &[&str]| holdfast_in(dir.path(), &[&["verify", "a", "--bundle", "b.json"], &who[..], rest].concat());
+    let without_root = judged(&[]);
+    assert_eq!(without_root.code, 2, "{without_root:?}");
+    assert!(without_root.err.contains("--trusted-root"), "{without_root:?}");
+    let unknown_type = judged(&["--attestation", "slsa-provenance"]);
+    assert_eq!(unknown_type.code, 2, "{unknown_type:?}");
+    assert!(unknown_type.err.contains("slsaprovenance1"), "{unknown_type:?}");
+}

@@ -158,6 +158,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     for path in &args.state {
         roots.push(held_root(path, args.grace, now)?);
     }
+    if roots.is_empty() && judge_by.names_certificates() {
+        return Err(CliError::usage(
+            "give the trust to verify certificates with: --trusted-root FILE, or --state DIR as `holdfast mirror` keeps it",
+        ));
+    }
     let most = u64::try_from(judge_by.limits().payload_bytes.saturating_mul(2)).unwrap_or(u64::MAX);
     let given = args
         .bundle
@@ -204,6 +209,12 @@ impl By {
             Self::Flags(policy) => policy.limits,
             Self::Declared(policy) => policy.policy.limits,
         }
+    }
+
+    /// Whether the flags name the holder of a certificate, which nothing but a trust root can verify. A policy names its trust roots itself.
+    fn names_certificates(&self) -> bool {
+        let certificate = |signer: &Signer| matches!(signer, Signer::Certificate { .. });
+        matches!(self, Self::Flags(policy) if policy.signers.iter().any(certificate))
     }
 }
 
@@ -326,7 +337,7 @@ fn policy(args: &Args, is_image: bool) -> Result<Policy, CliError> {
     let accept = match &args.attestation {
         None if is_image => Accept::Signature { attestations: Vec::new() },
         Some(predicate) if predicate == SIGNATURE_PREDICATE => Accept::Signature { attestations: Vec::new() },
-        Some(predicate) => Accept::Statements(vec![predicate.clone()]),
+        Some(predicate) => Accept::Statements(vec![predicate_type(predicate)?]),
         None => Accept::Either,
     };
     Ok(Policy {
@@ -339,6 +350,34 @@ fn policy(args: &Args, is_image: bool) -> Result<Policy, CliError> {
         accept,
         limits: Limits::default(),
     })
+}
+
+/// The short names that cosign's users know (cosign, `pkg/cosign/attestation`), beside predicate types in full.
+const SHORT_NAMES: [(&str, &str); 10] = [
+    ("slsaprovenance", "https://slsa.dev/provenance/v0.2"),
+    ("slsaprovenance02", "https://slsa.dev/provenance/v0.2"),
+    ("slsaprovenance1", "https://slsa.dev/provenance/v1"),
+    ("link", "https://in-toto.io/Link/v1"),
+    ("spdx", "https://spdx.dev/Document"),
+    ("spdxjson", "https://spdx.dev/Document"),
+    ("cyclonedx", "https://cyclonedx.org/bom"),
+    ("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1"),
+    ("openvex", "https://openvex.dev/ns"),
+    ("custom", "https://cosign.sigstore.dev/attestation/v1"),
+];
+
+fn predicate_type(given: &str) -> Result<String, CliError> {
+    if let Some((_, known)) = SHORT_NAMES.iter().find(|(short, _)| *short == given) {
+        return Ok((*known).to_owned());
+    }
+    if given.contains(':') {
+        return Ok(given.to_owned());
+    }
+    let names: Vec<&str> = SHORT_NAMES.iter().map(|(short, _)| *short).collect();
+    Err(CliError::usage(format!(
+        "--attestation {given}: that is no predicate type, which is a URI, nor one of the short names {}",
+        names.join(", ")
+    )))
 }
 
 fn signer(args: &Args) -> Result<Signer, CliError> {

@@ -10,7 +10,10 @@ use super::{GitOps, Place};
 use crate::sources::file::{self, FileError};
 
 const MAX_FILES: usize = 20_000;
-const MAX_FILE: u64 = 8 * 1024 * 1024;
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+/// Documents, and values, of one file: what a cluster's whole export has, with room.
+const MAX_DOCUMENTS: usize = 100_000;
+const MAX_VALUES: usize = 8_000_000;
 const MAX_TOTAL: u64 = 512 * 1024 * 1024;
 const MAX_DEPTH: usize = 32;
 
@@ -247,13 +250,28 @@ fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
         return serde_json::from_slice(bytes).map(|value| vec![value]).map_err(|e| syntax(e.to_string()));
     }
     // Duplicate names and alias bombs are refused by the reader's own limits.
-    serde_saphyr::from_multiple::<Value>(text).map_err(|e| syntax(in_words(&e.without_snippet().to_string())))
+    let mut budget = serde_saphyr::Budget::default();
+    budget.max_documents = MAX_DOCUMENTS;
+    budget.max_nodes = MAX_VALUES;
+    budget.max_events = MAX_VALUES.saturating_mul(2);
+    let mut options = serde_saphyr::Options::default();
+    options.budget = Some(budget);
+    serde_saphyr::from_multiple_with_options::<Value>(text, options)
+        .map_err(|e| syntax(in_words(&e.without_snippet().to_string())))
 }
 
 /// The reader's text without its advice to programmers.
 fn in_words(text: &str) -> String {
     match text.strip_prefix("budget breached") {
-        Some(limit) => format!("it expands to more than is read; aliases that repeat aliases do that{limit}"),
+        Some(limit) => {
+            let why = if limit.contains("lias") || limit.contains("nchor") {
+                "it repeats itself by aliases more than is read; write it out"
+            } else {
+                "it holds more than is read of one file; split it"
+            };
+            let place = limit.rfind(" at line").and_then(|at| limit.get(at..)).unwrap_or_default().trim_end_matches(')');
+            format!("{why}{place}")
+        }
         None => text.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
     }
 }

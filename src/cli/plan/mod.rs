@@ -184,6 +184,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         }
     }
     trust.sort_by(|a, b| a.name.cmp(&b.name));
+    every_state_is_used(&places.states, &trust)?;
     let (policies, problems) = policies(&gitops, &args.namespace);
     let roots = prepared(&trust, None)?;
     let found = find(&gitops, &policies, &layouts);
@@ -379,6 +380,19 @@ fn states(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>, CliError> {
         }
     }
     Ok(states)
+}
+
+/// Whoever gives a state means it: left aside, the plan would start from the pin as if nothing had ever been imported.
+fn every_state_is_used(states: &BTreeMap<String, PathBuf>, trust: &[TrustView]) -> Result<(), CliError> {
+    let declared: Vec<&str> = trust.iter().map(|view| view.name.as_str()).collect();
+    match states.iter().find(|(name, _)| !declared.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((name, path)) => Err(CliError::usage(format!(
+            "--state {}: no TrustRootMirror `{name}` is declared (there are: {}); the last part of the path names the mirror",
+            path.display(),
+            if declared.is_empty() { "none".to_owned() } else { declared.join(", ") }
+        ))),
+    }
 }
 
 pub(super) fn layout(text: &str) -> Result<Layout, CliError> {

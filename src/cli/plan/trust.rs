@@ -179,7 +179,10 @@ fn look(
     let Some(repository) = repository else {
         let unseen = "its source is not read by a plan: give `--volume PATH=DIR` for a volume, the ConfigMap beside it, or `--state DIR` for what is held";
         return Ok(match held {
-            Some(held) => from_held(name, &held, None)?,
+            Some(held) => {
+                let offered = "what its source offers now is not read by a plan: give `--volume PATH=DIR` for a volume, or the ConfigMap beside it; a rotation that waits there is not seen";
+                Seen { unseen: Some(offered.to_owned()), ..from_held(name, &held, None)? }
+            }
             None => Seen { unseen: Some(unseen.to_owned()), ..Seen::default() },
         });
     };
