@@ -269,7 +269,8 @@ fn in_words(text: &str) -> String {
             } else {
                 "it holds more than is read of one file; split it"
             };
-            let place = limit.rfind(" at line").and_then(|at| limit.get(at..)).unwrap_or_default().trim_end_matches(')');
+            let place =
+                limit.rfind(" at line").and_then(|at| limit.get(at..)).unwrap_or_default().trim_end_matches(')');
             format!("{why}{place}")
         }
         None => text.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
