@@ -3,7 +3,7 @@
 //! Rendered is the form that was run on policy-controller 0.15.1. Decisions that the engine forces:
 //!
 //! - Bundles are asked for as attestations of type `https://sigstore.dev/cosign/sign/v1`: asked for as signatures, the engine refuses every one.
-//! - One identity under one trust root is one authority: with two identities the engine refuses every bundle. A TrustRoot holds no logs ([`trust_root`]).
+//! - One identity under one trust root is one authority: with two identities the engine refuses every bundle. A TrustRoot holds no logs.
 //! - What a signature has to carry decides the form of the authority, and where the trust is kept (`evidence`).
 //! - Policies know no namespaces (`namespaces`). One in warn mode lets in what enforced ones deny as matched by nothing, so both never stand side by side.
 //! - Objects for audit have names of their own: a policy that may no longer be enforced must not turn its enforced object into one that warns.
