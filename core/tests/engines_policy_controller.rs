@@ -5,8 +5,10 @@
 mod estate;
 #[path = "support/policy_controller_model.rs"]
 mod model;
+#[path = "support/schema.rs"]
+mod schema;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use estate::{ISSUER, KEY, Owned, SUBJECT};
@@ -857,4 +859,26 @@ mod never_wider {
         assert!(!admits(&by_timestamp, &format!("other.example/apps/web@{DIGEST}"), good()), "no policy matches");
         assert!(admits(&by_timestamp, "registry.corp.internal/apps/web:1", good()), "a tag is resolved");
     }
+}
+
+#[test]
+fn rendered_objects_are_what_the_real_schemas_accept() {
+    let Some(schemas) = schema::Schemas::of("policy-controller-v0.15.1") else { return };
+    let of_engine = |object: &&Object| object.api_version().starts_with("policy.sigstore.dev/");
+    let mut checked = BTreeSet::new();
+    for enforced in [&[][..], &["shop"]] {
+        for required in [require(false, true, false), require(true, false, false), require(true, false, true)] {
+            let identities = json!([
+                { "name": "web", "issuer": ISSUER, "subject": SUBJECT },
+                { "name": "vendor", "key": { "pem": KEY } },
+            ]);
+            let spec = json!({ "require": required, "identities": identities });
+            let rendering = render(&Owned::new().policy("apps", enforced, &spec));
+            for object in rendering.objects.iter().filter(of_engine) {
+                assert_eq!(schemas.faults(object.body()), [] as [String; 0], "{}", object.name());
+                checked.insert(object.kind().to_owned());
+            }
+        }
+    }
+    assert!(["ClusterImagePolicy", "TrustRoot"].iter().all(|kind| checked.contains(*kind)), "{checked:?}");
 }

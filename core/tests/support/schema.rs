@@ -40,7 +40,7 @@ impl Schemas {
         let Some(schema) = self.schema(object) else {
             return vec![format!("no served definition of {} {}", object["apiVersion"], object["kind"])];
         };
-        let validator = jsonschema::validator_for(&closed(schema)).expect("the schema is one");
+        let validator = jsonschema::validator_for(&closed(&with_type_and_metadata(schema))).expect("the schema is one");
         validator.iter_errors(object).map(|error| format!("{}: {error}", error.instance_path())).collect()
     }
 
@@ -71,6 +71,17 @@ fn documents(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap();
     let documents = text.split("\n---").filter(|document| document.lines().any(|line| line.starts_with("kind:")));
     documents.map(|document| serde_saphyr::from_str(document.trim_start_matches("---")).unwrap()).collect()
+}
+
+/// Every object has a type and metadata, whether or not its definition says so.
+fn with_type_and_metadata(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for (name, kind) in [("apiVersion", "string"), ("kind", "string"), ("metadata", "object")] {
+            properties.entry(name).or_insert_with(|| json!({ "type": kind }));
+        }
+    }
+    schema
 }
 
 /// A structural schema in which a field it does not name is a fault, and Kubernetes' own words are said in JSON Schema's.
