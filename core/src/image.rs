@@ -109,7 +109,10 @@ impl ImageRef {
         if let Some(bad) = tag.as_deref().filter(|tag| !is_tag(tag)) {
             return Err(part("tag", bad));
         }
-        Ok(Self { registry, repository, tag, digest })
+        let image = Self { registry, repository, tag, digest };
+        // The one spelling adds what a short one leaves out, and has to be readable itself.
+        let len = image.to_string().len();
+        if len > MAX_REFERENCE { Err(ImageError::Length { len }) } else { Ok(image) }
     }
 
     /// The registry, lower-case, without a default port.
@@ -358,6 +361,15 @@ mod tests {
             name(&format!("registry.corp.internal/a:1@sha256:{HEX}")),
             format!("registry.corp.internal/a@sha256:{HEX}")
         );
+    }
+
+    #[test]
+    fn the_one_spelling_of_what_is_read_is_read() {
+        let longest = MAX_REFERENCE - "docker.io/library/:latest".len();
+        let of_length = |len: usize| "a".repeat(len);
+        assert_eq!(name(&of_length(longest)).len(), MAX_REFERENCE);
+        assert_eq!(name(&name(&of_length(longest))), name(&of_length(longest)));
+        assert_eq!(ImageRef::parse(&of_length(longest + 1)), Err(ImageError::Length { len: MAX_REFERENCE + 1 }));
     }
 
     #[test]
