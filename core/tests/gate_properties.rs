@@ -275,7 +275,7 @@ proptest! {
         let mut run = Run { estate, scans: Vec::new(), faults: BTreeSet::new() };
         let denies = |decision: &Decision, namespace: &str, request: &admission::Request| -> Option<bool> {
             // Where the engines are left as they are, what they hold is what they held.
-            let form = decision.form.as_ref()?;
+            let form = &decision.form.as_ref()?.spec;
             let excepted = decision.intents.iter().any(|i| matches!(i, Intent::Except { namespaces, .. } if namespaces.contains(namespace)));
             Some(!excepted && decision.namespaces.contains(namespace) && form.engines.native.is_some() && admission::refuses(form, request))
         };

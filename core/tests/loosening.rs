@@ -20,16 +20,19 @@ use holdfast_core::api::{
 };
 use holdfast_core::gate::break_glass::{ActiveBreakGlass, Activity, Caps, activity, counted};
 use holdfast_core::gate::loosening::{
-    AllowedBy, Approval, Beside, Effective, Loosening, LooseningKind, Permit, PolicyForm, Standing, approval_digest,
-    break_glass, caps, gate_weakened, held, left_scope, mirror, mirror_deletion, policy, policy_deletion, promotion,
+    AllowedBy, Approval, Beside, Effective, Loosening, LooseningKind, Permit, PolicyForm, SecretKey, Standing,
+    approval_digest, break_glass, caps, gate_weakened, held, left_scope, mirror, mirror_deletion, policy,
+    policy_deletion, promotion,
 };
+use holdfast_core::trust::root::{ManagedKey, Window};
+use holdfast_testpki::Key;
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use support::at;
 
-const NO_KEYS: &BTreeMap<String, Digest> = &BTreeMap::new();
+const NO_KEYS: &BTreeMap<String, SecretKey> = &BTreeMap::new();
 
 fn spec(value: &Value) -> SigningIdentityPolicySpec {
     serde_json::from_value(value.clone()).unwrap()
@@ -239,8 +242,13 @@ fn widening_images_admits_more_only_where_others_are_denied() {
 #[test]
 fn another_key_in_the_same_secret_is_another_identity() {
     let spec = spec(&base());
-    let keys = |content: &[u8]| BTreeMap::from([("vendor".to_owned(), Digest::of(content))]);
-    let (old, new) = (keys(b"old"), keys(b"new"));
+    let keys = || {
+        let key = ManagedKey::from_bytes("vendor", Key::p256().pem().as_bytes(), Window::ALWAYS).unwrap();
+        BTreeMap::from([("vendor".to_owned(), SecretKey::from(&key))])
+    };
+    let (old, new) = (keys(), keys());
+    let read: BTreeMap<String, SecretKey> = serde_json::from_str(&serde_json::to_string(&old).unwrap()).unwrap();
+    assert_eq!(read, old, "a key is kept whole");
     let of = |keys| PolicyForm { name: "apps", spec: &spec, keys };
     assert!(policy(of(&old), of(&old), &canary_done()).is_empty());
     assert_eq!(kinds(&policy(of(&old), of(&new), &canary_done())), [LooseningKind::IdentityWidened]);

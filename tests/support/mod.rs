@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::needless_pass_by_value)] // each file uses its part; a test that cannot go on fails
 
 pub(crate) mod estate;
+pub(crate) mod place;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,8 @@
 //! A declared policy, made ready to judge with.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::Digest;
-use std::collections::BTreeMap;
 
 use super::Inventory;
 use crate::api::SigningIdentityPolicy;
@@ -28,6 +29,8 @@ pub struct CompiledPolicy {
     images: Vec<ImagePattern>,
     exempt: Vec<ImageRef>,
     namespaces: NamespaceSelector,
+    /// The namespaces it is enforced in, by name: it is about them whatever their labels say now.
+    enforced: BTreeSet<String>,
 }
 
 /// Something in a policy that cannot be used.
@@ -120,6 +123,7 @@ pub fn compile(
         trust_roots: spec.trust_roots.clone(),
         other_images: spec.other_images,
         namespaces: spec.namespace_selector.clone(),
+        enforced: BTreeSet::new(),
         name,
         digest,
         images,
@@ -144,8 +148,18 @@ impl CompiledPolicy {
         self.namespaces.matches(labels)
     }
 
+    /// The policy, about these namespaces as well, in which it is enforced: scope is sticky.
+    #[must_use]
+    pub fn enforced_in(mut self, namespaces: BTreeSet<String>) -> Self {
+        self.enforced = namespaces;
+        self
+    }
+
     /// Whether a namespace of an inventory is meant; `None` where that hangs on labels nobody has told.
     pub fn selects_in(&self, inventory: &Inventory, namespace: &str) -> Option<bool> {
+        if self.enforced.contains(namespace) {
+            return Some(true);
+        }
         match inventory.labels(namespace) {
             Some(labels) => Some(self.namespaces.matches(labels)),
             None => self.namespaces.matches_name(namespace),

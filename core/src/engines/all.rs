@@ -46,7 +46,7 @@ impl Capabilities {
         }
     }
 
-    /// What each engine that some policy of the estate asks for is given.
+    /// What each engine that some policy of the estate asks for is given. One that refuses a policy that is enforced is left alone.
     pub fn render(&self, estate: &Estate<'_>) -> BTreeMap<EngineKind, Rendering> {
         let asked = |kind| estate.policies.values().any(|policy| asks(&policy.declared.spec.engines, kind));
         let mut renderings = BTreeMap::new();
@@ -59,7 +59,7 @@ impl Capabilities {
                 EngineKind::OpenShift => OpenShift::render(estate, &self.open_shift),
                 EngineKind::Flux => Flux::render(estate, &self.flux),
             };
-            renderings.insert(kind, rendering);
+            renderings.insert(kind, if denies(kind) { rendering.unless_refused() } else { rendering });
         }
         renderings
     }
@@ -84,6 +84,14 @@ pub const fn asks(engines: &Engines, kind: EngineKind) -> bool {
         EngineKind::Kubewarden => engines.kubewarden.is_some(),
         EngineKind::OpenShift => engines.open_shift.is_some(),
         EngineKind::Flux => engines.flux.is_some(),
+    }
+}
+
+/// Whether holdfast has the engine deny.
+const fn denies(kind: EngineKind) -> bool {
+    match kind {
+        EngineKind::Native | EngineKind::Kyverno | EngineKind::PolicyController | EngineKind::OpenShift => true,
+        EngineKind::Kubewarden | EngineKind::Flux => false,
     }
 }
 

@@ -21,7 +21,8 @@ pub struct Estate<'a> {
     pub roots: BTreeMap<&'a str, EstateRoot<'a>>,
     /// The namespaces that are known, with their labels; `kubernetes.io/metadata.name` among them.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Namespaces no policy is enforced in: kube-system, and those of the engines that are really there. Holdfast's own is not among them.
+    /// Namespaces no policy comes to be enforced in: kube-system, and those of the engines that are there. Holdfast's own is not among them. Where a policy is
+    /// enforced already it stays so: an engine that appears there ends nothing.
     pub left_out: BTreeSet<String>,
     /// Where holdfast runs.
     pub holdfast_namespace: &'a str,
@@ -92,13 +93,7 @@ impl Estate<'_> {
         });
         match stage {
             Stage::Audit => selected.map(|(name, _)| name.as_str()).collect(),
-            Stage::Enforce => policy
-                .rollout
-                .enforced
-                .iter()
-                .filter(|name| !self.left_out.contains(*name))
-                .map(String::as_str)
-                .collect(),
+            Stage::Enforce => policy.rollout.enforced.iter().map(String::as_str).collect(),
         }
     }
 
@@ -106,6 +101,7 @@ impl Estate<'_> {
     pub fn left_out_of(&self, policy: &EstatePolicy<'_>) -> BTreeSet<&str> {
         self.left_out
             .iter()
+            .filter(|name| !policy.rollout.enforced.contains(*name))
             .filter(|name| {
                 let by_name = BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), (*name).clone())]);
                 policy.compiled.selects(self.namespaces.get(*name).unwrap_or(&by_name))

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::ledger::{Ledger, list};
 use super::object::{For, Type};
-use super::pem::pem;
 use super::{Engine, EngineKind, Estate, EstatePolicy, LossKind, Object, Rendering, Stage, names};
+use crate::pem::pem;
 use crate::verify::{Accept, Matcher, Signer};
 
 /// Flux.

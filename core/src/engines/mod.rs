@@ -15,7 +15,6 @@ pub mod names;
 pub mod native;
 pub mod object;
 pub mod openshift;
-mod pem;
 pub mod policy_controller;
 pub mod verified;
 pub mod version;
@@ -105,6 +104,8 @@ pub struct Rendering {
     pub losses: Vec<Loss>,
     /// Policies that were not rendered for enforcement though they are enforced somewhere: each has a loss that would widen, or a fault.
     pub refused: Vec<Refused>,
+    /// The engine is to be left as it is, whole: it denies by what it was given before, and could not be given that again.
+    pub left_alone: bool,
 }
 
 /// A policy that is not rendered for enforcement.
@@ -126,6 +127,17 @@ impl Rendering {
         self.losses.dedup();
         self.refused.sort();
         self.refused.dedup();
+        self
+    }
+
+    /// Leaves the engine alone where a policy that is enforced is refused. Objects that report would take the place of those that deny, and rules over all
+    /// policies would lack this one; so nothing of the engine is written or removed until the refusal is mended.
+    #[must_use]
+    fn unless_refused(mut self) -> Self {
+        if !self.refused.is_empty() {
+            self.objects.clear();
+            self.left_alone = true;
+        }
         self
     }
 

@@ -15,6 +15,9 @@ pub const TRUST_ROOT: &str = "holdfast.dev/trust-root";
 /// The digest of the intent: of the object without this annotation.
 pub const INTENT: &str = "holdfast.dev/intent";
 
+/// The engine an object is for, as [`EngineKind::as_str`] says it.
+pub const ENGINE: &str = "holdfast.dev/engine";
+
 /// Marks what is only a part of an object that somebody else owns: applied server-side, never labelled as holdfast's, never deleted.
 pub const PART: &str = "holdfast.dev/part-of-another";
 
@@ -88,6 +91,10 @@ impl Object {
         if let Some(namespace) = namespace {
             metadata.insert("namespace".to_owned(), json!(namespace));
         }
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(ENGINE.to_owned(), json!(engine.as_str()));
+        }
         let mut body = match rest {
             Value::Object(rest) => rest,
             _ => Map::new(),
@@ -97,13 +104,16 @@ impl Object {
         body.insert("metadata".to_owned(), Value::Object(metadata));
         let mut body = Value::Object(body);
         let digest = Digest::of(body.to_string().as_bytes());
-        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-            let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
-            if let Some(annotations) = annotations.as_object_mut() {
-                annotations.insert(INTENT.to_owned(), json!(digest));
-            }
+        if let Some(annotations) = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+            annotations.insert(INTENT.to_owned(), json!(digest));
         }
         Self { engine, body }
+    }
+
+    /// The engine that a manifest says it is for, where it is one of ours.
+    pub fn engine_of(manifest: &Value) -> Option<EngineKind> {
+        let said = manifest.get("metadata")?.get("annotations")?.get(ENGINE)?.as_str()?;
+        EngineKind::ALL.iter().copied().find(|kind| kind.as_str() == said)
     }
 
     /// The engine that reads it.

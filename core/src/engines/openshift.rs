@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::ledger::{Ledger, list};
 use super::object::{For, Type};
-use super::pem::pem;
 use super::{Engine, EngineKind, Estate, EstatePolicy, LossKind, Object, Rendering, Stage, names};
 use crate::api::policy::OtherImages;
 use crate::image::ImageRef;
+use crate::pem::pem;
 use crate::trust::root::{Authority, KeyAlgorithm, Log, TrustRoot, Window};
 use crate::verify::{Accept, Matcher, Signer};
 

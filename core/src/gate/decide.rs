@@ -11,7 +11,7 @@ use super::evaluate::evaluate;
 use super::form::InForce;
 use super::history::{Event, History, KEPT};
 use super::kept::{Kept, end};
-use super::loosening::{Approval, Beside, Loosening, PolicyForm};
+use super::loosening::{Approval, Beside, Form, Loosening, PolicyForm};
 use super::memory::{Enforced, Progress};
 use super::observation::Observation;
 use super::ratchet::{observe, open_glasses, say_what_fails};
@@ -20,7 +20,6 @@ use super::rollout::{Phase, Trigger, soak_of, transition};
 use super::scope::{Scope, WaveScope};
 use super::soaking::{Soaked, Soaking};
 use super::would_deny::Ledger;
-use crate::api::SigningIdentityPolicySpec;
 use crate::api::policy::Desired;
 
 /// Everything a step looks at.
@@ -30,6 +29,8 @@ pub struct Input<'a> {
     pub declared: PolicyForm<'a>,
     /// Whether it is to be deleted.
     pub deleting: bool,
+    /// Why it cannot be used as it is declared, if so.
+    pub unusable: Option<&'a str>,
     /// Whether promotion is paused.
     pub paused: bool,
     /// What is enforced, as it was kept; none where the object is not there.
@@ -92,7 +93,7 @@ pub struct Decision {
     /// The history, with what happened appended.
     pub history: History,
     /// The form to render; none where engines are to be left as they are.
-    pub form: Option<SigningIdentityPolicySpec>,
+    pub form: Option<Form>,
     /// The namespaces the policy denies in, by name; exceptions among them.
     pub namespaces: BTreeSet<String>,
     /// The wave under way.
@@ -129,6 +130,10 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    fn at(now: Timestamp, history: &History) -> Self {
+        Self { now, history: history.clone(), intents: Vec::new(), alarms: Vec::new(), held: Vec::new() }
+    }
+
     pub(super) fn alarm(&mut self, kind: AlarmKind, message: impl Into<String>) {
         self.alarms.push(Alarm { kind, message: message.into() });
     }
@@ -138,10 +143,31 @@ impl Notes {
     }
 }
 
+/// What is in force when a step begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Current {
+    /// The form.
+    pub form: Form,
+    /// The namespaces it is enforced in.
+    pub namespaces: BTreeSet<String>,
+}
+
+/// What is in force, which a scan has to judge by; none where nobody knows it. It does not hang on what a scan says.
+pub fn in_force(input: &Input<'_>, now: Timestamp) -> Option<Current> {
+    let mut notes = Notes::at(now, input.history);
+    let chain_holds = input.history.verify(input.progress.and_then(|progress| progress.head)).is_ok();
+    let mut enforced = match recall(input, chain_holds, &mut notes) {
+        Recalled::Lost(_) => return None,
+        Recalled::Nothing => Enforced::nothing(input.declared),
+        Recalled::Known(enforced) => *enforced,
+    };
+    let form = InForce::of(input, &mut enforced, &mut notes).into_form();
+    Some(Current { form, namespaces: enforced.names() })
+}
+
 /// Decides one step at `now`. The same values give the same decision.
 pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
-    let mut notes =
-        Notes { now, history: input.history.clone(), intents: Vec::new(), alarms: Vec::new(), held: Vec::new() };
+    let mut notes = Notes::at(now, input.history);
     let chain = input.history.verify(input.progress.and_then(|progress| progress.head));
     if let Err(fault) = &chain {
         notes.alarm(AlarmKind::HistoryBroken, fault.to_string());
@@ -212,13 +238,15 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
     let break_glasses = open_glasses(input, form, &mut notes);
     notes.alarms.sort();
     let wave = next.filter(|_| phase == Phase::Soaking).map(|wave| wave.wave.name).or_else(|| promoting(&enforced));
+    let namespaces = enforced.names();
     Decision {
-        namespaces: enforced.names(),
         enforced: (known || !enforced.namespaces.is_empty()).then_some(enforced),
         wave,
         blocked_by: blocked_by(trigger, &checks, &notes),
         progress: Progress {
             phase,
+            at: now,
+            enforced: namespaces.clone(),
             since: input.progress.filter(|progress| progress.phase == phase).map_or(now, |progress| progress.since),
             checks,
             soak: soaked.soak,
@@ -229,7 +257,8 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
             head: notes.history.head(),
         },
         history: notes.history,
-        form: Some(form.spec.clone()),
+        form: Some(in_force.into_form()),
+        namespaces,
         from,
         trigger,
         intents: notes.intents,
@@ -314,7 +343,7 @@ fn lost(input: &Input<'_>, namespaces: BTreeSet<String>, mut notes: Notes) -> De
     notes.alarm(
         AlarmKind::RecordLost,
         format!(
-            "what is enforced of `{}` is not known, and it is enforced in {} namespaces; restore the object, or approve the declared form by its digest {digest}",
+            "what is enforced of `{}` is not known, and it is enforced in {} namespaces at least; restore the object, or approve the declared form by its digest {digest}",
             input.declared.name,
             namespaces.len()
         ),
@@ -331,6 +360,8 @@ fn lost(input: &Input<'_>, namespaces: BTreeSet<String>, mut notes: Notes) -> De
         progress: Progress {
             phase: Phase::Enforcing,
             since,
+            at: notes.now,
+            enforced: namespaces.clone(),
             soak: None,
             late: std::collections::BTreeMap::new(),
             would_deny: Ledger::default(),

@@ -1,6 +1,6 @@
 //! Which form of the policy is in force, and which namespaces a break-glass takes out of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -9,8 +9,8 @@ use super::decide::{Input, Intent, Notes};
 use super::evaluate::active;
 use super::history::Event;
 use super::loosening::{
-    Allowance, Effective, Held, Loosening, LooseningKind, Permit, PolicyForm, Standing, left_scope, policy,
-    policy_deletion,
+    Allowance, Effective, Form, Held, Loosening, LooseningKind, Permit, PolicyForm, Standing, cannot_be_enforced,
+    left_scope, policy, policy_deletion, unusable,
 };
 use super::memory::Enforced;
 use crate::Digest;
@@ -19,8 +19,7 @@ use crate::api::policy::{Desired, OtherImages};
 
 /// The form in force.
 pub(super) struct InForce {
-    spec: SigningIdentityPolicySpec,
-    keys: BTreeMap<String, Digest>,
+    form: Form,
     /// What became of the declared form.
     pub(super) held: Held,
     /// Namespaces that a lent form would not deny in.
@@ -45,11 +44,12 @@ impl InForce {
             enforced.spec = declared.spec.clone();
             enforced.keys = declared.keys.clone();
             let held = permit.judge(Vec::new(), notes.now);
-            return Self { spec: declared.spec.clone(), keys: declared.keys.clone(), held, lent: None };
+            return Self { form: declared.to_owned(), held, lent: None };
         }
         let held = {
             let form = enforced.form(declared.name);
             let mut loosenings = policy(form, declared, &standing(input, enforced));
+            loosenings.extend(what_nothing_can_be_made_of(input, form));
             if input.deleting {
                 loosenings.push(policy_deletion(form));
             }
@@ -75,21 +75,26 @@ impl InForce {
             }
         }
         release_what_left(input, enforced, permit, &mut lent, notes);
-        let (spec, keys) = match held.effective {
+        let form = match held.effective {
             // Enforcement itself is not lent: the namespaces are taken out, one by one and until the end.
             Effective::Lent { .. } => {
-                let mut spec = declared.spec.clone();
-                spec.enforcement = enforced.spec.enforcement.clone();
-                (spec, declared.keys.clone())
+                let mut form = declared.to_owned();
+                form.spec.enforcement = enforced.spec.enforcement.clone();
+                form
             }
-            Effective::Declared | Effective::Enforced => (enforced.spec.clone(), enforced.keys.clone()),
+            Effective::Declared | Effective::Enforced => enforced.form(declared.name).to_owned(),
         };
-        Self { spec, keys, held, lent }
+        Self { form, held, lent }
     }
 
     /// The form itself.
     pub(super) fn form<'s>(&'s self, input: &Input<'s>) -> PolicyForm<'s> {
-        PolicyForm { name: input.declared.name, spec: &self.spec, keys: &self.keys }
+        self.form.of(input.declared.name)
+    }
+
+    /// The form by itself.
+    pub(super) fn into_form(self) -> Form {
+        self.form
     }
 
     /// Says which enforced namespaces are not denied in for a while, and until when.
@@ -110,6 +115,16 @@ impl InForce {
             }
         }
     }
+}
+
+/// Says of a declared form that is another than the enforced one why engines could not deny by it.
+fn what_nothing_can_be_made_of(input: &Input<'_>, enforced: PolicyForm<'_>) -> Vec<Loosening> {
+    let mut found: Vec<Loosening> = input.unusable.iter().map(|why| unusable(input.declared, why)).collect();
+    if enforced.digest() != input.declared.digest() {
+        let refusals = input.observed.engines.iter().filter_map(|engine| Some((engine.kind, engine.refuses.as_ref()?)));
+        found.extend(refusals.map(|(engine, why)| cannot_be_enforced(input.declared, engine.as_str(), why)));
+    }
+    found
 }
 
 pub(super) fn permit<'a>(input: &Input<'a>) -> Permit<'a> {

@@ -212,6 +212,12 @@ impl History {
             }
             before = Some(record);
         }
+        // What was cut off at the front is summed up in what is left, by whoever cuts as `append` does.
+        if let Some(first) = self.records.first().filter(|first| first.number > 0)
+            && !self.records.iter().any(|record| matches!(record.event, Event::Summary { .. }))
+        {
+            return Err(BrokenChain::Gap { number: first.number });
+        }
         match head {
             Some(head) if !self.records.iter().any(|record| record.digest == head) => {
                 Err(BrokenChain::SetBack { head })

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckResult;
-use super::loosening::PolicyForm;
+use super::loosening::{PolicyForm, SecretKey};
 use super::rollout::Phase;
 use super::soak::Soak;
 use super::would_deny::Ledger;
@@ -19,14 +19,14 @@ use crate::api::SigningIdentityPolicySpec;
 pub struct Enforced {
     /// The policy in the form that is in force.
     pub spec: SigningIdentityPolicySpec,
-    /// The digests of the keys its Secret references named, by the name of the identity.
-    #[serde(default)]
-    pub keys: BTreeMap<String, Digest>,
+    /// The keys its Secret references named, by the name of the identity.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, SecretKey>,
     /// The namespaces, by name. A name stays when its labels no longer say so, and when the namespace is gone.
     pub namespaces: BTreeMap<String, Standing>,
     /// The waves that were promoted, by name.
     pub waves: BTreeMap<String, WaveStanding>,
-    /// The digests of forms whose promotion takes images out of another policy's denial, and was approved.
+    /// The digests of what promotions take out of other policies' denial, and was approved.
     #[serde(default)]
     pub claims_approved: BTreeSet<Digest>,
 }
@@ -91,6 +91,11 @@ pub struct Progress {
     pub phase: Phase,
     /// Since when.
     pub since: Timestamp,
+    /// When the step was made.
+    pub at: Timestamp,
+    /// The namespaces that were enforced then: a witness where the object that says so is lost, and the history with it.
+    #[serde(default)]
+    pub enforced: BTreeSet<String>,
     /// Every check, as it was found last.
     pub checks: Vec<CheckResult>,
     /// The soak of the wave under way.

@@ -9,6 +9,7 @@
 pub mod alarm;
 pub mod break_glass;
 pub mod check;
+pub mod compiled;
 mod decide;
 mod evaluate;
 mod form;
@@ -30,7 +31,7 @@ pub mod would_deny;
 
 pub use alarm::{Alarm, AlarmKind};
 pub use check::{Check, CheckResult};
-pub use decide::{Decision, Input, Intent, decide};
+pub use decide::{Current, Decision, Input, Intent, decide, in_force};
 pub use evaluate::evaluate;
 pub use history::{BrokenChain, Event, History, Record};
 pub use memory::{Enforced, Progress, Standing, WaveStanding};

@@ -66,6 +66,8 @@ pub struct EngineState {
     pub faults: Vec<String>,
     /// What it cannot express of this policy.
     pub losses: Vec<Loss>,
+    /// Why it could not be given the policy as declared for enforcement where it is enforced now, if so.
+    pub refuses: Option<String>,
     /// The namespaces it was observed to deny in.
     pub in_force: BTreeSet<String>,
 }

@@ -52,17 +52,20 @@ person's agreement makes it admit more.
 const SOAK: &str = "
 ## Soak
 
-- A scan that is new and complete, and finds every check passed, adds the time since the last one that did, at most two intervals.
+- A scan that is new and complete, and finds every check passed, adds the time since the last one that did, at most two intervals
+  and a quarter of the soak: however rarely scans are made, four of them at least have to agree.
 - The measure starts at the instant the soak starts and only moves forward: an old scan that is read again, or a clock that steps back, adds nothing. A clock
   that goes back by more than an interval starts the soak again.
 - A failed check, another version of the policy, and a start that does not agree with the hash-chained history set the credit to 0. Editing `desired`, `soak`
   or `minimumCoverage` does not: they decide when, not what.
-- While paused nothing is added; the pause itself adds at most two intervals when it ends.
+- While paused nothing is added; the pause itself adds what one scan may when it ends.
 - A wave is done when it is *observed* in force, not when it is written. A wave that selects no namespace holds the rollout: nothing would be tried first.
-- What is promoted is what was there when the soak started. A namespace that was made after its wave came into force is enforced from its start; an older one
-  that is labelled into scope soaks for itself.
-- What is enforced is kept by name in an object of its own. If that object is lost while history or engines say that something is enforced, engines are left
-  as they are until the declared form is proven to be the one in force, or is approved.
+- What is promoted is what was there when the soak started. A namespace that was made after its wave came into force and was never seen out of scope is enforced
+  from its start, whatever the checks say; any other that is labelled into scope soaks for itself.
+- What is enforced is kept by name in an object of its own, and held against the history with every step. If that object is lost, or says another form than
+  the history, engines are left as they are until the declared form is proven to be the one in force, or is approved; namespaces that were taken out of it are
+  put back.
+- A declared form that cannot be used, or that an engine could not be given for enforcement, is held like a looser one: it would end a denial all the same.
 - An edit of an enforced policy that is *not* looser comes into force at once: taking an identity away must not wait for a soak.
 ";
 

@@ -127,7 +127,7 @@ pub const TRANSITIONS: &[Transition] = &[
         Phase::Soaking,
         Trigger::ScanEarned,
         Phase::Soaking,
-        "credit grows by the time since the last scan, at most two intervals",
+        "credit grows by the time since the last scan, at most two intervals and a quarter of the soak",
     ),
     arrow(Phase::Soaking, Trigger::Paused, Phase::Soaking, "no credit, no promotion"),
     arrow(Phase::Soaking, Trigger::NoNamespace, Phase::Soaking, "no promotion: nothing would be tried first"),

@@ -9,7 +9,8 @@ use crate::Digest;
 
 /// How much time is proven for some namespaces of a wave, and since when.
 ///
-/// Credit is earned by scans, not by waiting: each new complete scan that finds every check passed adds the time since the last one, at most two intervals.
+/// Credit is earned by scans, not by waiting: each new complete scan that finds every check passed adds the time since the last one, at most two intervals
+/// and at most a quarter of what is needed: however rarely scans are made, four of them at least have to agree.
 /// The measure begins at the instant the soak starts or at the scan it starts with, whichever is later, and only ever moves forward: what finished before it
 /// adds nothing, so neither a clock that steps back nor an old scan that is read again earns anything. A failed check ends the soak.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct Soak {
     pub record: Digest,
 }
 
+/// How many scans it takes at least beside the first.
+const SCANS: i64 = 4;
+
 /// When a scan was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,12 +53,14 @@ impl Soak {
         scan.finished.max(now)
     }
 
-    /// Adds what a scan earns; whether it was a new one.
-    pub fn earn(&mut self, scan: ScanTime) -> bool {
+    /// Adds what a scan earns of what is `needed`; whether it was a new one.
+    pub fn earn(&mut self, scan: ScanTime, needed: SignedDuration) -> bool {
         if scan.finished <= self.measured {
             return false;
         }
-        let most = scan.interval.saturating_mul(2).max(SignedDuration::ZERO);
+        // Rounded up, so that four scans are enough and three are not.
+        let quarter = SignedDuration::from_secs(needed.as_secs().saturating_add(SCANS - 1) / SCANS);
+        let most = scan.interval.saturating_mul(2).min(quarter).max(SignedDuration::ZERO);
         let since = scan.finished.duration_since(self.measured);
         self.measured = scan.finished;
         self.credit = self.credit.saturating_add(since.min(most));

@@ -73,7 +73,7 @@ impl Soaking<'_> {
         }
         if let Some(mut soak) = kept {
             if !self.input.paused {
-                *earned = soak.earn(scan.time);
+                *earned = soak.earn(scan.time, soak_of(&self.form.spec.enforcement, wave));
             }
             return Some(soak);
         }
@@ -129,9 +129,9 @@ impl Soaking<'_> {
     }
 
     fn claims_allowed(&self, namespaces: &BTreeSet<String>, enforced: &mut Enforced, notes: &mut Notes) -> bool {
-        let digest = self.form.digest();
         let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside);
-        if claims.is_empty() || enforced.claims_approved.contains(&digest) {
+        let Some(digest) = claims.first().map(|claim| claim.digest) else { return true };
+        if enforced.claims_approved.contains(&digest) {
             return true;
         }
         let judged = permit(self.input).judge(claims, notes.now);
@@ -157,25 +157,26 @@ impl Soaking<'_> {
             let standing = Standing { wave: wave.name.clone(), written: notes.now, observed: None };
             enforced.namespaces.entry(name.clone()).or_insert(standing);
         }
-        notes.record(Event::Promoted {
-            wave: wave.name.clone(),
-            namespaces: namespaces.clone(),
-            form: self.form.digest(),
-        });
+        // Not the form that a break-glass lends: it is in force for a while, and nothing is promoted in it.
+        let form = enforced.form(self.input.declared.name).digest();
+        notes.record(Event::Promoted { wave: wave.name.clone(), namespaces: namespaces.clone(), form });
         notes.intents.push(Intent::Promote { wave: wave.name.clone(), namespaces });
     }
 
-    /// Namespaces that came into the scope of a promoted wave. One that was made after the wave was in force is enforced from its start, for nothing in it
-    /// ran before; an older one, labelled into scope, soaks for itself first.
+    fn is_newborn(&self, name: &str, wave: Option<&WaveStanding>) -> bool {
+        let created = self.input.observed.namespaces.get(name).and_then(|namespace| namespace.created);
+        let last = self.input.progress.map(|progress| progress.at);
+        let in_force = wave.and_then(|wave| wave.observed);
+        created.zip(last).zip(in_force).is_some_and(|((created, last), in_force)| created > last && created > in_force)
+    }
+
+    /// Namespaces that came into the scope of a promoted wave. One that was made since the last step, and so was never seen out of scope, is enforced from its
+    /// start, for nothing in it ran before; any other, labelled into scope, soaks for itself first.
     fn newcomers(&self, enforced: &mut Enforced, soaked: &mut Soaked, notes: &mut Notes) {
         let mut kept = self.input.progress.map(|progress| progress.late.clone()).unwrap_or_default();
         for (name, wave) in self.scope.left_behind(enforced) {
             let only: BTreeSet<String> = BTreeSet::from([name.to_owned()]);
-            let since = enforced.waves.get(&wave.name).and_then(|standing| standing.observed);
-            let created = self.input.observed.namespaces.get(name).and_then(|namespace| namespace.created);
-            if let (Some(since), Some(created)) = (since, created)
-                && created > since
-            {
+            if self.is_newborn(name, enforced.waves.get(&wave.name)) {
                 if self.claims_allowed(&only, enforced, notes) {
                     self.promote(wave, only, enforced, notes);
                 }

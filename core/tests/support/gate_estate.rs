@@ -7,7 +7,7 @@ use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicySpec;
 use holdfast_core::engines::EngineKind;
 use holdfast_core::gate::break_glass::ActiveBreakGlass;
-use holdfast_core::gate::loosening::{Approval, Beside, PolicyForm};
+use holdfast_core::gate::loosening::{Approval, Beside, PolicyForm, SecretKey};
 use holdfast_core::gate::{
     Canaries, Decision, Enforced, EngineState, History, Input, Namespace, Observation, Phase, Progress, Scan, ScanTime,
     ScannedImage, Soak, Trigger, TrustRootState, decide, subject_digest,
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
 pub(crate) const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 pub(crate) const NAMESPACES: [&str; 4] = ["canary-a", "canary-b", "billing", "shop"];
-static NO_KEYS: BTreeMap<String, Digest> = BTreeMap::new();
+static NO_KEYS: BTreeMap<String, SecretKey> = BTreeMap::new();
 
 pub(crate) fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
@@ -59,6 +59,7 @@ pub(crate) struct Estate {
     pub(crate) beside: Option<(SigningIdentityPolicySpec, BTreeSet<String>)>,
     pub(crate) paused: bool,
     pub(crate) deleting: bool,
+    pub(crate) unusable: Option<String>,
     pub(crate) now: Timestamp,
     /// From where, and on what, steps went.
     pub(crate) went: BTreeSet<(Phase, Trigger)>,
@@ -88,6 +89,7 @@ impl Estate {
             canaries: Canaries::Right,
             faults: Vec::new(),
             losses: Vec::new(),
+            refuses: None,
             in_force: BTreeSet::new(),
         };
         let mut estate = Self {
@@ -105,6 +107,7 @@ impl Estate {
             beside: None,
             paused: false,
             deleting: false,
+            unusable: None,
             now,
             went: BTreeSet::new(),
             reasons: BTreeMap::new(),
@@ -223,6 +226,7 @@ impl Estate {
         let input = Input {
             declared: self.form(),
             deleting: self.deleting,
+            unusable: self.unusable.as_deref(),
             paused: self.paused,
             enforced: self.enforced.as_ref(),
             progress: self.progress.as_ref(),

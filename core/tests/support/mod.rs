@@ -15,15 +15,13 @@ use jiff::Timestamp;
 pub(crate) fn dependency(name: &str) -> PathBuf {
     static METADATA: OnceLock<serde_json::Value> = OnceLock::new();
     let metadata = METADATA.get_or_init(|| {
+        // Of this platform alone: a build fetches no packages of others.
+        let version = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+        let version = String::from_utf8(version.stdout).unwrap();
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
         let output = Command::new(env!("CARGO"))
-            .args([
-                "metadata",
-                "--format-version",
-                "1",
-                "--offline",
-                "--manifest-path",
-                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-            ])
+            .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", host, "--manifest-path"])
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
             .output()
             .expect("cargo runs");
         serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")

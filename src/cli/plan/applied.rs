@@ -9,6 +9,7 @@ use holdfast_core::engines::object::{INTENT, MANAGED_BY};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::left::LeftAlone;
 use crate::cli::output::{CliError, Style, printable};
 use crate::inventory;
 
@@ -51,7 +52,7 @@ type Key = (String, String, String, String);
 
 /// Compares what is wanted with what manifests in `dir` say is applied. Of an applied object only the fields that are wanted count: the API server adds
 /// its own. What is applied, ours, and no longer wanted is removed.
-pub(super) fn compare(dir: &Path, wanted: &[Object]) -> Result<Vec<Change>, CliError> {
+pub(super) fn compare(dir: &Path, wanted: &[Object], left: &LeftAlone) -> Result<Vec<Change>, CliError> {
     let applied: BTreeMap<Key, Value> = inventory::manifests(dir)
         .map_err(|errors| {
             CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
@@ -74,7 +75,9 @@ pub(super) fn compare(dir: &Path, wanted: &[Object]) -> Result<Vec<Change>, CliE
             }
         }
     }
-    let gone = applied.iter().filter(|(key, manifest)| is_ours(manifest) && !wanted.contains_key(*key));
+    let gone = applied
+        .iter()
+        .filter(|(key, manifest)| is_ours(manifest) && !left.keeps(manifest) && !wanted.contains_key(*key));
     changes.extend(gone.map(|(key, _)| Change { kind: Kind::Removed, object: name(key), fields: Vec::new() }));
     Ok(changes)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use holdfast_core::coverage::CompiledPolicy;
+use holdfast_core::gate::compiled::compiled;
 use holdfast_core::gate::{Decision, Enforced, History, Progress};
 use holdfast_core::json;
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ pub(super) struct GateMemory {
 }
 
 /// The gate of one policy.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Remembered {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +46,16 @@ impl From<&Decision> for Remembered {
 }
 
 impl GateMemory {
+    /// The policies that are enforced, in the form that was kept.
+    pub(super) fn policies(&self) -> Vec<CompiledPolicy> {
+        let enforced = self.policies.iter().filter_map(|(name, kept)| Some((name, kept.enforced.as_ref()?)));
+        let ready = enforced.filter_map(|(name, enforced)| {
+            let (_, ready) = compiled(enforced.form(name)).ok()?;
+            Some(ready.enforced_in(enforced.names()))
+        });
+        ready.collect()
+    }
+
     /// Reads the file.
     pub(super) fn read(path: &Path) -> Result<Self, CliError> {
         let bytes = file::read(path, "a gate history", MAX_FILE)?;

@@ -1,12 +1,15 @@
 //! `holdfast plan`: trust, rotation, coverage, engines and gate of a GitOps directory, without a cluster.
 
 mod applied;
+mod left;
+mod members;
 mod memory;
 mod render;
 mod rollout;
 mod rollout_text;
 mod text;
 mod trust;
+mod views;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -23,9 +26,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::applied::Change;
+use self::members::{Declared, Members};
 use self::memory::GateMemory;
-use self::rollout::{Declared, INTERVAL, Inputs, RolloutView};
+use self::rollout::{INTERVAL, Inputs};
 use self::trust::{Impact, Places, TrustView};
+use self::views::RolloutView;
 use super::output::{CliError, Exit, Format, Style, now};
 use crate::inventory::{self, GitOps, OWN_NAMESPACE};
 use crate::registry::{self, layout::Layout};
@@ -91,7 +96,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 
-    /// Exit with 1 where something is uncovered, denied or refused, with 3 where something is unknown
+    /// Exit with 1 where something is uncovered, denied, refused or held, or an alarm is up; with 3 where something is unknown
     #[arg(long)]
     exit_code: bool,
 
@@ -155,7 +160,8 @@ impl Plan {
         let totals = &self.coverage.totals;
         let refused = self.trust.iter().any(|trust| trust.refused.is_some());
         let denied = !self.coverage.denied_as_other.is_empty();
-        if totals.uncovered > 0 || denied || refused || !self.problems.is_empty() {
+        let wanting = self.rollout.is_wanting();
+        if totals.uncovered > 0 || denied || refused || wanting || !self.problems.is_empty() {
             Exit::No
         } else if totals.unknown > 0
             || !self.coverage.perhaps_denied_as_other.is_empty()
@@ -185,17 +191,22 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
     trust.sort_by(|a, b| a.name.cmp(&b.name));
     every_state_is_used(&places.states, &trust)?;
-    let (policies, problems) = policies(&gitops, &args.namespace);
+    let memory = args.as_of.as_deref().map(GateMemory::read).transpose()?.unwrap_or_default();
+    let Policies { declared, usable: policies, problems } = policies(&gitops, &args.namespace);
     let roots = prepared(&trust, None)?;
-    let found = find(&gitops, &policies, &layouts);
+    let kept = memory.policies();
+    let found = find(&gitops, &[&policies[..], &kept].concat(), &layouts);
     let mut memo = Memo::default();
     let mut coverage = assess(&gitops.inventory, &policies, &found, &roots, &mut memo, now);
     for at in 0..trust.len() {
         impact(&mut trust, at, &coverage, |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now))?;
     }
     name_cures(&trust, &mut coverage);
-    let rollout = rollout(args, &gitops, &policies, &trust, &coverage, now)?;
-    let changes = args.applied.as_ref().map(|dir| applied::compare(dir, &rollout.objects)).transpose()?;
+    let members = Members::of(&declared, &memory);
+    let by_policies = |policies: &[CompiledPolicy]| assess(&gitops.inventory, policies, &found, &roots, &mut memo, now);
+    let rollout = rollout(args, &gitops, &members, &memory, &trust, by_policies, now)?;
+    let left = &rollout.left_alone;
+    let changes = args.applied.as_ref().map(|dir| applied::compare(dir, &rollout.objects, left)).transpose()?;
     let plan = Plan {
         now,
         workloads: gitops.inventory.workloads().len(),
@@ -211,8 +222,15 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     if !args.output.print(&plan, out)? {
         text::print(&plan, Style::stdout(), out)?;
     }
+    if let Some(file) = &args.remember {
+        plan.rollout.remembered.write(file)?;
+    }
     if let Some(dir) = &args.render {
-        let written = render::write(dir, &plan.rollout.objects)?;
+        if let Some(why) = &plan.rollout.left_alone.everything {
+            eprintln!("{}: nothing was written or removed: {why}; see its alarm", dir.display());
+            return Ok(Exit::Unknown);
+        }
+        let written = render::write(dir, &plan.rollout.objects, &plan.rollout.left_alone)?;
         eprintln!(
             "{}: {} written anew, {} changed, {} unchanged, {} removed",
             dir.display(),
@@ -222,9 +240,6 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
             written.removed
         );
     }
-    if let Some(file) = &args.remember {
-        plan.rollout.remembered.write(file)?;
-    }
     Ok(if args.exit_code { plan.exit() } else { Exit::Yes })
 }
 
@@ -232,12 +247,12 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
 fn rollout(
     args: &Args,
     gitops: &GitOps,
-    policies: &[CompiledPolicy],
+    members: &Members,
+    memory: &GateMemory,
     trust: &[TrustView],
-    coverage: &Coverage,
+    assess: impl FnOnce(&[CompiledPolicy]) -> Coverage,
     now: Timestamp,
 ) -> Result<RolloutView, CliError> {
-    let memory = args.as_of.as_deref().map(GateMemory::read).transpose()?.unwrap_or_default();
     let versions = args.engine.iter().copied().collect();
     let mut local_roots = BTreeMap::new();
     for (mirror, path) in &args.tuf_root {
@@ -255,23 +270,11 @@ fn rollout(
         Object::BundleCoverageReport(report) => Some(report.spec.interval.signed()),
         _ => None,
     });
-    let mut declared: Vec<Declared<'_>> = objects()
-        .filter_map(|object| match object {
-            Object::SigningIdentityPolicy(policy) => {
-                let compiled =
-                    policies.iter().find(|compiled| policy.metadata.name.as_ref() == Some(&compiled.name))?;
-                Some(Declared { policy, compiled })
-            }
-            _ => None,
-        })
-        .collect();
-    declared.sort_by(|a, b| a.compiled.name.cmp(&b.compiled.name));
-    Ok(rollout::plan(&Inputs {
-        declared,
+    let inputs = Inputs {
+        members,
         trust,
-        coverage,
         inventory: &gitops.inventory,
-        memory: &memory,
+        memory,
         capabilities: &Capabilities::assumed(&versions),
         versions: &versions,
         local_roots: &local_roots,
@@ -281,7 +284,8 @@ fn rollout(
         assume_ready: args.assume_ready,
         incomplete: (!gitops.unread.is_empty()).then(|| gitops.unread.join("; ")),
         now,
-    }))
+    };
+    Ok(rollout::plan(&inputs, assess))
 }
 
 /// What a waiting rotation would change for the images in scope.
@@ -341,29 +345,38 @@ fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<BTreeMap<St
     Ok(roots)
 }
 
-fn policies(gitops: &GitOps, namespace: &str) -> (Vec<CompiledPolicy>, Vec<String>) {
-    let mut compiled = Vec::new();
-    let mut problems = Vec::new();
+/// The policies that are declared.
+struct Policies<'a> {
+    declared: Vec<Declared<'a>>,
+    /// Those that can be used, in the order of their names.
+    usable: Vec<CompiledPolicy>,
+    /// Why others cannot, and what else is wrong.
+    problems: Vec<String>,
+}
+
+fn policies<'a>(gitops: &'a GitOps, namespace: &str) -> Policies<'a> {
+    let mut policies = Policies { declared: Vec::new(), usable: Vec::new(), problems: Vec::new() };
     let declared = |name: &String| {
         let is_it = |object: &Object| matches!(object, Object::TrustRootMirror(mirror) if mirror.metadata.name.as_ref() == Some(name));
         gitops.objects.iter().any(|(_, object)| is_it(object))
     };
     for (place, object) in &gitops.objects {
-        if let Object::SigningIdentityPolicy(policy) = object {
-            match compile(policy, &|reference| gitops.public_key(reference, namespace)) {
-                Ok(policy) => {
-                    let absent = policy.trust_roots.iter().filter(|name| !declared(name));
-                    problems.extend(absent.map(|name| {
-                        format!("{place}: SigningIdentityPolicy `{}`, trustRoots: no TrustRootMirror `{name}` is among the manifests", policy.name)
-                    }));
-                    compiled.push(policy);
-                }
-                Err(faults) => problems.extend(faults.iter().map(|fault| format!("{place}: {fault}"))),
-            }
+        let Object::SigningIdentityPolicy(policy) = object else { continue };
+        let compiled = compile(policy, &|reference| gitops.public_key(reference, namespace)).map_err(|faults| {
+            policies.problems.extend(faults.iter().map(|fault| format!("{place}: {fault}")));
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        });
+        if let Ok(policy) = &compiled {
+            let absent = policy.trust_roots.iter().filter(|name| !declared(name));
+            policies.problems.extend(absent.map(|name| {
+                format!("{place}: SigningIdentityPolicy `{}`, trustRoots: no TrustRootMirror `{name}` is among the manifests", policy.name)
+            }));
+            policies.usable.push(policy.clone());
         }
+        policies.declared.push(Declared { policy, compiled });
     }
-    compiled.sort_by(|a, b| a.name.cmp(&b.name));
-    (compiled, problems)
+    policies.usable.sort_by(|a, b| a.name.cmp(&b.name));
+    policies
 }
 
 fn states(paths: &[PathBuf]) -> Result<BTreeMap<String, PathBuf>, CliError> {

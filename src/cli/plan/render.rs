@@ -8,6 +8,7 @@ use holdfast_core::engines::Object;
 use holdfast_core::engines::object::INTENT;
 use serde_json::Value;
 
+use super::left::LeftAlone;
 use crate::cli::output::CliError;
 use crate::sources::file;
 use crate::sources::write::replace;
@@ -25,7 +26,7 @@ pub(super) struct Written {
 }
 
 /// Writes every object into `dir`, and removes what was rendered before and is no longer: files of ours alone, told by their annotation.
-pub(super) fn write(dir: &Path, objects: &[Object]) -> Result<Written, CliError> {
+pub(super) fn write(dir: &Path, objects: &[Object], left: &LeftAlone) -> Result<Written, CliError> {
     fs::create_dir_all(dir).map_err(|e| CliError::usage(format!("cannot create {}: {e}", dir.display())))?;
     let mut wanted: BTreeMap<PathBuf, String> = BTreeMap::new();
     for object in objects {
@@ -47,8 +48,8 @@ pub(super) fn write(dir: &Path, objects: &[Object]) -> Result<Written, CliError>
         }
         replace(path, text.as_bytes())?;
     }
-    for path in rendered_before(dir)? {
-        if !wanted.contains_key(&path) {
+    for (path, manifest) in rendered_before(dir)? {
+        if !wanted.contains_key(&path) && !left.keeps(&manifest) {
             fs::remove_file(&path).map_err(|e| CliError::usage(format!("cannot remove {}: {e}", path.display())))?;
             written.removed += 1;
         }
@@ -61,7 +62,7 @@ pub(super) fn yaml(object: &Value) -> Result<String, CliError> {
     serde_saphyr::to_string(object).map_err(|e| CliError::Output(std::io::Error::other(e.to_string())))
 }
 
-fn rendered_before(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+fn rendered_before(dir: &Path) -> Result<Vec<(PathBuf, Value)>, CliError> {
     let io = |e: std::io::Error| CliError::usage(format!("cannot list {}: {e}", dir.display()));
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(io)? {
@@ -69,10 +70,12 @@ fn rendered_before(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
         }
-        let is_ours = file::read(&path, "a rendered object", MAX_FILE)
-            .is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(INTENT));
-        if is_ours {
-            found.push(path);
+        let manifest = file::read(&path, "a rendered object", MAX_FILE)
+            .ok()
+            .filter(|bytes| String::from_utf8_lossy(bytes).contains(INTENT))
+            .and_then(|bytes| serde_saphyr::from_slice(&bytes).ok());
+        if let Some(manifest) = manifest {
+            found.push((path, manifest));
         }
     }
     Ok(found)

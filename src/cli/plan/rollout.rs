@@ -2,36 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
-use holdfast_core::api::policy::EnforcementStatus;
+use holdfast_core::api::common::NAME_LABEL;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Inventory};
 use holdfast_core::engines::all::{Capabilities, asks, home};
 use holdfast_core::engines::{
-    EngineKind, Estate, EstatePolicy, EstateRoot, Exception, LocalRepository, Loss, Object, Refused, Rendering,
-    Rollout, Verified, Version,
+    EngineKind, Estate, EstatePolicy, EstateRoot, Exception, LocalRepository, Rendering, Rollout, Verified, Version,
 };
-use holdfast_core::gate::loosening::{Beside, Loosening, PolicyForm};
+use holdfast_core::gate::compiled::compiled;
+use holdfast_core::gate::loosening::{Beside, Form};
 use holdfast_core::gate::{
-    Alarm, Canaries, Decision, EngineState, Input, Intent, Namespace, Observation, ScanTime, TrustRootState, decide,
+    Canaries, Decision, EngineState, Input, Intent, Namespace, Observation, ScanTime, TrustRootState, decide, in_force,
     scan_of,
 };
 use holdfast_core::trust::clock::Sanity;
-use holdfast_core::verify::Signer;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 
+use super::left::LeftAlone;
+use super::members::{Member, Members};
 use super::memory::{GateMemory, Remembered};
 use super::trust::TrustView;
+use super::views::{self, PolicyView, RolloutView, is_of};
 
 /// How often a scan is made where no BundleCoverageReport says so.
 pub(super) const INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// Everything the gate and the engines are given.
 pub(super) struct Inputs<'a> {
-    pub(super) declared: Vec<Declared<'a>>,
+    pub(super) members: &'a Members,
     pub(super) trust: &'a [TrustView],
-    pub(super) coverage: &'a Coverage,
     pub(super) inventory: &'a Inventory,
     pub(super) memory: &'a GateMemory,
     pub(super) capabilities: &'a Capabilities,
@@ -49,216 +48,156 @@ pub(super) struct Inputs<'a> {
     pub(super) now: Timestamp,
 }
 
-/// A policy as it is declared, and made ready.
-pub(super) struct Declared<'a> {
-    pub(super) policy: &'a SigningIdentityPolicy,
-    pub(super) compiled: &'a CompiledPolicy,
+/// A policy in the form that is in force.
+struct Standing<'m> {
+    member: &'m Member,
+    /// What is remembered of it.
+    remembered: &'m Remembered,
+    /// Made ready; not, where nobody knows the form, or where nothing can be made of it.
+    ready: Option<Ready>,
 }
 
-/// What a plan says of engines and gate.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RolloutView {
-    pub(super) engines: Vec<EngineView>,
-    pub(super) policies: Vec<PolicyView>,
-    #[serde(skip)]
-    pub(super) objects: Vec<Object>,
-    #[serde(skip)]
-    pub(super) remembered: GateMemory,
+/// A form, made ready.
+struct Ready {
+    form: Form,
+    policy: SigningIdentityPolicy,
+    compiled: CompiledPolicy,
 }
 
-/// One engine.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct EngineView {
-    pub(super) name: EngineKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<Version>,
-    /// The version was assumed, not given.
-    pub(super) assumed: bool,
-    pub(super) objects: Vec<ObjectView>,
-    /// What it could not express once everything is enforced.
-    pub(super) losses: Vec<Loss>,
-    /// Policies it would not be given for enforcement.
-    pub(super) refused: Vec<Refused>,
+impl Standing<'_> {
+    fn name(&self) -> &str {
+        &self.member.name
+    }
 }
 
-/// One object.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ObjectView {
-    pub(super) kind: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) namespace: Option<String>,
-    pub(super) name: String,
-    pub(super) digest: Digest,
-}
+/// Engines that could not be given a policy for enforcement, and why, by policy.
+type Refusals = BTreeMap<(EngineKind, String), String>;
 
-/// One policy.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PolicyView {
-    pub(super) name: String,
-    pub(super) engines: Vec<EngineKind>,
-    pub(super) enforcement: EnforcementStatus,
-    /// The namespaces it denies in.
-    pub(super) enforced: BTreeSet<String>,
-    /// What was earned of the soak that is needed, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) soak: Option<SoakView>,
-    pub(super) coverage: Counts,
-    pub(super) intents: Vec<Intent>,
-    pub(super) alarms: Vec<Alarm>,
-    pub(super) held: Vec<Loosening>,
-}
-
-/// How far a soak has come.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SoakView {
-    pub(super) earned_seconds: i64,
-    pub(super) needed_seconds: i64,
-}
-
-/// The images a policy is about, by outcome.
-#[derive(Serialize, Default)]
-pub(super) struct Counts {
-    pub(super) covered: usize,
-    pub(super) uncovered: usize,
-    pub(super) unknown: usize,
-}
-
-/// Decides every policy, and renders what the decisions amount to.
-pub(super) fn plan(inputs: &Inputs<'_>) -> RolloutView {
-    let nobody = Remembered::default();
-    let remembered = |name: &str| inputs.memory.policies.get(name).unwrap_or(&nobody);
-    let forms: Vec<Form<'_>> = inputs.declared.iter().map(Form::of).collect();
-    let enforced: Vec<(String, BTreeSet<String>)> = forms
-        .iter()
-        .filter_map(|form| Some((form.name.clone(), remembered(&form.name).enforced.as_ref()?.names())))
-        .collect();
-    let beside: Vec<Beside<'_>> = enforced
-        .iter()
-        .filter_map(|(name, namespaces)| {
-            let spec = &remembered(name).enforced.as_ref()?.spec;
-            Some(Beside { name, spec, namespaces })
-        })
-        .collect();
+/// Decides every policy, and renders what the decisions amount to. `assess` judges what runs by the policies it is given: those in force.
+pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -> Coverage) -> RolloutView {
+    let beside = inputs.beside();
+    let beside: Vec<Beside<'_>> =
+        beside.iter().map(|(name, spec, namespaces)| Beside { name, spec, namespaces }).collect();
+    let refusals = inputs.refusals();
+    let standings: Vec<Standing<'_>> =
+        inputs.members.all.iter().map(|member| inputs.standing(member, &beside, &refusals)).collect();
+    let in_force: Vec<CompiledPolicy> =
+        standings.iter().filter_map(|standing| Some(standing.ready.as_ref()?.compiled.clone())).collect();
+    let coverage = assess(&in_force);
+    let view = Sight { inputs, coverage: &coverage, beside: &beside, refusals: &refusals };
     // Losses are those of everything enforced: what a promotion would meet.
-    let promoted = inputs.render(|form| inputs.selected(form.declared.compiled));
-    let decisions: Vec<(&Form<'_>, Decision)> =
-        forms.iter().map(|form| (form, inputs.decide(form, remembered(&form.name), &beside, &promoted))).collect();
-    let wanted = inputs.render_decided(&decisions);
+    let promoted = view.render(&standings, |standing, compiled| {
+        let mut all = inputs.selected(compiled);
+        all.extend(standing.enforced_before());
+        all
+    });
+    let decisions: Vec<(&Standing<'_>, Decision)> =
+        standings.iter().map(|standing| (standing, view.decide(standing, &promoted))).collect();
+    let unknown = unknown(&decisions, &inputs.members.lost);
+    let mut wanted = view.render_decided(&decisions);
+    if unknown.is_some() {
+        wanted.values_mut().for_each(|rendering| rendering.objects.clear());
+    }
+    let left_alone = LeftAlone::of(&wanted, unknown);
     RolloutView {
-        engines: inputs.engine_views(&wanted, promoted),
-        policies: decisions.iter().map(|(form, decision)| inputs.policy_view(form, decision)).collect(),
-        objects: wanted.into_values().flat_map(|rendering| rendering.objects).collect(),
-        remembered: GateMemory {
-            policies: decisions.iter().map(|(form, decision)| (form.name.clone(), decision.into())).collect(),
-        },
-    }
-}
-
-/// A policy with the digests of the keys its Secrets hold.
-struct Form<'a> {
-    name: String,
-    declared: &'a Declared<'a>,
-    keys: BTreeMap<String, Digest>,
-}
-
-impl<'a> Form<'a> {
-    fn of(declared: &'a Declared<'a>) -> Self {
-        let by_secret: BTreeSet<&str> = declared
-            .policy
-            .spec
-            .identities
+        engines: views::engines(&wanted, promoted, inputs.versions),
+        policies: decisions
             .iter()
-            .filter(|identity| identity.key.as_ref().is_some_and(|key| key.secret_ref.is_some()))
-            .map(|identity| identity.name.as_str())
-            .collect();
-        let keys = declared.compiled.policy.signers.iter().filter_map(|signer| match signer {
-            Signer::Key { name, key } if by_secret.contains(name.as_str()) => Some((name.clone(), key.key_digest)),
-            _ => None,
-        });
-        Self { name: declared.compiled.name.clone(), declared, keys: keys.collect() }
-    }
-
-    fn gate(&self) -> PolicyForm<'_> {
-        PolicyForm { name: &self.name, spec: &self.declared.policy.spec, keys: &self.keys }
+            .map(|(standing, decision)| PolicyView::of(standing.member, decision, &coverage))
+            .collect(),
+        objects: wanted.into_values().flat_map(|rendering| rendering.objects).collect(),
+        left_alone,
+        remembered: remembered(&decisions, inputs),
     }
 }
 
-impl Inputs<'_> {
-    fn decide(
-        &self,
-        form: &Form<'_>,
-        remembered: &Remembered,
-        beside: &[Beside<'_>],
-        promoted: &BTreeMap<EngineKind, Rendering>,
-    ) -> Decision {
-        let time = ScanTime { started: self.now, finished: self.now, interval: self.interval };
-        let compiled = form.declared.compiled;
-        let scan = scan_of(form.gate(), compiled, self.coverage, self.inventory, beside, time, self.incomplete.clone());
-        let observed = Observation {
-            trust_roots: self.trust.iter().map(|view| (view.name.clone(), trust_state(view))).collect(),
-            scan: Some(scan),
-            engines: self.engine_states(form, remembered, promoted),
-            clock: Some(
-                self.trust.iter().map(|view| view.clock).find(|clock| *clock != Sanity::Sane).unwrap_or(Sanity::Sane),
-            ),
-            break_glasses: Vec::new(),
-            namespaces: self.namespaces(),
-            left_out: self.left_out(),
-        };
-        let input = Input {
-            declared: form.gate(),
-            deleting: false,
-            paused: false,
-            enforced: remembered.enforced.as_ref(),
-            progress: remembered.progress.as_ref(),
-            history: &remembered.history,
-            observed: &observed,
-            beside,
-            approvals: &[],
-        };
-        decide(&input, self.now)
+/// Of which policies nobody knows what is in force, or nothing can be made of it; nothing may be written then that depends on all policies.
+fn unknown(decisions: &[(&Standing<'_>, Decision)], lost: &BTreeSet<String>) -> Option<String> {
+    let without_form = decisions.iter().filter(|(standing, decision)| {
+        decision.form.is_none() || (standing.ready.is_none() && !decision.namespaces.is_empty())
+    });
+    let names: BTreeSet<&str> =
+        without_form.map(|(standing, _)| standing.name()).chain(lost.iter().map(String::as_str)).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    (!names.is_empty()).then(|| format!("what is in force of `{}` is not known", names.join("`, `")))
+}
+
+/// What is to be remembered. A policy that is gone and denies nowhere is forgotten; one that could not be decided is remembered as it was.
+fn remembered(decisions: &[(&Standing<'_>, Decision)], inputs: &Inputs<'_>) -> GateMemory {
+    let decided = decisions
+        .iter()
+        .filter(|(standing, decision)| {
+            !standing.member.is_gone || !decision.namespaces.is_empty() || decision.form.is_none()
+        })
+        .map(|(standing, decision)| (standing.name().to_owned(), Remembered::from(decision)));
+    let lost = inputs.memory.policies.iter().filter(|(name, _)| inputs.members.lost.contains(*name));
+    GateMemory { policies: decided.chain(lost.map(|(name, kept)| (name.clone(), kept.clone()))).collect() }
+}
+
+impl Standing<'_> {
+    fn enforced_before(&self) -> BTreeSet<String> {
+        self.remembered.enforced.as_ref().map(|enforced| enforced.names()).unwrap_or_default()
+    }
+}
+
+static NOTHING: std::sync::LazyLock<Remembered> = std::sync::LazyLock::new(Remembered::default);
+
+impl<'a> Inputs<'a> {
+    fn remembered(&self, name: &str) -> &'a Remembered {
+        self.memory.policies.get(name).unwrap_or(&NOTHING)
     }
 
-    fn engine_states(
-        &self,
-        form: &Form<'_>,
-        remembered: &Remembered,
-        promoted: &BTreeMap<EngineKind, Rendering>,
-    ) -> Vec<EngineState> {
-        let standing = remembered.enforced.iter().flat_map(|enforced| &enforced.namespaces);
-        // A plan sees no cluster: what was in force when last observed is taken to be so still.
-        let in_force: BTreeSet<String> = standing
-            .filter(|(_, standing)| self.assume_ready || standing.observed.is_some())
-            .map(|(name, _)| name.clone())
-            .collect();
-        let unseen =
-            "only a cluster shows whether it acts on this policy; `--assume-ready` takes it as ready".to_owned();
-        let asked = promoted.iter().filter(|(kind, _)| asks(&form.declared.policy.spec.engines, **kind));
-        asked
-            .map(|(kind, rendering)| EngineState {
-                kind: *kind,
-                present: true,
-                ready: true,
-                canaries: if self.assume_ready { Canaries::Right } else { Canaries::Unknown },
-                faults: if self.assume_ready { Vec::new() } else { vec![unseen.clone()] },
-                losses: rendering.losses.iter().filter(|loss| is_of(loss, &form.name)).cloned().collect(),
-                in_force: in_force.clone(),
-            })
+    /// Every policy that is enforced, in which form and where.
+    fn beside(&self) -> Vec<(String, holdfast_core::api::SigningIdentityPolicySpec, BTreeSet<String>)> {
+        let enforced = self.memory.policies.iter().filter_map(|(name, kept)| Some((name, kept.enforced.as_ref()?)));
+        enforced.map(|(name, enforced)| (name.clone(), enforced.spec.clone(), enforced.names())).collect()
+    }
+
+    /// Which engines could not be given the policies as they are declared, where they are enforced now.
+    fn refusals(&self) -> Refusals {
+        let ready: Vec<(&Member, (SigningIdentityPolicy, CompiledPolicy))> =
+            self.members.all.iter().filter_map(|member| Some((member, compiled(member.declares()).ok()?))).collect();
+        let policies = ready.iter().map(|(member, (declared, compiled))| {
+            let enforced = self.remembered(&member.name).enforced.as_ref().map(|e| e.names()).unwrap_or_default();
+            (member.name.as_str(), EstatePolicy { declared, compiled, rollout: Rollout { enforced } })
+        });
+        let renderings = self.capabilities.render(&self.estate(policies.collect(), Vec::new(), Verified::default()));
+        renderings
+            .into_iter()
+            .flat_map(|(kind, rendering)| rendering.refused.into_iter().map(move |of| ((kind, of.policy), of.why)))
             .collect()
     }
 
-    fn namespaces(&self) -> BTreeMap<String, Namespace> {
+    fn standing<'m>(&'m self, member: &'m Member, beside: &[Beside<'_>], refusals: &Refusals) -> Standing<'m> {
+        let remembered = self.remembered(&member.name);
+        let observed = Observation {
+            engines: refusing(refusals, &member.name),
+            namespaces: self.namespaces(&member.form.spec.namespace_selector),
+            ..Observation::default()
+        };
+        let input = input(member, remembered, &observed, beside);
+        let ready = in_force(&input, self.now).and_then(|current| {
+            let (policy, ready) = compiled(current.form.of(&member.name)).ok()?;
+            Some(Ready { form: current.form, policy, compiled: ready.enforced_in(current.namespaces) })
+        });
+        Standing { member, remembered, ready }
+    }
+
+    /// The namespaces a selector can be held against: those with a manifest, and those it means by their name alone.
+    fn namespaces(&self, selector: &holdfast_core::api::common::NamespaceSelector) -> BTreeMap<String, Namespace> {
         let known = self.inventory.namespaces().iter();
-        known.map(|(name, labels)| (name.clone(), Namespace { labels: labels.clone(), created: None })).collect()
+        let known = known.map(|(name, labels)| (name.clone(), Namespace { labels: labels.clone(), created: None }));
+        let by_name =
+            self.inventory.unknown_namespaces().into_iter().filter(|name| selector.matches_name(name) == Some(true));
+        let by_name = by_name.map(|name| {
+            let labels = BTreeMap::from([(NAME_LABEL.to_owned(), name.to_owned())]);
+            (name.to_owned(), Namespace { labels, created: None })
+        });
+        known.chain(by_name).collect()
     }
 
     fn left_out(&self) -> BTreeSet<String> {
-        let asked = |kind: EngineKind| self.declared.iter().any(|declared| asks(&declared.policy.spec.engines, kind));
+        let asked = |kind: EngineKind| self.members.all.iter().any(|member| asks(&member.form.spec.engines, kind));
         let homes = EngineKind::ALL.iter().filter(|kind| asked(**kind)).filter_map(|kind| home(*kind));
         std::iter::once("kube-system").chain(homes).map(str::to_owned).collect()
     }
@@ -272,40 +211,11 @@ impl Inputs<'_> {
             .collect()
     }
 
-    /// Renders every policy as declared, enforced in the namespaces that `enforced` says.
-    fn render(&self, enforced: impl Fn(&Form<'_>) -> BTreeSet<String>) -> BTreeMap<EngineKind, Rendering> {
-        let forms: Vec<Form<'_>> = self.declared.iter().map(Form::of).collect();
-        let policies = forms.iter().map(|form| {
-            let rollout = Rollout { enforced: enforced(form) };
-            let (declared, compiled) = (form.declared.policy, form.declared.compiled);
-            (form.name.as_str(), EstatePolicy { declared, compiled, rollout })
-        });
-        self.capabilities.render(&self.estate(policies.collect(), Vec::new()))
-    }
-
-    /// Renders what the gate decided. A policy whose form in force differs from the declared one is left as it is: what engines hold of it stays.
-    fn render_decided(&self, decisions: &[(&Form<'_>, Decision)]) -> BTreeMap<EngineKind, Rendering> {
-        let policies = decisions.iter().filter_map(|(form, decision)| {
-            let in_force = decision.form.as_ref()?;
-            let (declared, compiled) = (form.declared.policy, form.declared.compiled);
-            let rollout = Rollout { enforced: decision.namespaces.clone() };
-            (*in_force == declared.spec).then_some((form.name.as_str(), EstatePolicy { declared, compiled, rollout }))
-        });
-        let exceptions = decisions.iter().flat_map(|(form, decision)| {
-            decision.intents.iter().filter_map(|intent| match intent {
-                Intent::Except { break_glass, namespaces, until } => {
-                    Some(Exception { break_glass, policy: &form.name, namespaces: namespaces.clone(), until: *until })
-                }
-                _ => None,
-            })
-        });
-        self.capabilities.render(&self.estate(policies.collect(), exceptions.collect()))
-    }
-
     fn estate<'e>(
         &'e self,
         policies: BTreeMap<&'e str, EstatePolicy<'e>>,
         exceptions: Vec<Exception<'e>>,
+        verified: Verified,
     ) -> Estate<'e> {
         let roots = self.trust.iter().filter_map(|view| {
             let root = view.adopted.as_ref()?;
@@ -322,68 +232,161 @@ impl Inputs<'_> {
             namespaces: self.inventory.namespaces().clone(),
             left_out: self.left_out(),
             holdfast_namespace: self.namespace,
-            verified: Verified::of_coverage(self.coverage),
+            verified,
             exceptions,
         }
     }
+}
 
-    fn engine_views(
-        &self,
-        wanted: &BTreeMap<EngineKind, Rendering>,
-        promoted: BTreeMap<EngineKind, Rendering>,
-    ) -> Vec<EngineView> {
-        let view = |(kind, promoted): (EngineKind, Rendering)| EngineView {
-            name: kind,
-            version: self.versions.get(&kind).copied().or_else(|| holdfast_core::engines::all::run_on(kind)),
-            assumed: !self.versions.contains_key(&kind),
-            objects: wanted.get(&kind).into_iter().flat_map(|rendering| &rendering.objects).map(object_view).collect(),
-            losses: promoted.losses,
-            refused: promoted.refused,
-        };
-        promoted.into_iter().map(view).collect()
+/// What a step looks at beside what a scan says.
+fn input<'i>(
+    member: &'i Member,
+    remembered: &'i Remembered,
+    observed: &'i Observation,
+    beside: &'i [Beside<'i>],
+) -> Input<'i> {
+    Input {
+        declared: member.declares(),
+        deleting: member.is_gone,
+        unusable: member.unusable.as_deref(),
+        paused: false,
+        enforced: remembered.enforced.as_ref(),
+        progress: remembered.progress.as_ref(),
+        history: &remembered.history,
+        observed,
+        beside,
+        approvals: &[],
     }
+}
 
-    fn policy_view(&self, form: &Form<'_>, decision: &Decision) -> PolicyView {
-        let spec = &form.declared.policy.spec;
-        let mut coverage = Counts::default();
-        for verdict in self.coverage.images.iter().flat_map(|image| &image.policies).filter(|v| v.policy == form.name) {
-            match verdict.reason.outcome() {
-                holdfast_core::verify::Outcome::Covered => coverage.covered += 1,
-                holdfast_core::verify::Outcome::Uncovered => coverage.uncovered += 1,
-                holdfast_core::verify::Outcome::Unknown => coverage.unknown += 1,
-            }
-        }
-        let wave = |name: &str| spec.enforcement.waves.iter().find(|wave| wave.name == name);
-        let soak = decision.progress.soak.as_ref().map(|soak| {
-            let needed = wave(&soak.wave).and_then(|wave| wave.soak).unwrap_or(spec.enforcement.soak);
-            SoakView { earned_seconds: soak.credit.as_secs(), needed_seconds: needed.signed().as_secs() }
+/// Engines of which nothing is known but that they refuse.
+fn refusing(refusals: &Refusals, policy: &str) -> Vec<EngineState> {
+    let of_policy = refusals.iter().filter(|((_, of), _)| of == policy);
+    of_policy
+        .map(|((kind, _), why)| EngineState {
+            kind: *kind,
+            present: true,
+            ready: true,
+            canaries: Canaries::Unknown,
+            faults: Vec::new(),
+            losses: Vec::new(),
+            refuses: Some(why.clone()),
+            in_force: BTreeSet::new(),
+        })
+        .collect()
+}
+
+/// What is known once everything was judged by the forms in force.
+struct Sight<'a> {
+    inputs: &'a Inputs<'a>,
+    coverage: &'a Coverage,
+    beside: &'a [Beside<'a>],
+    refusals: &'a Refusals,
+}
+
+impl Sight<'_> {
+    fn decide(&self, standing: &Standing<'_>, promoted: &BTreeMap<EngineKind, Rendering>) -> Decision {
+        let inputs = self.inputs;
+        let time = ScanTime { started: inputs.now, finished: inputs.now, interval: inputs.interval };
+        let scan = standing.ready.as_ref().map(|Ready { form, compiled, .. }| {
+            let form = form.of(standing.name());
+            scan_of(form, compiled, self.coverage, inputs.inventory, self.beside, time, inputs.incomplete.clone())
         });
-        PolicyView {
-            name: form.name.clone(),
-            engines: EngineKind::ALL.iter().copied().filter(|kind| asks(&spec.engines, *kind)).collect(),
-            enforcement: decision.status(),
-            enforced: decision.namespaces.clone(),
-            soak,
-            coverage,
-            intents: decision.intents.clone(),
-            alarms: decision.alarms.clone(),
-            held: decision.held.clone(),
-        }
+        let clocks = inputs.trust.iter().map(|view| view.clock);
+        let observed = Observation {
+            trust_roots: inputs.trust.iter().map(|view| (view.name.clone(), trust_state(view))).collect(),
+            scan,
+            engines: self.engine_states(standing, promoted),
+            clock: Some(clocks.into_iter().find(|clock| *clock != Sanity::Sane).unwrap_or(Sanity::Sane)),
+            break_glasses: Vec::new(),
+            namespaces: inputs.namespaces(&standing.member.form.spec.namespace_selector),
+            left_out: inputs.left_out(),
+        };
+        decide(&input(standing.member, standing.remembered, &observed, self.beside), inputs.now)
     }
-}
 
-fn object_view(object: &Object) -> ObjectView {
-    ObjectView {
-        kind: object.kind().to_owned(),
-        namespace: object.namespace().map(str::to_owned),
-        name: object.name().to_owned(),
-        digest: object.digest(),
+    fn engine_states(&self, standing: &Standing<'_>, promoted: &BTreeMap<EngineKind, Rendering>) -> Vec<EngineState> {
+        let remembered = standing.remembered.enforced.iter().flat_map(|enforced| &enforced.namespaces);
+        // A plan sees no cluster: what was in force when last observed is taken to be so still.
+        let in_force: BTreeSet<String> = remembered
+            .filter(|(_, standing)| self.inputs.assume_ready || standing.observed.is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let declared = &standing.member.form.spec.engines;
+        let current = standing.ready.as_ref().map_or(declared, |ready| &ready.form.spec.engines);
+        let asked = EngineKind::ALL.iter().copied().filter(|kind| asks(declared, *kind) || asks(current, *kind));
+        let state = |kind: EngineKind| {
+            let nothing = Rendering::default();
+            let rendering = promoted.get(&kind).unwrap_or(&nothing);
+            let refused = rendering.refused.iter().find(|refused| refused.policy == standing.name());
+            let mut faults: Vec<String> = refused
+                .map(|refused| format!("it could not be given the policy for enforcement: {}", refused.why))
+                .into_iter()
+                .collect();
+            if !self.inputs.assume_ready {
+                faults.push(
+                    "only a cluster shows whether it acts on this policy; `--assume-ready` takes it as ready"
+                        .to_owned(),
+                );
+            }
+            EngineState {
+                kind,
+                present: true,
+                ready: true,
+                canaries: if self.inputs.assume_ready { Canaries::Right } else { Canaries::Unknown },
+                faults,
+                losses: rendering.losses.iter().filter(|loss| is_of(loss, standing.name())).cloned().collect(),
+                refuses: self.refusals.get(&(kind, standing.name().to_owned())).cloned(),
+                in_force: in_force.clone(),
+            }
+        };
+        asked.map(state).collect()
     }
-}
 
-/// A loss without a policy concerns all.
-pub(super) fn is_of(loss: &Loss, policy: &str) -> bool {
-    loss.policy.as_deref().is_none_or(|of| of == policy)
+    /// Renders the forms in force, enforced in the namespaces that `enforced` says.
+    fn render<'s>(
+        &self,
+        standings: &'s [Standing<'s>],
+        enforced: impl Fn(&Standing<'s>, &CompiledPolicy) -> BTreeSet<String>,
+    ) -> BTreeMap<EngineKind, Rendering> {
+        let policies = standings.iter().filter_map(|standing| {
+            let Ready { policy, compiled, .. } = standing.ready.as_ref()?;
+            let rollout = Rollout { enforced: enforced(standing, compiled) };
+            Some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
+        });
+        self.rendered(policies.collect(), Vec::new())
+    }
+
+    /// Renders what the gate decided.
+    fn render_decided(&self, decisions: &[(&Standing<'_>, Decision)]) -> BTreeMap<EngineKind, Rendering> {
+        let policies = decisions.iter().filter_map(|(standing, decision)| {
+            let Ready { policy, compiled, .. } = standing.ready.as_ref()?;
+            let rollout = Rollout { enforced: decision.namespaces.clone() };
+            let let_go = decision.intents.contains(&Intent::Remove);
+            (!let_go).then_some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
+        });
+        let exceptions = decisions.iter().flat_map(|(standing, decision)| {
+            decision.intents.iter().filter_map(|intent| match intent {
+                Intent::Except { break_glass, namespaces, until } => Some(Exception {
+                    break_glass,
+                    policy: standing.name(),
+                    namespaces: namespaces.clone(),
+                    until: *until,
+                }),
+                _ => None,
+            })
+        });
+        self.rendered(policies.collect(), exceptions.collect())
+    }
+
+    fn rendered<'e>(
+        &'e self,
+        policies: BTreeMap<&'e str, EstatePolicy<'e>>,
+        exceptions: Vec<Exception<'e>>,
+    ) -> BTreeMap<EngineKind, Rendering> {
+        let verified = Verified::of_coverage(self.coverage);
+        self.inputs.capabilities.render(&self.inputs.estate(policies, exceptions, verified))
+    }
 }
 
 fn trust_state(view: &TrustView) -> TrustRootState {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use holdfast_core::engines::{Effect, EngineKind, Loss};
 use holdfast_core::gate::Check;
 
-use super::rollout::{EngineView, PolicyView, RolloutView, is_of};
+use super::views::{EngineView, PolicyView, RolloutView, is_of};
 use crate::cli::output::{Style, printable};
 
 /// How many sentences of one sort are printed before the rest is counted.
@@ -17,8 +17,11 @@ pub(super) fn print(view: &RolloutView, style: Style, out: &mut dyn Write) -> io
         return Ok(());
     }
     writeln!(out, "\nENGINES")?;
+    if let Some(why) = &view.left_alone.everything {
+        writeln!(out, "  {} every engine is left as it is: {}", style.bad("left alone"), printable(why))?;
+    }
     for engine in &view.engines {
-        print_engine(engine, style, out)?;
+        print_engine(engine, view.left_alone.engines.contains(&engine.name), style, out)?;
     }
     if view.engines.is_empty() {
         writeln!(out, "  no policy names one: nothing is rendered, and nothing can be enforced")?;
@@ -30,7 +33,7 @@ pub(super) fn print(view: &RolloutView, style: Style, out: &mut dyn Write) -> io
     Ok(())
 }
 
-fn print_engine(engine: &EngineView, style: Style, out: &mut dyn Write) -> io::Result<()> {
+fn print_engine(engine: &EngineView, left_alone: bool, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let version = engine.version.map_or_else(|| "of no known version".to_owned(), |version| version.to_string());
     let assumed = if engine.assumed { " (assumed)" } else { "" };
     let kinds = engine.objects.iter().fold(BTreeMap::<&str, usize>::new(), |mut kinds, object| {
@@ -40,6 +43,11 @@ fn print_engine(engine: &EngineView, style: Style, out: &mut dyn Write) -> io::R
     let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let objects = if kinds.is_empty() { "no objects".to_owned() } else { kinds.join(", ") };
     writeln!(out, "  {:<18} {:<20} {objects}", engine.name.to_string(), format!("{version}{assumed}"))?;
+    if left_alone {
+        let note =
+            "it could not be given what is enforced, so what it holds stays as it is, and nothing is written to it";
+        writeln!(out, "    {} {note}", style.bad("left alone"))?;
+    }
     let of_all: Vec<&Loss> = engine.losses.iter().filter(|loss| loss.policy.is_none()).collect();
     print_losses(&of_all, "    ", style, out)
 }
@@ -69,7 +77,12 @@ fn print_policy(policy: &PolicyView, engines: &[EngineView], style: Style, out: 
     )?;
     if !policy.enforced.is_empty() {
         let names: Vec<String> = policy.enforced.iter().map(|name| printable(name)).collect();
-        writeln!(out, "  denies in {}", names.join(", "))?;
+        writeln!(
+            out,
+            "  {} {}",
+            if policy.is_gone { "not declared any more, and denies in" } else { "denies in" },
+            names.join(", ")
+        )?;
     }
     let passed: Vec<&str> = enforcement.checks.iter().filter(|c| c.passed).map(|c| c.name.as_str()).collect();
     for check in enforcement.checks.iter().filter(|check| !check.passed) {

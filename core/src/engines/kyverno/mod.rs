@@ -29,6 +29,7 @@ use self::cel::About;
 use self::image_validating::{Parts, TooLarge};
 use self::mirror::Mirror;
 use self::report::Report;
+use super::all::home;
 use super::{Engine, EngineKind, Estate, EstatePolicy, EstateRoot, LossKind, Object, Rendering, Stage};
 use crate::api::policy::{KyvernoKind, OtherImages};
 
@@ -86,9 +87,11 @@ struct Task<'a> {
 
 impl<'a> Task<'a> {
     fn of(estate: &'a Estate<'a>, name: &'a str, policy: &'a EstatePolicy<'a>) -> Self {
-        // The repository runs in holdfast's namespace: judged by Kyverno, it could not start before Kyverno has it.
+        // The repository runs in holdfast's namespace: judged by Kyverno, it could not start before Kyverno has it. Nor could Kyverno itself.
+        let never: BTreeSet<&str> =
+            home(Kyverno::KIND).into_iter().chain([estate.holdfast_namespace, "kube-system"]).collect();
         let left_out: BTreeSet<&str> =
-            estate.left_out.iter().map(String::as_str).chain([estate.holdfast_namespace, "kube-system"]).collect();
+            estate.left_out.iter().map(String::as_str).chain(never.iter().copied()).collect();
         let excepted: BTreeSet<&str> = estate
             .exceptions
             .iter()
@@ -98,7 +101,7 @@ impl<'a> Task<'a> {
         let enforced = estate
             .namespaces_of(policy, Stage::Enforce)
             .into_iter()
-            .filter(|namespace| !left_out.contains(namespace) && !excepted.contains(namespace))
+            .filter(|namespace| !never.contains(namespace) && !excepted.contains(namespace))
             .collect();
         let roots: Vec<(&str, &EstateRoot<'_>)> = policy
             .compiled

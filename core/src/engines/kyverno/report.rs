@@ -1,6 +1,6 @@
 //! What is said of a policy: every loss with what it means for this very one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Task;
 use super::attestors::Attestor;
@@ -8,6 +8,7 @@ use super::capability::Installed;
 use super::evidence::{Beside, Run};
 use super::mirror::{self, Mirror};
 use crate::api::policy::OtherImages;
+use crate::engines::all::home;
 use crate::engines::loss::Effect;
 use crate::engines::{EngineKind, LocalRepository, Loss, LossKind, Refused, Rendering};
 use crate::verify::Signer;
@@ -113,8 +114,10 @@ impl Report {
 
     fn of_the_namespaces(&mut self, task: &Task<'_>) {
         let (estate, policy) = (task.estate, task.policy);
-        let left_out: Vec<&str> = estate.left_out_of(policy).into_iter().collect();
+        let own_home = home(EngineKind::Kyverno).filter(|home| policy.rollout.enforced.contains(*home));
+        let left_out: BTreeSet<&str> = estate.left_out_of(policy).into_iter().chain(own_home).collect();
         if !left_out.is_empty() {
+            let left_out: Vec<&str> = left_out.into_iter().collect();
             let detail = format!("these are selected and left out: {}", left_out.join(", "));
             self.loss(task.name, LossKind::NamespacesLeftOut, "namespaceSelector", detail);
         }

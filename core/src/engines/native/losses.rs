@@ -30,7 +30,7 @@ pub(super) fn absent(estate: &Estate<'_>) -> Rendering {
         policy: (*name).to_owned(),
         why: format!("{detail}; {}", LossKind::AdmissionPoliciesAbsent.cure()),
     });
-    Rendering { objects: Vec::new(), losses: losses.collect(), refused: refused.collect() }
+    Rendering { losses: losses.collect(), refused: refused.collect(), ..Rendering::default() }
 }
 
 /// What holds of every estate, and of each policy.

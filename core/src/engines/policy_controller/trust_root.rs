@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::engines::object::{For, Type};
-use crate::engines::pem::pem;
 use crate::engines::{EngineKind, Object, names};
+use crate::pem::pem;
 use crate::trust::root::{Authority, KeyAlgorithm, Log, TrustRoot, Window};
 
 /// The one media type the engine's verifier accepts.

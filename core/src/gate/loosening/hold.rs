@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::policy::{PolicyForm, Standing, policy};
-use super::{AllowedBy, Loosening};
+use super::policy::{Standing, policy};
+use super::{AllowedBy, Loosening, PolicyForm};
 use crate::Digest;
 use crate::gate::break_glass::ActiveBreakGlass;
 
@@ -91,6 +91,9 @@ impl Held {
 impl Permit<'_> {
     /// What allows this loosening at `now`.
     pub fn allows(&self, loosening: &Loosening, now: Timestamp) -> Option<Allowance> {
+        if loosening.kind.allowed_by() == AllowedBy::Nobody {
+            return None;
+        }
         let meant = |kind: &str, name: &str, digest: Digest| {
             kind == loosening.object.kind && name == loosening.object.name && digest == loosening.digest
         };

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use crate::Digest;
+use super::SecretKey;
 use crate::api::policy::Identity;
 use crate::verify::pattern::IdentityPattern;
 
-/// Identities of a policy, with the digests of the keys that Secrets hold.
+/// Identities of a policy, with the keys that Secrets hold.
 pub(super) struct Identities<'a> {
     pub(super) declared: &'a [Identity],
-    pub(super) keys: &'a BTreeMap<String, Digest>,
+    pub(super) keys: &'a BTreeMap<String, SecretKey>,
 }
 
 impl Identities<'_> {
-    /// Whether one of these provably covers `identity`, whose key, if it is in a Secret, has the digest `key`.
+    /// Whether one of these provably covers `identity`, whose key, if it is in a Secret, is `key`.
     ///
     /// Whether one expression contains another is not decided: only the same text covers. A name has no say; the gate alone knows identities by it.
-    pub(super) fn cover(&self, identity: &Identity, key: Option<&Digest>) -> bool {
+    pub(super) fn cover(&self, identity: &Identity, key: Option<&SecretKey>) -> bool {
         self.declared.iter().any(|wide| {
             if identity.key.is_some() || wide.key.is_some() {
                 return identity.key == wide.key && self.keys.get(&wide.name) == key;

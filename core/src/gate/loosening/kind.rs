@@ -11,6 +11,8 @@ pub enum AllowedBy {
     Approval,
     /// A break-glass alone, which two people approve.
     BreakGlass,
+    /// Nothing: the object has to be mended.
+    Nobody,
 }
 
 impl AllowedBy {
@@ -19,6 +21,7 @@ impl AllowedBy {
         match self {
             Self::Approval => "one TrustApproval for the digest, or a break-glass",
             Self::BreakGlass => "a break-glass, which two people approve",
+            Self::Nobody => "nothing; the object has to be mended",
         }
     }
 }
@@ -75,6 +78,8 @@ loosenings! {
     EngineDropped => Approval, "SigningIdentityPolicy", "an engine that denied no longer does";
     EngineChanged => Approval, "SigningIdentityPolicy", "an engine gets objects of another kind, which may express less";
     WaveDropped => Approval, "SigningIdentityPolicy", "a wave that is in force is gone, is narrower or has another place, so that namespaces it would take in are not enforced";
+    CannotBeEnforced => Nobody, "SigningIdentityPolicy", "an engine could not be given the form for enforcement, so it would stop denying";
+    Unusable => Nobody, "SigningIdentityPolicy", "the policy as it is declared cannot be used, so nothing would be denied by it";
     PromotionClaims => Approval, "SigningIdentityPolicy", "the promotion itself takes images out of another policy's denial of what no policy is about";
     MirrorDeleted => BreakGlass, "TrustRootMirror", "nothing watches the age of the trust any more, and the next object of the name may bring another one";
     SourceChanged => Approval, "TrustRootMirror", "trust is read from another place";

@@ -10,6 +10,7 @@
 
 mod break_glass;
 mod digest;
+mod form;
 mod hold;
 mod identity;
 mod kind;
@@ -28,11 +29,12 @@ use crate::Digest;
 pub use break_glass::{break_glass, caps};
 pub(in crate::gate) use digest::of as value_digest;
 pub use digest::{approval_digest, deletion_digest, release_digest};
+pub use form::{Form, PolicyForm, SecretKey};
 pub use hold::{Allowance, Approval, Effective, Held, Permit, held};
 pub use kind::{AllowedBy, LooseningKind};
 pub use mirror::{content, mirror, mirror_deletion};
 pub use namespace::left_scope;
-pub use policy::{PolicyForm, Standing, gate_weakened, policy, policy_deletion};
+pub use policy::{Standing, cannot_be_enforced, gate_weakened, policy, policy_deletion, unusable};
 pub use promotion::{Beside, promotion};
 
 /// A kind and a name.
@@ -78,6 +80,10 @@ impl Loosening {
                 "only a break-glass with `allowChange` for {} with the digest {} allows it; or take the change back",
                 self.object, self.digest
             ),
+            AllowedBy::Nobody => {
+                "no approval helps: mend what is declared, take the engine out of it, or take the change back"
+                    .to_owned()
+            }
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::policy::PolicyForm;
-use super::{Finder, Loosening, LooseningKind, release_digest};
+use super::{Finder, Loosening, LooseningKind, PolicyForm, release_digest};
 
 /// The enforced namespaces that the policy would no longer select by `labels`. They stay enforced by name; letting them go is one approval for all.
 ///

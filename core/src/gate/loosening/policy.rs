@@ -3,36 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::identity::{Identities, words};
-use super::{Finder, Loosening, LooseningKind, deletion_digest, selector};
+use super::{Finder, Loosening, LooseningKind, PolicyForm, deletion_digest, selector};
 use crate::Digest;
 use crate::api::SigningIdentityPolicySpec;
 use crate::api::policy::{Desired, Engines, OtherImages};
 use crate::gate::rollout::waves_of;
 use crate::image::{ImagePattern, ImageRef};
 
-const KIND: &str = "SigningIdentityPolicy";
-
-/// A policy in one form.
-#[derive(Debug, Clone, Copy)]
-pub struct PolicyForm<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// What it says.
-    pub spec: &'a SigningIdentityPolicySpec,
-    /// The digests of the keys that its Secret references name, by the name of the identity: another key in the same Secret is another identity.
-    pub keys: &'a BTreeMap<String, Digest>,
-}
-
-impl PolicyForm<'_> {
-    /// What an approval of this form is bound to.
-    pub fn digest(&self) -> Digest {
-        let mut whole = serde_json::json!({"kind": KIND, "name": self.name, "spec": self.spec});
-        if let Some(whole) = whole.as_object_mut().filter(|_| !self.keys.is_empty()) {
-            whole.insert("keys".to_owned(), serde_json::json!(self.keys));
-        }
-        super::digest::of(&whole)
-    }
-}
+pub(super) const KIND: &str = "SigningIdentityPolicy";
 
 /// What stands around an enforced policy, and says how far a change of it reaches.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +49,24 @@ pub fn policy_deletion(enforced: PolicyForm<'_>) -> Loosening {
         LooseningKind::PolicyDeleted,
         "",
         "the policy is to be deleted while it is enforced",
+    )
+}
+
+/// A declared form that an engine refuses to be given for enforcement: it would stop denying, however strict the form is.
+pub fn cannot_be_enforced(declared: PolicyForm<'_>, engine: &str, why: &str) -> Loosening {
+    Finder::new(KIND, declared.name, declared.digest()).one(
+        LooseningKind::CannotBeEnforced,
+        "engines",
+        format!("{engine} could not be given this form for enforcement ({why})"),
+    )
+}
+
+/// A declared form that cannot be used: whatever it was meant to say, nothing can be rendered of it.
+pub fn unusable(declared: PolicyForm<'_>, why: &str) -> Loosening {
+    Finder::new(KIND, declared.name, declared.digest()).one(
+        LooseningKind::Unusable,
+        "",
+        format!("it cannot be used: {why}"),
     )
 }
 
