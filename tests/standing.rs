@@ -269,6 +269,49 @@ fn a_namespace_without_manifest_is_enforced_where_its_name_is_what_counts() {
     enforced(&place);
 }
 
+#[test]
+fn what_was_verified_stays_listed_until_it_is_proven_bad_outdated_or_unused() {
+    let place = Place::new();
+    let digits = place.image.rsplit(':').next().unwrap().to_owned();
+    enforced(&place);
+    let render = |args: &[&str]| {
+        let usual = ["--as-of", "gate.json", "--remember", "gate.json", "--assume-ready", "--render", "out"];
+        assert_eq!(place.plan(&[&usual, args].concat()).code, 0);
+        listed(&place).contains(&digits)
+    };
+    let rename = |from: &str, to: &str| fs::rename(place.path(from), place.path(to)).unwrap();
+
+    // Nobody can look: no layout with the image in it, no trust root at hand.
+    rename("images", "elsewhere");
+    holdfast_testpki::layout::Layout::new().write(&place.path("images")).unwrap();
+    assert!(render(&["--now", "2026-07-01T09:00:00Z"]), "an image that cannot be looked at stays");
+    rename("git/root.json", "root.json");
+    assert!(render(&["--now", "2026-07-01T10:00:00Z"]), "and so without its root");
+    rename("root.json", "git/root.json");
+
+    // Nothing uses it, for a while and for too long.
+    fs::remove_dir_all(place.path("images")).unwrap();
+    rename("elsewhere", "images");
+    fs::rename(place.path("git/web.json"), place.path("web.json")).unwrap();
+    assert!(render(&["--now", "2026-07-20T00:00:00Z"]), "somebody may want to go back to it");
+    let memory = fs::read(place.path("gate.json")).unwrap();
+    assert!(!render(&["--now", "2026-08-20T00:00:00Z"]));
+
+    // It is looked at and proven bad: what signed it is gone.
+    fs::write(place.path("gate.json"), &memory).unwrap();
+    fs::rename(place.path("web.json"), place.path("git/web.json")).unwrap();
+    assert!(render(&["--now", "2026-07-20T01:00:00Z"]));
+    place.unsign();
+    assert!(!render(&["--now", "2026-07-20T02:00:00Z"]));
+
+    // The policy asks for more, and nobody can look.
+    fs::write(place.path("gate.json"), &memory).unwrap();
+    fs::remove_dir_all(place.path("images")).unwrap();
+    holdfast_testpki::layout::Layout::new().write(&place.path("images")).unwrap();
+    place.policy(&json!({"require": {"attestations": ["https://slsa.dev/provenance/v1"]}}));
+    assert!(!render(&["--now", "2026-07-20T01:00:00Z"]), "what was proven was proven of another form");
+}
+
 /// What may happen to a place between two plans.
 #[derive(Debug, Clone)]
 enum Happens {

@@ -78,6 +78,14 @@ impl Place {
         (format!("registry.corp.internal/apps/{name}@sha256:{digits}"), digits)
     }
 
+    /// Writes the image without what signed it.
+    pub(crate) fn unsign(&self) {
+        let mut layout = Layout::new();
+        layout.image("web", "registry.corp.internal/apps/web:1");
+        fs::remove_dir_all(self.path("images")).unwrap();
+        layout.write(&self.path("images")).unwrap();
+    }
+
     pub(crate) fn workload(&self, name: &str, image: &str) {
         self.workload_in(name, "shop", image);
     }

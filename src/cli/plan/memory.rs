@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use holdfast_core::coverage::CompiledPolicy;
+use holdfast_core::engines::native::retain::Held;
 use holdfast_core::gate::compiled::compiled;
 use holdfast_core::gate::{Decision, Enforced, History, Progress};
 use holdfast_core::json;
@@ -21,6 +22,9 @@ const MAX_FILE: u64 = 64 * 1024 * 1024;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct GateMemory {
     pub(super) policies: BTreeMap<String, Remembered>,
+    /// The digests that were verified, with what their verdicts rest on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) verified: Vec<Held>,
 }
 
 /// The gate of one policy.

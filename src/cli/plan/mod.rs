@@ -5,6 +5,7 @@ mod left;
 mod members;
 mod memory;
 mod render;
+mod retention;
 mod rollout;
 mod rollout_text;
 mod text;
@@ -16,12 +17,13 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
+use holdfast_core::Digest;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, assess, compile};
 use holdfast_core::engines::all::Capabilities;
 use holdfast_core::engines::{EngineKind, Version};
 use holdfast_core::image::ImageRef;
-use holdfast_core::verify::{Outcome, PreparedRoot, Reason};
+use holdfast_core::verify::{Evidence, Outcome, PreparedRoot, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -203,8 +205,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
     name_cures(&trust, &mut coverage);
     let members = Members::of(&declared, &memory);
+    let evidence = listed(&found);
     let by_policies = |policies: &[CompiledPolicy]| assess(&gitops.inventory, policies, &found, &roots, &mut memo, now);
-    let rollout = rollout(args, &gitops, &members, &memory, &trust, by_policies, now)?;
+    let rollout = rollout(args, &gitops, &members, &memory, (&trust, &evidence), by_policies, now)?;
     let left = &rollout.left_alone;
     let changes = args.applied.as_ref().map(|dir| applied::compare(dir, &rollout.objects, left)).transpose()?;
     let plan = Plan {
@@ -249,7 +252,7 @@ fn rollout(
     gitops: &GitOps,
     members: &Members,
     memory: &GateMemory,
-    trust: &[TrustView],
+    (trust, evidence): (&[TrustView], &BTreeMap<Digest, Vec<Digest>>),
     assess: impl FnOnce(&[CompiledPolicy]) -> Coverage,
     now: Timestamp,
 ) -> Result<RolloutView, CliError> {
@@ -273,6 +276,7 @@ fn rollout(
     let inputs = Inputs {
         members,
         trust,
+        evidence,
         inventory: &gitops.inventory,
         memory,
         capabilities: &Capabilities::assumed(&versions),
@@ -413,6 +417,21 @@ pub(super) fn layout(text: &str) -> Result<Layout, CliError> {
         .strip_prefix("oci:")
         .ok_or_else(|| CliError::usage(format!("`{text}` is not an image layout: write oci:DIR")))?;
     Layout::open(std::path::Path::new(dir)).map_err(|e| CliError::usage(e.to_string()))
+}
+
+/// The evidence that is stored for each image that was found, sorted, where all of it could be had.
+fn listed(found: &BTreeMap<String, Found>) -> BTreeMap<Digest, Vec<Digest>> {
+    let complete = found.values().filter_map(|found| match found {
+        Found::Image { artifact, evidence, incomplete: None } => Some((artifact.digest, evidence)),
+        _ => None,
+    });
+    complete
+        .map(|(image, evidence)| {
+            let mut digests: Vec<Digest> = evidence.iter().map(Evidence::digest).collect();
+            digests.sort_unstable();
+            (image, digests)
+        })
+        .collect()
 }
 
 /// Looks for every image some policy is about.

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::common::NAME_LABEL;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Inventory};
 use holdfast_core::engines::all::{Capabilities, asks, home};
+use holdfast_core::engines::native::retain::Held;
 use holdfast_core::engines::{
     EngineKind, Estate, EstatePolicy, EstateRoot, Exception, LocalRepository, Rendering, Rollout, Verified, Version,
 };
@@ -21,6 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::left::LeftAlone;
 use super::members::{Member, Members};
 use super::memory::{GateMemory, Remembered};
+use super::retention::{Retained, Retention};
 use super::trust::TrustView;
 use super::views::{self, PolicyView, RolloutView, is_of};
 
@@ -31,6 +34,8 @@ pub(super) const INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 pub(super) struct Inputs<'a> {
     pub(super) members: &'a Members,
     pub(super) trust: &'a [TrustView],
+    /// The evidence that is stored for a digest, where all of it could be listed.
+    pub(super) evidence: &'a BTreeMap<Digest, Vec<Digest>>,
     pub(super) inventory: &'a Inventory,
     pub(super) memory: &'a GateMemory,
     pub(super) capabilities: &'a Capabilities,
@@ -84,7 +89,16 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
     let in_force: Vec<CompiledPolicy> =
         standings.iter().filter_map(|standing| Some(standing.ready.as_ref()?.compiled.clone())).collect();
     let coverage = assess(&in_force);
-    let view = Sight { inputs, coverage: &coverage, beside: &beside, refusals: &refusals };
+    let retention = Retention {
+        policies: &in_force,
+        coverage: &coverage,
+        evidence: inputs.evidence,
+        trust: inputs.trust,
+        clock_sane: inputs.clock() == Sanity::Sane,
+        now: inputs.now,
+    };
+    let Retained { verified, held } = retention.retain(&inputs.memory.verified);
+    let view = Sight { inputs, coverage: &coverage, verified: &verified, beside: &beside, refusals: &refusals };
     // Losses are those of everything enforced: what a promotion would meet.
     let promoted = view.render(&standings, |standing, compiled| {
         let mut all = inputs.selected(compiled);
@@ -107,7 +121,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
             .collect(),
         objects: wanted.into_values().flat_map(|rendering| rendering.objects).collect(),
         left_alone,
-        remembered: remembered(&decisions, inputs),
+        remembered: remembered(&decisions, held, inputs),
     }
 }
 
@@ -123,7 +137,7 @@ fn unknown(decisions: &[(&Standing<'_>, Decision)], lost: &BTreeSet<String>) -> 
 }
 
 /// What is to be remembered. A policy that is gone and denies nowhere is forgotten; one that could not be decided is remembered as it was.
-fn remembered(decisions: &[(&Standing<'_>, Decision)], inputs: &Inputs<'_>) -> GateMemory {
+fn remembered(decisions: &[(&Standing<'_>, Decision)], verified: Vec<Held>, inputs: &Inputs<'_>) -> GateMemory {
     let decided = decisions
         .iter()
         .filter(|(standing, decision)| {
@@ -131,7 +145,8 @@ fn remembered(decisions: &[(&Standing<'_>, Decision)], inputs: &Inputs<'_>) -> G
         })
         .map(|(standing, decision)| (standing.name().to_owned(), Remembered::from(decision)));
     let lost = inputs.memory.policies.iter().filter(|(name, _)| inputs.members.lost.contains(*name));
-    GateMemory { policies: decided.chain(lost.map(|(name, kept)| (name.clone(), kept.clone()))).collect() }
+    let policies = decided.chain(lost.map(|(name, kept)| (name.clone(), kept.clone()))).collect();
+    GateMemory { policies, verified }
 }
 
 impl Standing<'_> {
@@ -194,6 +209,11 @@ impl<'a> Inputs<'a> {
             (name.to_owned(), Namespace { labels, created: None })
         });
         known.chain(by_name).collect()
+    }
+
+    /// What the floors of the trust roots say of the clock.
+    fn clock(&self) -> Sanity {
+        self.trust.iter().map(|view| view.clock).find(|clock| *clock != Sanity::Sane).unwrap_or(Sanity::Sane)
     }
 
     fn left_out(&self) -> BTreeSet<String> {
@@ -280,6 +300,7 @@ fn refusing(refusals: &Refusals, policy: &str) -> Vec<EngineState> {
 struct Sight<'a> {
     inputs: &'a Inputs<'a>,
     coverage: &'a Coverage,
+    verified: &'a Verified,
     beside: &'a [Beside<'a>],
     refusals: &'a Refusals,
 }
@@ -292,12 +313,11 @@ impl Sight<'_> {
             let form = form.of(standing.name());
             scan_of(form, compiled, self.coverage, inputs.inventory, self.beside, time, inputs.incomplete.clone())
         });
-        let clocks = inputs.trust.iter().map(|view| view.clock);
         let observed = Observation {
             trust_roots: inputs.trust.iter().map(|view| (view.name.clone(), trust_state(view))).collect(),
             scan,
             engines: self.engine_states(standing, promoted),
-            clock: Some(clocks.into_iter().find(|clock| *clock != Sanity::Sane).unwrap_or(Sanity::Sane)),
+            clock: Some(inputs.clock()),
             break_glasses: Vec::new(),
             namespaces: inputs.namespaces(&standing.member.form.spec.namespace_selector),
             left_out: inputs.left_out(),
@@ -384,8 +404,7 @@ impl Sight<'_> {
         policies: BTreeMap<&'e str, EstatePolicy<'e>>,
         exceptions: Vec<Exception<'e>>,
     ) -> BTreeMap<EngineKind, Rendering> {
-        let verified = Verified::of_coverage(self.coverage);
-        self.inputs.capabilities.render(&self.inputs.estate(policies, exceptions, verified))
+        self.inputs.capabilities.render(&self.inputs.estate(policies, exceptions, self.verified.clone()))
     }
 }
 

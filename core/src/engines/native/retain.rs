@@ -3,12 +3,17 @@
 //! A registry that is down, a stale root or a restart must not deny what ran yesterday; a verdict that is proven bad must.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 use crate::verify::{Outcome, Reason};
 
+/// How long a digest that nothing uses stays, unless told otherwise: as long as somebody may want to go back to it.
+pub const RETENTION: SignedDuration = SignedDuration::from_hours(30 * 24);
+
 /// A digest that was verified for a policy, and by what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Held {
     /// The image.
     pub digest: Digest,
@@ -21,7 +26,8 @@ pub struct Held {
 }
 
 /// What a verdict rests on: the same basis gives the same verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Basis {
     /// The pieces of evidence, sorted.
     pub evidence: Vec<Digest>,
@@ -38,8 +44,8 @@ pub struct Observed<'a> {
     pub verdict: Option<Reason>,
     /// The evidence that is stored for it, where that could be listed.
     pub evidence: Option<&'a [Digest]>,
-    /// The trust roots in force, sorted.
-    pub trust: &'a [Digest],
+    /// The trust roots in force that the policy accepts, sorted, where all of them are at hand.
+    pub trust: Option<&'a [Digest]>,
     /// What the policy declares, where it still exists.
     pub policy: Option<Digest>,
     /// Whether a pod, a template or a declared intake uses it.
@@ -96,7 +102,7 @@ pub fn decide(held: &Held, now: &Observed<'_>, at: Timestamp, retention: SignedD
         Some((reason, Outcome::Uncovered)) => Err(Out::Proven(reason)),
         Some((_, Outcome::Unknown)) | None => {
             let unchanged = held.basis.policy == policy
-                && held.basis.trust == now.trust
+                && now.trust.is_none_or(|trust| trust == held.basis.trust)
                 && now.evidence.is_none_or(|evidence| evidence == held.basis.evidence);
             if unchanged { Ok(kept) } else { Err(Out::Outdated) }
         }
@@ -106,8 +112,6 @@ pub fn decide(held: &Held, now: &Observed<'_>, at: Timestamp, retention: SignedD
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RETENTION: SignedDuration = SignedDuration::from_hours(720);
 
     fn held() -> Held {
         let basis = Basis { evidence: vec![Digest::of(b"e")], trust: vec![Digest::of(b"t")], policy: Digest::of(b"p") };
@@ -119,7 +123,7 @@ mod tests {
         let mut now = Observed {
             verdict: None,
             evidence: None,
-            trust: &trust,
+            trust: Some(&trust),
             policy: Some(Digest::of(b"p")),
             seen: true,
             clock_sane: true,
@@ -145,14 +149,17 @@ mod tests {
         let now = Observed {
             verdict: Some(Reason::RegistryUnavailable),
             evidence: Some(&all),
-            trust: &held().basis.trust,
+            trust: Some(&held().basis.trust),
             policy: Some(Digest::of(b"p")),
             seen: true,
             clock_sane: true,
         };
         let at = Timestamp::UNIX_EPOCH;
         assert!(decide(&held(), &now, at, RETENTION).is_ok());
-        for changed in [Observed { evidence: Some(&[]), ..now.clone() }, Observed { trust: &other, ..now.clone() }] {
+        assert!(decide(&held(), &Observed { trust: None, ..now.clone() }, at, RETENTION).is_ok());
+        for changed in
+            [Observed { evidence: Some(&[]), ..now.clone() }, Observed { trust: Some(&other), ..now.clone() }]
+        {
             assert_eq!(decide(&held(), &changed, at, RETENTION), Err(Out::Outdated));
             assert!(decide(&held(), &Observed { verdict: Some(Reason::Verified), ..changed }, at, RETENTION).is_ok());
         }
@@ -164,7 +171,7 @@ mod tests {
         let now = Observed {
             verdict: Some(Reason::Verified),
             evidence: None,
-            trust: &basis.trust,
+            trust: Some(&basis.trust),
             policy: Some(basis.policy),
             seen: false,
             clock_sane: true,
