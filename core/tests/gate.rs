@@ -22,14 +22,14 @@ use holdfast_core::gate::loosening::{Beside, LooseningKind, PolicyForm, deletion
 use holdfast_core::gate::rollout::TRANSITIONS;
 use holdfast_core::gate::would_deny::Ledger;
 use holdfast_core::gate::{
-    AlarmKind, Canaries, Check, Decision, Event, History, Intent, OtherImage, Phase, ScanTime, Soak, Trigger, picture,
-    scan_of, subject_digest,
+    AlarmKind, Canaries, Check, Decision, Enforced, Event, History, Intent, OtherImage, Phase, ScanTime, Soak, Trigger,
+    in_force, picture, scan_of, subject_digest,
 };
 use holdfast_core::trust::clock::Sanity;
 use holdfast_core::trust::freshness::{Freshness, Limit};
 use holdfast_core::verify::Reason;
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::at;
 
 type Fault = Box<dyn Fn(&mut Estate)>;
@@ -487,7 +487,13 @@ fn a_newer_namespace_is_enforced_from_its_start_and_an_older_one_soaks_for_itsel
     assert_eq!(decision.progress.phase, Phase::Enforcing);
     assert_eq!(decision.progress.late.keys().collect::<Vec<_>>(), ["old"]);
     estate.observe_in_force();
-    let mut hours = 0;
+    // Made since the wave came into force, and seen out of scope first: something may run in it.
+    estate.namespace("taken", &[("tier", "none")], estate.now + MINUTE);
+    estate.hour();
+    estate.label("taken", "tier", "apps");
+    assert!(!estate.step().namespaces.contains("taken"));
+    estate.observed.namespaces.remove("taken");
+    let mut hours = 1;
     while !estate.hour().namespaces.contains("old") {
         hours += 1;
         assert!(hours < 100);
@@ -636,6 +642,104 @@ fn a_lost_record_never_reads_as_audit() {
     let mut estate = Estate::enforcing();
     (estate.enforced, estate.progress, estate.history) = (None, None, History::default());
     assert_eq!(estate.step().intents, [Intent::LeaveAsIs], "the engines alone tell");
+}
+
+/// Whoever changes the record, or takes it away with the history, finds what was enforced enforced.
+#[test]
+fn a_record_that_was_changed_is_held_against_what_else_is_known() {
+    let loosened = |enforced: &mut Enforced| enforced.spec.require.sct = false;
+    let mut estate = Estate::enforcing();
+    loosened(estate.enforced.as_mut().unwrap());
+    let decision = estate.step();
+    assert!(
+        decision.form.is_some_and(|form| form.spec.require.sct),
+        "the declared form is the one in force: the history has its digest"
+    );
+    assert!(alarms(&estate.peek()).is_empty(), "and is kept again");
+
+    let mut estate = Estate::enforcing();
+    loosened(estate.enforced.as_mut().unwrap());
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    let decision = estate.step();
+    assert_eq!((&decision.form, decision.namespaces.len()), (&None, 4), "declared and kept alike, and never in force");
+    assert_eq!(decision.enforced, estate.enforced, "what there is stays to be looked at");
+    assert!(in_force(&estate.input(), estate.now).is_none());
+
+    let mut estate = Estate::enforcing();
+    let billing = estate.enforced.as_mut().unwrap().namespaces.remove("billing");
+    let decision = estate.step();
+    assert!(billing.is_some() && decision.namespaces.contains("billing"));
+    assert_eq!(alarms(&decision), [AlarmKind::RecordLost]);
+    assert!(!alarms(&estate.hour()).contains(&AlarmKind::RecordLost), "said once, and in the history");
+
+    // Without a history, what the last step wrote down counts.
+    let mut estate = Estate::enforcing();
+    estate.history = History::default();
+    estate.enforced.as_mut().unwrap().namespaces.remove("billing");
+    assert!(estate.step().namespaces.contains("billing"));
+    let mut estate = Estate::enforcing();
+    (estate.enforced, estate.history) = (None, History::default());
+    estate.engine().in_force.clear();
+    let decision = estate.step();
+    assert_eq!((decision.form.is_none(), decision.namespaces.len()), (true, 4));
+
+    // A history whose front was cut off does not hold; nothing else says that something was enforced.
+    let mut estate = Estate::enforcing();
+    let cut: Vec<Value> =
+        estate.history.records().iter().skip(1).map(|record| serde_json::to_value(record).unwrap()).collect();
+    estate.history = serde_json::from_value(Value::from(cut)).unwrap();
+    (estate.enforced, estate.progress) = (None, None);
+    estate.engine().in_force.clear();
+    assert!(estate.history.verify(None).is_err());
+    let decision = estate.step();
+    assert_eq!(decision.intents, [Intent::LeaveAsIs]);
+
+    // Nothing was ever promoted: a history that is lost costs the soak and nothing else.
+    let mut estate = Estate::new();
+    estate.soak();
+    estate.history = History::default();
+    let decision = estate.step();
+    assert_eq!((decision.progress.phase, decision.form.is_some()), (Phase::Soaking, true));
+    assert!(alarms(&decision).contains(&AlarmKind::HistoryBroken));
+
+    // A policy that was let go keeps an empty record in another form.
+    let mut estate = Estate::enforcing();
+    let digest = release_digest("apps", estate.form().digest(), &NAMESPACES.into_iter().collect());
+    NAMESPACES.iter().for_each(|name| estate.label(name, "tier", "none"));
+    estate.approve(digest);
+    assert_eq!(estate.step().namespaces.len(), 0);
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    estate.hour();
+    assert!(estate.hour().form.is_some());
+}
+
+/// A form that would end a denial though it is not looser.
+#[test]
+fn a_form_nothing_can_be_made_of_is_held() {
+    let mut estate = Estate::enforcing();
+    estate.engine().refuses = Some("it is too old".to_owned());
+    assert!(estate.step().held.is_empty(), "what is in force is left to whoever renders");
+    estate.declare(|spec| spec["require"] = json!({"attestations": ["https://slsa.dev/provenance/v1"]}));
+    estate.approve(estate.form().digest());
+    let decision = estate.step();
+    assert_eq!(decision.held.iter().map(|held| held.kind).collect::<Vec<_>>(), [LooseningKind::CannotBeEnforced]);
+    assert!(decision.held[0].detail.contains("native") && decision.held[0].to_string().contains("no approval helps"));
+    assert!(decision.form.is_some_and(|form| form.spec.require.attestations.is_empty()));
+    estate.engine().refuses = None;
+    assert!(estate.step().held.is_empty());
+
+    let mut estate = Estate::enforcing();
+    estate.unusable = Some("the pattern cannot be read".to_owned());
+    let digest = estate.form().digest();
+    estate.open(
+        "inc",
+        json!({"allowChange": {"kind": "SigningIdentityPolicy", "name": "apps", "digest": digest}}),
+        HOUR,
+    );
+    let decision = estate.step();
+    assert_eq!(decision.held.iter().map(|held| held.kind).collect::<Vec<_>>(), [LooseningKind::Unusable]);
+    assert_eq!(decision.blocked_by.as_deref(), Some("NoBreakGlass"));
+    assert_eq!(decision.namespaces.len(), 4);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use estate::{Estate, HOUR, MINUTE, NAMESPACES, declared, names};
 use holdfast_core::Digest;
+use holdfast_core::api::policy::OtherImages;
 use holdfast_core::engines::{EngineKind, Loss, LossKind};
 use holdfast_core::gate::rollout::transition;
 use holdfast_core::gate::{Canaries, Decision, Event, History, Intent, Scan};
@@ -46,6 +47,10 @@ enum Happens {
     LoseProgress,
     LoseRecord,
     LoseHistory,
+    /// Somebody loosens the form in the record, or takes a namespace out of it.
+    EditRecord {
+        form: bool,
+    },
     Forge {
         hours: i32,
     },
@@ -69,6 +74,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         1 => prop::bool::weighted(0.3).prop_map(Happens::Pause),
         8 => Just(Happens::InForce),
         1 => prop_oneof![Just(Happens::LoseProgress), Just(Happens::LoseRecord), Just(Happens::LoseHistory)],
+        1 => any::<bool>().prop_map(|form| Happens::EditRecord { form }),
         1 => (1..100_i32).prop_map(|hours| Happens::Forge { hours }),
         1 => any::<bool>().prop_map(Happens::Edit),
         1 => (1..300_i32).prop_map(Happens::BreakGlass),
@@ -176,6 +182,16 @@ impl Run {
             Happens::LoseProgress => estate.progress = None,
             Happens::LoseRecord => estate.enforced = None,
             Happens::LoseHistory => estate.history = History::default(),
+            Happens::EditRecord { form } => {
+                if let Some(enforced) = &mut estate.enforced {
+                    if *form {
+                        enforced.spec.require = serde_json::from_value(json!({"sct": false})).unwrap();
+                        enforced.spec.other_images = OtherImages::Allow;
+                    } else {
+                        enforced.namespaces.pop_first();
+                    }
+                }
+            }
             Happens::Forge { hours } => {
                 if let Some(soak) = estate.progress.as_mut().and_then(|progress| progress.soak.as_mut()) {
                     soak.started -= HOUR * *hours;

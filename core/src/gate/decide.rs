@@ -86,7 +86,7 @@ pub enum Intent {
 /// What a step decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// What to keep in the object of its own; none while nothing was ever promoted.
+    /// What to keep in the object of its own; none while nothing was ever promoted. One that cannot be relied on is kept as it is.
     pub enforced: Option<Enforced>,
     /// What to keep of how far it has come.
     pub progress: Progress,
@@ -356,7 +356,8 @@ fn lost(input: &Input<'_>, namespaces: BTreeSet<String>, mut notes: Notes) -> De
     let break_glasses = open_glasses(input, input.declared, &mut notes);
     notes.alarms.sort();
     Decision {
-        enforced: None,
+        // Whatever is wrong with it, it is all there is.
+        enforced: input.enforced.cloned(),
         progress: Progress {
             phase: Phase::Enforcing,
             since,

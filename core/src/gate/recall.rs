@@ -72,13 +72,19 @@ impl Witnesses {
         }
     }
 
+    /// Where it is enforced by what was written down.
+    fn written(&self) -> impl Iterator<Item = &String> {
+        self.promoted.keys().chain(&self.last)
+    }
+
+    /// Where it is enforced by what was written down, or is seen: an engine may deny for a while after it was told not to.
     fn names(&self) -> impl Iterator<Item = String> + '_ {
-        self.promoted.keys().chain(&self.last).chain(&self.in_force).cloned()
+        self.written().chain(&self.in_force).cloned()
     }
 
     /// Nothing speaks against the form that was kept; of a policy that is enforced nowhere, any form may be kept.
     fn agree_with(&self, kept: &Enforced, input: &Input<'_>) -> bool {
-        let nowhere = kept.namespaces.is_empty() && self.names().next().is_none();
+        let nowhere = kept.namespaces.is_empty() && self.written().next().is_none();
         nowhere || self.form.is_none_or(|form| form == kept.form(input.declared.name).digest())
     }
 
@@ -89,8 +95,8 @@ impl Witnesses {
 
 /// What was kept, with every namespace that the history says was promoted and that was taken out since.
 fn complete(mut kept: Enforced, witnesses: &Witnesses, notes: &mut Notes) -> Recalled {
-    let said = witnesses.promoted.keys().chain(&witnesses.last);
-    let missing: BTreeSet<String> = said.filter(|name| !kept.namespaces.contains_key(*name)).cloned().collect();
+    let missing: BTreeSet<String> =
+        witnesses.written().filter(|name| !kept.namespaces.contains_key(*name)).cloned().collect();
     if !missing.is_empty() {
         let names: Vec<&str> = missing.iter().map(String::as_str).collect();
         notes.alarm(

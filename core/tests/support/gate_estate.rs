@@ -223,7 +223,12 @@ impl Estate {
     pub(crate) fn peek(&self) -> Decision {
         let beside: Vec<Beside<'_>> =
             self.beside.iter().map(|(spec, namespaces)| Beside { name: "platform", spec, namespaces }).collect();
-        let input = Input {
+        decide(&Input { beside: &beside, ..self.input() }, self.now)
+    }
+
+    /// What a step looks at, beside other policies.
+    pub(crate) fn input(&self) -> Input<'_> {
+        Input {
             declared: self.form(),
             deleting: self.deleting,
             unusable: self.unusable.as_deref(),
@@ -232,10 +237,9 @@ impl Estate {
             progress: self.progress.as_ref(),
             history: &self.history,
             observed: &self.observed,
-            beside: &beside,
+            beside: &[],
             approvals: &self.approvals,
-        };
-        decide(&input, self.now)
+        }
     }
 
     /// One step; what is kept is written and read back, as over a restart.
