@@ -270,6 +270,56 @@ fn a_namespace_without_manifest_is_enforced_where_its_name_is_what_counts() {
 }
 
 #[test]
+fn what_is_held_comes_into_force_when_it_is_approved_by_its_digest() {
+    let place = Place::new();
+    let hour = enforced(&place);
+    let before = files(&place.path("out"));
+    let (image, digits) = place.image("intruder", "https://ci.example/second");
+    place.workload("second", &image);
+    let signers = json!([
+        {"name": "web", "issuer": ISSUER, "subject": "https://ci.example/web"},
+        {"name": "second", "issuer": ISSUER, "subject": "https://ci.example/second"},
+    ]);
+    place.policy(&json!({"identities": signers}));
+    let plan = place.plan_hour(hour, &["--render", "out"]);
+    let digest = plan["policies"][0]["held"][0]["digest"].as_str().unwrap().to_owned();
+    assert_eq!(files(&place.path("out")), before);
+    let plan = place.plan_hour(hour + 1, &["--render", "out", "--approve", &digest]);
+    assert_eq!(held(&plan), Vec::<&str>::new());
+    assert!(listed(&place).contains(&digits));
+    assert!(fs::read_to_string(place.path("gate.json")).unwrap().contains("--approve"), "and the history says by whom");
+
+    // A deletion takes two people, and none of them is a flag.
+    fs::remove_file(place.path("git").join("policy.json")).unwrap();
+    let plan = place.plan_hour(hour + 2, &["--render", "out"]);
+    let digest = plan["policies"][0]["held"][0]["digest"].as_str().unwrap().to_owned();
+    let plan = place.plan_hour(hour + 3, &["--render", "out", "--approve", &digest]);
+    assert_eq!(held(&plan), ["PolicyDeleted"]);
+    let stray = place.plan(&["--approve", &"sha256:".chars().chain("ab".repeat(32).chars()).collect::<String>()]);
+    assert!(stray.err.contains("no policy waits for it"), "{}", stray.err);
+}
+
+#[test]
+fn a_record_that_is_lost_is_made_anew_when_the_declared_form_is_approved() {
+    let place = Place::new();
+    let hour = enforced(&place);
+    let mut memory: Value = serde_json::from_slice(&fs::read(place.path("gate.json")).unwrap()).unwrap();
+    memory["policies"]["apps"].as_object_mut().unwrap().remove("enforced");
+    fs::write(place.path("gate.json"), memory.to_string()).unwrap();
+    place.policy(&json!({"require": {"sct": false}}));
+    let before = files(&place.path("out"));
+    let plan = place.plan_hour_any(hour, &["--render", "out"]);
+    let alarm = plan["policies"][0]["alarms"].to_string();
+    let digest = alarm.split_once("by its digest ").unwrap().1.split('"').next().unwrap().to_owned();
+    assert_eq!(files(&place.path("out")), before);
+    let plan = place.plan_hour(hour + 1, &["--render", "out", "--approve", &digest]);
+    assert_eq!(plan["policies"][0]["enforced"], json!(["shop"]));
+    assert!(plan.get("leftAlone").is_none());
+    let plan = place.plan_hour(hour + 2, &["--render", "out"]);
+    assert!(!plan["policies"][0]["alarms"].to_string().contains("RecordLost"), "{}", plan["policies"][0]["alarms"]);
+}
+
+#[test]
 fn what_was_verified_stays_listed_until_it_is_proven_bad_outdated_or_unused() {
     let place = Place::new();
     let digits = place.image.rsplit(':').next().unwrap().to_owned();

@@ -649,6 +649,8 @@ fn a_lost_record_never_reads_as_audit() {
 fn a_record_that_was_changed_is_held_against_what_else_is_known() {
     let loosened = |enforced: &mut Enforced| enforced.spec.require.sct = false;
     let mut estate = Estate::enforcing();
+    let current = in_force(&estate.input(), estate.now).unwrap();
+    assert_eq!((&current.form.spec, current.namespaces.len()), (&estate.spec, 4));
     loosened(estate.enforced.as_mut().unwrap());
     let decision = estate.step();
     assert!(

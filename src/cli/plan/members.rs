@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::CompiledPolicy;
 use holdfast_core::gate::loosening::{Form, PolicyForm, SecretKey};
@@ -57,6 +58,13 @@ impl Members {
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Self { all, lost }
+    }
+
+    /// Whether an approval of this digest can mean anything: something was held for it, or a policy is declared in this form.
+    pub(super) fn waits_for(&self, memory: &GateMemory, digest: Digest) -> bool {
+        let held = memory.policies.values().filter_map(|kept| kept.progress.as_ref());
+        held.flat_map(|progress| &progress.held).any(|held| *held == digest)
+            || self.all.iter().any(|member| member.declares().digest() == digest)
     }
 }
 

@@ -94,6 +94,10 @@ pub(super) struct Args {
     #[arg(long)]
     assume_ready: bool,
 
+    /// Take the change, promotion or recovery with this digest as approved by whoever runs this plan; may be repeated. What takes a break-glass is not for this
+    #[arg(long, value_name = "DIGEST")]
+    approve: Vec<Digest>,
+
     /// Plan for this instant instead of now (RFC 3339)
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
@@ -205,6 +209,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
     name_cures(&trust, &mut coverage);
     let members = Members::of(&declared, &memory);
+    for digest in args.approve.iter().filter(|digest| !members.waits_for(&memory, **digest)) {
+        eprintln!("--approve {digest}: no policy waits for it; the digest to approve stands beside what is held");
+    }
     let evidence = listed(&found);
     let by_policies = |policies: &[CompiledPolicy]| assess(&gitops.inventory, policies, &found, &roots, &mut memo, now);
     let rollout = rollout(args, &gitops, &members, &memory, (&trust, &evidence), by_policies, now)?;
@@ -286,6 +293,7 @@ fn rollout(
         namespace: &args.namespace,
         interval: interval.unwrap_or(INTERVAL),
         assume_ready: args.assume_ready,
+        approved: &args.approve,
         incomplete: (!gitops.unread.is_empty()).then(|| gitops.unread.join("; ")),
         now,
     };

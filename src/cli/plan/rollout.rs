@@ -12,7 +12,7 @@ use holdfast_core::engines::{
     EngineKind, Estate, EstatePolicy, EstateRoot, Exception, LocalRepository, Rendering, Rollout, Verified, Version,
 };
 use holdfast_core::gate::compiled::compiled;
-use holdfast_core::gate::loosening::{Beside, Form};
+use holdfast_core::gate::loosening::{Approval, Beside, Form};
 use holdfast_core::gate::{
     Canaries, Decision, EngineState, Input, Intent, Namespace, Observation, ScanTime, TrustRootState, decide, in_force,
     scan_of,
@@ -46,6 +46,8 @@ pub(super) struct Inputs<'a> {
     pub(super) served: BTreeSet<&'a str>,
     pub(super) namespace: &'a str,
     pub(super) interval: SignedDuration,
+    /// Digests that whoever runs the plan approves.
+    pub(super) approved: &'a [Digest],
     /// Whether engines are taken to act on what they are given.
     pub(super) assume_ready: bool,
     /// What was not read, in words.
@@ -190,12 +192,23 @@ impl<'a> Inputs<'a> {
             namespaces: self.namespaces(&member.form.spec.namespace_selector),
             ..Observation::default()
         };
-        let input = input(member, remembered, &observed, beside);
+        let approvals = self.approvals(&member.name);
+        let input = Input { approvals: &approvals, ..input(member, remembered, &observed, beside) };
         let ready = in_force(&input, self.now).and_then(|current| {
             let (policy, ready) = compiled(current.form.of(&member.name)).ok()?;
             Some(Ready { form: current.form, policy, compiled: ready.enforced_in(current.namespaces) })
         });
         Standing { member, remembered, ready }
+    }
+
+    fn approvals(&self, policy: &str) -> Vec<Approval> {
+        let of = |digest: &Digest| Approval {
+            kind: "SigningIdentityPolicy".to_owned(),
+            name: policy.to_owned(),
+            digest: *digest,
+            by: "--approve".to_owned(),
+        };
+        self.approved.iter().map(of).collect()
     }
 
     /// The namespaces a selector can be held against: those with a manifest, and those it means by their name alone.
@@ -322,7 +335,9 @@ impl Sight<'_> {
             namespaces: inputs.namespaces(&standing.member.form.spec.namespace_selector),
             left_out: inputs.left_out(),
         };
-        decide(&input(standing.member, standing.remembered, &observed, self.beside), inputs.now)
+        let approvals = inputs.approvals(standing.name());
+        let input = input(standing.member, standing.remembered, &observed, self.beside);
+        decide(&Input { approvals: &approvals, ..input }, inputs.now)
     }
 
     fn engine_states(&self, standing: &Standing<'_>, promoted: &BTreeMap<EngineKind, Rendering>) -> Vec<EngineState> {
