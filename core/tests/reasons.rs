@@ -183,8 +183,32 @@ fn an_authority_whose_window_ended_before_the_signature_does_not_count() {
         let mut document = sigstore.trusted_root();
         document.pointer_mut(path).unwrap()["end"] = json!("2026-01-01T00:00:00Z");
         let verdict = judged(&[sigstore.bundle(IMAGE, &image())], &policy(), &root_of(&document));
-        let want = if path.contains("ctlogs") { Reason::SctInvalid } else { Reason::OutsideValidity };
-        assert_eq!(verdict.reason, want, "{path}: {verdict:#?}");
+        assert_eq!(verdict.reason, Reason::OutsideValidity, "{path}: {verdict:#?}");
+    }
+}
+
+/// A log's window says something of proofs that hold; nothing else that is wrong hides behind it.
+#[test]
+fn an_sct_out_of_its_logs_window_is_a_matter_of_trust_only_where_all_else_holds() {
+    let sigstore = Sigstore::new();
+    for (edge, at) in [("end", "2026-01-01T00:00:00Z"), ("start", "2026-06-30T00:00:00Z")] {
+        let mut document = sigstore.trusted_root();
+        document["ctlogs"][0]["publicKey"]["validFor"][edge] = json!(at);
+        let root = root_of(&document);
+        for (recipe, want) in [
+            (image(), Reason::OutsideValidity),
+            (image().with(Flaw::Sct), Reason::SctInvalid),
+            (image().with(Flaw::Signature), Reason::SignatureInvalid),
+            (image().with(Flaw::OtherArtifact), Reason::DigestMismatch),
+            (image().with(Flaw::CheckpointKey), Reason::InclusionProofMismatch),
+            (image().with(Flaw::UnknownAuthority), Reason::UntrustedAuthority),
+        ] {
+            let verdict = judged(&[sigstore.bundle(IMAGE, &recipe)], &policy(), &root);
+            assert_eq!(verdict.reason, want, "{edge} {recipe:?}: {verdict:#?}");
+        }
+        let without =
+            Policy { evidence: EvidenceRequirements { sct: false, ..EvidenceRequirements::DEFAULT }, ..policy() };
+        assert_eq!(judged(&[sigstore.bundle(IMAGE, &image())], &without, &root).reason, Reason::Verified);
     }
 }
 

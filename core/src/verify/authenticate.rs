@@ -17,7 +17,7 @@ use sigstore_verify::types::{
 use sigstore_verify::{Policy as LibraryPolicy, VerificationPolicy, VerificationResult};
 
 use super::bundle::{Candidate, SignedBy};
-use super::certificate::{self, Leaf};
+use super::certificate::{self, Leaf, Sct};
 use super::fault::{self, Fault};
 use super::log::{entry_logs, in_window, is_v1, named_log, signing_log};
 use super::verdict::{Authenticated, SigningTime, TimeSource};
@@ -54,8 +54,16 @@ pub(super) fn with_certificate(
     if !required.sct {
         policy = policy.skip_sct();
     }
-    let result =
-        run(artifact, candidate, &bundle, root, &policy).map_err(|fault| explain(fault, &bundle, leaf, root.root()))?;
+    let run_under = |root: &PreparedRoot| run(artifact, candidate, &bundle, root, &policy);
+    let (result, outside) = match run_under(root) {
+        // The library has one word for an SCT that is wrong and for one that is right and out of its log's window.
+        Err(fault) if fault.reason == Reason::SctInvalid => match sct_outside_window(leaf, root) {
+            Some((open, outside)) => (run_under(&open), Some(outside)),
+            None => (Err(fault), None),
+        },
+        result => (result, None),
+    };
+    let result = result.map_err(|fault| explain(fault, &bundle, leaf, root.root()))?;
     let times = signing_times(&result, &bundle, root.root());
     let logs = checked(&bundle, candidate, required, &times, root.root(), now)?;
     if required.sct && !result.sct_verified() || !result.certificate_verified() {
@@ -63,6 +71,9 @@ pub(super) fn with_certificate(
             Reason::SctInvalid,
             "the certificate's proof of certificate transparency was not verified",
         ));
+    }
+    if let Some(outside) = outside {
+        return Err(outside);
     }
     Ok(Authenticated {
         identity: leaf.identity.clone(),
@@ -93,7 +104,7 @@ pub(super) fn present(candidate: &Candidate, required: EvidenceRequirements) -> 
         return Err(Fault::new(Reason::TimestampMissing, "the bundle has no signed timestamp"));
     }
     match &candidate.signed_by {
-        SignedBy::Certificate(leaf) if required.sct && leaf.sct_logs.is_empty() => {
+        SignedBy::Certificate(leaf) if required.sct && leaf.scts.is_empty() => {
             Err(Fault::new(Reason::SctMissing, "the signing certificate has no signed certificate timestamp"))
         }
         _ => Ok(()),
@@ -101,14 +112,34 @@ pub(super) fn present(candidate: &Candidate, required: EvidenceRequirements) -> 
 }
 
 fn sct_can_be_checked(leaf: &Leaf, root: &TrustRoot) -> Result<(), Fault> {
-    let known = |id: &[u8; 32]| root.ct_logs.iter().any(|log| log.log_id.as_bytes() == id);
-    match leaf.sct_logs.iter().find(|id| !known(id)) {
-        Some(id) => Err(Fault::new(
+    match leaf.scts.iter().find(|sct| ct_logs(sct, root).next().is_none()) {
+        Some(sct) => Err(Fault::new(
             Reason::UnknownLog,
-            format!("the certificate's transparency log {} is not in the trust root `{}`", hex::encode(id), root.name),
+            format!(
+                "the certificate's transparency log {} is not in the trust root `{}`",
+                hex::encode(sct.log),
+                root.name
+            ),
         )),
         None => Ok(()),
     }
+}
+
+/// The logs of `root` that an SCT may be of.
+fn ct_logs<'a>(sct: &Sct, root: &'a TrustRoot) -> impl Iterator<Item = &'a Log> {
+    root.ct_logs.iter().filter(|log| *log.log_id.as_bytes() == sct.log)
+}
+
+/// The fault of an SCT made when its log's key did not count, and the root that does not look at that.
+fn sct_outside_window(leaf: &Leaf, root: &PreparedRoot) -> Option<(PreparedRoot, Fault)> {
+    let counted = |sct: &&Sct| ct_logs(sct, root.root()).any(|log| log.window.contains(sct.at));
+    let sct = leaf.scts.iter().find(|sct| !counted(sct))?;
+    let log = ct_logs(sct, root.root()).next()?;
+    let (name, window, at) = (log.name(), log.window, sct.at);
+    let text = format!(
+        "the key of the certificate transparency log {name} counts {window}; the certificate was logged at {at}"
+    );
+    Some((root.without_ct_windows().ok()?, Fault::new(Reason::OutsideValidity, text)))
 }
 
 /// The bundle with the log entries that `root` can check.

@@ -7,7 +7,9 @@ use der::{
 use jiff::Timestamp;
 use sigstore_verify::crypto::{KeyAlgorithm, verify_signature};
 use sigstore_verify::types::{DerPublicKey, SignatureBytes};
-use x509_cert::ext::pkix::{SignedCertificateTimestampList, SubjectAltName, name::GeneralName};
+use x509_cert::ext::pkix::{
+    SignedCertificateTimestamp, SignedCertificateTimestampList, SubjectAltName, name::GeneralName,
+};
 
 use super::{Reason, fault::Fault};
 use crate::trust::root::{Certificate, TrustRoot};
@@ -28,8 +30,14 @@ pub(super) struct Leaf {
     pub(super) identity: Option<String>,
     /// The identity provider.
     pub(super) issuer: Option<String>,
-    /// The logs whose SCT is embedded.
-    pub(super) sct_logs: Vec<[u8; 32]>,
+    /// The SCTs that are embedded.
+    pub(super) scts: Vec<Sct>,
+}
+
+/// An embedded signed certificate timestamp: which log says that it saw the certificate, and when.
+pub(super) struct Sct {
+    pub(super) log: [u8; 32],
+    pub(super) at: Timestamp,
 }
 
 impl Leaf {
@@ -73,14 +81,14 @@ impl Leaf {
             ));
         }
         let issuer = current.or(deprecated);
-        let sct_logs = match find(SCT_LIST) {
-            Some(value) => sct_logs(value).ok_or_else(|| {
+        let scts = match find(SCT_LIST) {
+            Some(value) => scts(value).ok_or_else(|| {
                 Fault::new(Reason::SctInvalid, "the certificate's list of signed certificate timestamps cannot be read")
             })?,
             None => Vec::new(),
         };
         let identity = identity(&parsed)?;
-        Ok(Self { parsed, identity, issuer, sct_logs })
+        Ok(Self { parsed, identity, issuer, scts })
     }
 
     /// Whether a certificate of `root` that is named as this leaf's issuer really signed it.
@@ -131,10 +139,14 @@ fn identity(certificate: &x509_cert::Certificate) -> Result<Option<String>, Faul
     }
 }
 
-fn sct_logs(value: &[u8]) -> Option<Vec<[u8; 32]>> {
+fn scts(value: &[u8]) -> Option<Vec<Sct>> {
     let list = SignedCertificateTimestampList::from_der(value).ok()?;
     let list = list.parse_timestamps().ok()?;
-    list.iter().map(|sct| sct.parse_timestamp().ok().map(|sct| sct.log_id.key_id)).collect()
+    let read = |sct: SignedCertificateTimestamp| {
+        let at = Timestamp::from_millisecond(i64::try_from(sct.timestamp).ok()?).ok()?;
+        Some(Sct { log: sct.log_id.key_id, at })
+    };
+    list.iter().map(|sct| sct.parse_timestamp().ok().and_then(read)).collect()
 }
 
 /// The issuer and serial number that name the signer of an RFC 3161 token, DER-encoded, as far as it can be read.

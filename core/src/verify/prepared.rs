@@ -4,7 +4,7 @@ use std::fmt;
 
 use sigstore_verify::Verifier;
 
-use crate::trust::root::TrustRoot;
+use crate::trust::root::{TrustRoot, Window};
 
 /// A trust root with its parsed keys; made once, used for any number of verdicts, from any number of threads.
 pub struct PreparedRoot {
@@ -50,6 +50,15 @@ impl PreparedRoot {
     /// Why the root is past its limit, if it is.
     pub fn staleness(&self) -> Option<&str> {
         self.stale.as_deref()
+    }
+
+    /// The same root with certificate transparency logs that always count: for telling faults apart, never for passing.
+    pub(super) fn without_ct_windows(&self) -> Result<Self, UnusableRoot> {
+        let mut root = self.root.clone();
+        for log in &mut root.ct_logs {
+            log.window = Window::ALWAYS;
+        }
+        Self::new(root)
     }
 
     pub(super) const fn verifier(&self) -> &Verifier {
