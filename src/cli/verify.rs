@@ -281,8 +281,12 @@ fn image(place: &str) -> Result<Subject, CliError> {
                 Some(_) => return Err(CliError::Unknown(format!("oci:{place}: {}", registry::ambiguous(&tagged)))),
                 None => {
                     let known: Vec<&str> = layout.names().take(10).collect();
-                    let known = known.join(", ");
-                    return Err(CliError::usage(format!("oci:{place}: the layout has no tag `{tag}`; it has {known}")));
+                    let known = if known.is_empty() {
+                        format!("it names none of its images: name one by digest, as oci:{dir}@sha256:<hex>")
+                    } else {
+                        format!("it has {}", known.join(", "))
+                    };
+                    return Err(CliError::usage(format!("oci:{place}: the layout has no tag `{tag}`; {known}")));
                 }
             }
         }

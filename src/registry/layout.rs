@@ -1,7 +1,9 @@
 //! An OCI image layout on disk, as `crane`, `oras`, `skopeo` and `cosign save` write it.
 //!
 //! Sources: OCI image specification ("Image Layout", "Content Descriptors"), distribution specification ("Referrers", fallback tag), cosign (`.sig` and
-//! `.att` tags; `kind` annotations of `cosign save`).
+//! `.att` tags; for what `cosign save` writes, see [`saved`]).
+
+mod saved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -14,6 +16,7 @@ use holdfast_core::json;
 use holdfast_core::verify::{Artifact, Evidence, EvidenceForm, Limits, Reason};
 use serde::Deserialize;
 
+use self::saved::Saved;
 use super::EvidenceStore;
 use crate::sources::file::{self, FileError};
 
@@ -37,8 +40,8 @@ pub struct Layout {
     listed: BTreeSet<Digest>,
     /// Manifests that name a subject, by it.
     referrers: BTreeMap<Digest, Vec<Digest>>,
-    /// What `cosign save` wrote beside an image, by the image's annotated name.
-    saved: BTreeMap<String, Vec<Digest>>,
+    /// What `cosign save` wrote beside an image.
+    saved: Saved,
     /// Manifests that are listed and could not be read: whatever they say is not known.
     unread: Vec<String>,
 }
@@ -118,7 +121,7 @@ impl Layout {
             names: BTreeMap::new(),
             listed: BTreeSet::new(),
             referrers: BTreeMap::new(),
-            saved: BTreeMap::new(),
+            saved: Saved::default(),
             unread: Vec::new(),
         };
         let mut queue: Vec<(Descriptor, usize)> =
@@ -143,15 +146,16 @@ impl Layout {
             }
             match layout.manifest(digest) {
                 Ok(manifest) => {
-                    if let Some(subject) = manifest.subject.as_ref().and_then(|subject| subject.digest.parse().ok()) {
-                        layout.referrers.entry(subject).or_default().push(digest);
-                    }
+                    layout.refer(&manifest, digest);
                     queue.extend(manifest.manifests.into_iter().map(|child| (child, depth + 1)));
                 }
                 // A platform that was not copied is no loss of evidence; what is damaged is.
                 Err(BlobError::Absent(_)) if depth > 0 => {}
                 Err(error) => layout.unread.push(error.text().to_owned()),
             }
+        }
+        if layout.saved.is_there() {
+            layout.take_unlisted();
         }
         for referrers in layout.referrers.values_mut() {
             referrers.sort();
@@ -161,17 +165,34 @@ impl Layout {
     }
 
     fn name(&mut self, descriptor: &Descriptor, digest: Digest) {
-        let names = [REF_NAME, CONTAINERD_NAME].into_iter().filter_map(|key| descriptor.annotations.get(key));
-        match descriptor.annotations.get(COSIGN_KIND).map(String::as_str) {
-            Some("dev.cosignproject.cosign/sigs" | "dev.cosignproject.cosign/atts") => {
-                for name in names {
-                    self.saved.entry(name.clone()).or_default().push(digest);
-                }
-            }
-            _ => {
-                for name in names {
-                    self.names.entry(name.clone()).or_default().insert(digest);
-                }
+        let names: Vec<&String> =
+            [REF_NAME, CONTAINERD_NAME].into_iter().filter_map(|key| descriptor.annotations.get(key)).collect();
+        if self.saved.is_evidence(descriptor.annotations.get(COSIGN_KIND), &names, digest) {
+            return;
+        }
+        for name in names {
+            self.names.entry(name.clone()).or_default().insert(digest);
+        }
+    }
+
+    fn refer(&mut self, manifest: &Manifest, digest: Digest) {
+        if let Some(subject) = manifest.subject.as_ref().and_then(|subject| subject.digest.parse().ok()) {
+            self.referrers.entry(subject).or_default().push(digest);
+        }
+    }
+
+    /// Takes the manifests of bundles that are stored and not listed. A blob that is bent may have been one.
+    fn take_unlisted(&mut self) {
+        let unlisted = match saved::small_blobs(&self.blobs()) {
+            Ok(small) => small.into_iter().filter(|digest| !self.listed.contains(digest)).collect::<Vec<_>>(),
+            Err(why) => return self.unread.push(why),
+        };
+        for digest in unlisted {
+            match self.blob(digest, MAX_MANIFEST).map(|bytes| manifest(&bytes)) {
+                Ok(Ok(manifest)) => self.refer(&manifest, digest),
+                // Layers and configurations are no manifests.
+                Ok(Err(_)) => {}
+                Err(error) => self.unread.push(error.text().to_owned()),
             }
         }
     }
@@ -191,6 +212,12 @@ impl Layout {
         let manifest = match self.blob(digest, MAX_MANIFEST) {
             Ok(bytes) => bytes,
             Err(BlobError::Wrong(message)) => return Found::Not { reason: Reason::DigestMismatch, message },
+            Err(BlobError::Absent(_)) if !self.listed.contains(&digest) => {
+                let message = format!(
+                    "the layout does not hold {digest}: tools that convert an image as they copy it give it another digest"
+                );
+                return Found::Not { reason: Reason::RegistryUnavailable, message };
+            }
             Err(BlobError::Absent(message) | BlobError::Unreadable(message)) => {
                 return Found::Not { reason: Reason::RegistryUnavailable, message };
             }
@@ -215,10 +242,9 @@ impl Layout {
                 self.collect(tagged, &mut collected);
             }
         }
-        for (name, _) in self.names.iter().filter(|(_, named)| named.contains(&digest)) {
-            for saved in self.saved.get(name).into_iter().flatten() {
-                self.collect(*saved, &mut collected);
-            }
+        let names = self.names.iter().filter(|(_, named)| named.contains(&digest)).map(|(name, _)| name);
+        for saved in self.saved.beside(digest, names) {
+            self.collect(saved, &mut collected);
         }
         let incomplete = collected.incomplete.or_else(|| {
             let first = self.unread.first()?;
@@ -294,8 +320,12 @@ impl Layout {
         manifest(&bytes).map_err(|detail| BlobError::Wrong(format!("the manifest {digest} cannot be read: {detail}")))
     }
 
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs").join("sha256")
+    }
+
     fn blob_path(&self, digest: Digest) -> PathBuf {
-        self.root.join("blobs").join("sha256").join(digest.hex())
+        self.blobs().join(digest.hex())
     }
 
     /// A blob, checked against its digest.

@@ -18,14 +18,34 @@ pub trait EvidenceStore {
     fn image(&self, digest: Digest) -> Found;
 }
 
-/// Looks for an image in several places; `None` where it is in none. A tag that stands for two images, in one place or in two, stands for neither.
+/// Looks for an image in several places; `None` where it is in none. A tag that stands for two images, in one place or in two, stands for neither. What
+/// several places hold for one image counts together.
 pub fn find<S: EvidenceStore>(stores: &[S], image: &ImageRef) -> Option<Found> {
     let digests: BTreeSet<Digest> = stores.iter().flat_map(|store| store.digests(image)).collect();
     if digests.len() > 1 {
         return Some(Found::Not { reason: Reason::DigestUnresolved, message: ambiguous(&digests) });
     }
-    let digest = digests.first()?;
-    stores.iter().find(|store| store.digests(image).contains(digest)).map(|store| store.image(*digest))
+    let digest = *digests.first()?;
+    let by_digest = ImageRef::parse(&format!("{}@{digest}", image.name())).ok()?;
+    stores
+        .iter()
+        .filter(|store| !store.digests(&by_digest).is_empty())
+        .map(|store| store.image(digest))
+        .reduce(together)
+}
+
+fn together(one: Found, other: Found) -> Found {
+    match (one, other) {
+        (
+            Found::Image { artifact, mut evidence, incomplete },
+            Found::Image { evidence: more, incomplete: also, .. },
+        ) => {
+            evidence.extend(more);
+            Found::Image { artifact, evidence, incomplete: incomplete.or(also) }
+        }
+        (Found::Not { .. }, image @ Found::Image { .. }) => image,
+        (one, _) => one,
+    }
 }
 
 /// Says that a tag stands for several images.

@@ -65,8 +65,13 @@ impl Layout {
     /// Makes an image and lists it under a full reference or a bare tag.
     pub fn image(&mut self, text: &str, name: &str) -> Image {
         let image = self.make(text);
-        self.list(&image.digest, MANIFEST, &json!({"org.opencontainers.image.ref.name": name}));
+        self.image_of(&image, name);
         image
+    }
+
+    /// Lists an image under a full reference or a bare tag.
+    pub fn image_of(&mut self, image: &Image, name: &str) {
+        self.list(&image.digest, MANIFEST, &json!({"org.opencontainers.image.ref.name": name}));
     }
 
     /// Makes an index of images and lists it.
@@ -116,6 +121,23 @@ impl Layout {
         let annotations =
             json!({"kind": format!("dev.cosignproject.cosign/{kind}"), "org.opencontainers.image.ref.name": name});
         self.list(&digest, MANIFEST, &annotations);
+    }
+
+    /// Lists an image as `cosign save` does: by what it is, `image` or `imageIndex`, without a name.
+    pub fn save_image(&mut self, image: &Image, kind: &str) {
+        let media_type = if kind == "imageIndex" { INDEX } else { MANIFEST };
+        self.list(&image.digest, media_type, &json!({"kind": format!("dev.cosignproject.cosign/{kind}")}));
+    }
+
+    /// Lists cosign's legacy form as `cosign save` does, `sigs` or `atts` of an image that is not named.
+    pub fn save_beside(&mut self, legacy: &Legacy, kind: &str) {
+        let digest = self.legacy_manifest(legacy, if kind == "sigs" { "sig" } else { "att" });
+        self.list(&digest, MANIFEST, &json!({"kind": format!("dev.cosignproject.cosign/{kind}")}));
+    }
+
+    /// Stores a bundle as `cosign save` does: nothing lists it. Gives the digest of its manifest.
+    pub fn attach_unlisted(&mut self, image: &Image, bundle: &Value) -> String {
+        self.bundle_manifest(image, bundle)
     }
 
     /// Takes a blob away, though it stays listed.
