@@ -228,6 +228,16 @@ pub enum PatternError {
         /// The pattern.
         pattern: String,
     },
+    /// One segment of Docker Hub, where every image has two.
+    #[error(
+        "the image pattern `{pattern}` matches nothing: Docker Hub's images of one name are `docker.io/library/…`. Write `{instead}`, or `{pattern}/**` for what is below it"
+    )]
+    ShortName {
+        /// The pattern.
+        pattern: String,
+        /// The pattern that is meant.
+        instead: String,
+    },
     /// A segment that cannot be one.
     #[error(
         "the image pattern `{pattern}` has the segment `{segment}`: a segment is lower-case text with `*`, or `**` alone"
@@ -266,6 +276,14 @@ impl ImagePattern {
         };
         if let Some(bad) = segments.iter().find(|segment| !good(segment)) {
             return Err(PatternError::Segment { pattern: pattern.to_owned(), segment: bad.clone() });
+        }
+        if let ([only], HUB) = (segments.as_slice(), registry.as_str())
+            && only != "**"
+        {
+            return Err(PatternError::ShortName {
+                pattern: pattern.to_owned(),
+                instead: format!("{HUB}/library/{only}"),
+            });
         }
         Ok(Self { source: pattern.to_owned(), registry, segments })
     }
@@ -453,6 +471,27 @@ mod tests {
             "registry.corp/A",
         ] {
             assert!(ImagePattern::parse(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    /// They would match nothing, silently.
+    #[test]
+    fn patterns_of_one_name_of_docker_hub_are_refused_with_the_one_that_is_meant() {
+        for (pattern, instead) in [
+            ("docker.io/nginx", "docker.io/library/nginx"),
+            ("docker.io/*", "docker.io/library/*"),
+            ("docker.io/ngin*", "docker.io/library/ngin*"),
+            ("index.docker.io/nginx", "docker.io/library/nginx"),
+            ("Registry-1.Docker.io.:0443/nginx", "docker.io/library/nginx"),
+        ] {
+            let error = ImagePattern::parse(pattern).unwrap_err();
+            assert!(matches!(&error, PatternError::ShortName { instead: got, .. } if got == instead), "{error}");
+            assert!(error.to_string().contains(instead), "{error}");
+            assert!(ImagePattern::parse(instead).is_ok(), "{instead}");
+        }
+        for pattern in ["docker.io/**", "docker.io/*/*", "docker.io/acme/**", "docker.io:5000/nginx", "localhost/nginx"]
+        {
+            assert!(ImagePattern::parse(pattern).is_ok(), "{pattern}");
         }
     }
 }

@@ -106,6 +106,8 @@ fn every_rule_refuses_in_words_that_help() {
         (with(policy(), "/spec/images", json!([])), "at least 1"),
         (with(policy(), "/spec/images", json!(["**"])), "never a wildcard"),
         (with(policy(), "/spec/images", json!(["https://registry/x"])), "no https://"),
+        (with(policy(), "/spec/images", json!(["docker.io/nginx"])), "write `docker.io/library/nginx`"),
+        (with(policy(), "/spec/images", json!(["index.docker.io/*"])), "write `docker.io/library/nginx`"),
         (with(policy(), "/spec/trustRoots", json!([])), "names at least one TrustRootMirror"),
         (without(policy(), "/spec/identities/0/issuer"), "give `issuer`"),
         (without(policy(), "/spec/identities/0/subject"), "exactly one of `subject` and `subjectRegExp`"),

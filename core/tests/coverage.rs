@@ -225,8 +225,9 @@ fn a_namespace_whose_labels_are_not_known_is_neither_in_scope_nor_out_of_it() {
     assert_eq!(assessed(&[apps(&by_label)], &[&bad], Some("apps")).images[0].reason, Reason::MissingBundle);
     assert_eq!(assessed(&[apps(&by_label)], &[&bad], Some("system")).totals.out_of_scope, 1);
     // The same holds of what no policy is about.
-    let denying =
-        |selector: &Value| policy("others", json!({"images": ["docker.io/none"], "namespaceSelector": selector}));
+    let denying = |selector: &Value| {
+        policy("others", json!({"images": ["docker.io/library/none"], "namespaceSelector": selector}))
+    };
     let both = |coverage: &Coverage| (coverage.denied_as_other.len(), coverage.perhaps_denied_as_other.len());
     assert_eq!(both(&assessed(&[denying(&json!({}))], &[&bad], None)), (1, 0));
     assert_eq!(both(&assessed(&[denying(&by_label)], &[&bad], None)), (0, 1));

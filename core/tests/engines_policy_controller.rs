@@ -781,6 +781,7 @@ mod never_wider {
             other in prop::bool::weighted(0.1),
         ) {
             let pattern = format!("{host}/{}", pattern.join("/"));
+            prop_assume!(holdfast_core::image::ImagePattern::parse(&pattern).is_ok());
             let text = format!("{}/{}", if other { "registry.corp.internal" } else { host }, path.join("/"));
             let spec = json!({ "images": [pattern], "require": require(false, true, false) });
             let owned = Owned::new().policy("apps", &["shop"], &spec);

@@ -40,6 +40,7 @@ pub struct SigningIdentityPolicySpec {
     #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)))]
     #[x_kube(validation = Rule::new("self.all(i, !i.startsWith('*'))").message("a pattern begins with a registry's host, which is never a wildcard: write `registry.corp.internal/**`"))]
     #[x_kube(validation = Rule::new("self.all(i, !i.contains('://'))").message("a pattern has no https://"))]
+    #[x_kube(validation = Rule::new("self.all(i, !i.matches('^((index|registry-1)[.])?docker[.]io/[^/]*$') || i.endsWith('/**'))").message("Docker Hub's images of one name are `docker.io/library/…`: write `docker.io/library/nginx`, not `docker.io/nginx`"))]
     pub images: Vec<String>,
     /// What happens to images that no policy matches.
     #[serde(default)]
