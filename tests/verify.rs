@@ -248,6 +248,42 @@ fn a_policy_is_judged_by_with_all_it_says() {
     assert_eq!(verify(&tagged, &["--state", "private"]).code, 2, "the same root by another name is another trust");
 }
 
+/// A file with several policies is read where one of them is named, and nothing is guessed.
+#[test]
+fn one_policy_of_several_in_a_file_is_named() {
+    let place = Place::new();
+    place.bundle(&Recipe::blob(SUBJECT, ISSUER));
+    let policy = |name: &str, subject: &str| {
+        json!({"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": name}, "spec": {
+            "images": ["registry.corp.internal/**"], "trustRoots": ["corp"], "identities": [{"name": "ci", "issuer": ISSUER, "subject": subject}],
+        }})
+        .to_string()
+    };
+    let both = format!("{}\n---\n{}\n", policy("apps", SUBJECT), policy("tools", "https://ci.example/tools"));
+    place.write("both.yaml", both.as_bytes());
+    place.write("odd#name.yaml", policy("apps", SUBJECT).as_bytes());
+    place.write("empty.yaml", b"");
+    let judged = |given: &str| {
+        let args =
+            ["verify", "artifact", "--bundle", "bundle.json", "--trusted-root", "corp=root.json", "--policy", given];
+        holdfast_in(place.path(), &[&args[..], &NOW].concat())
+    };
+    for (given, code, words) in [
+        ("both.yaml#apps", 0, "Verified"),
+        ("both.yaml#tools", 1, "IdentityMismatch"),
+        ("odd#name.yaml", 0, "Verified"),
+        ("odd#name.yaml#apps", 0, "Verified"),
+        ("both.yaml", 2, "it has several policies, `apps`, `tools`: name one of them, as FILE#NAME"),
+        ("both.yaml#web", 2, "it has no policy `web`; it has `apps`, `tools`"),
+        ("empty.yaml", 2, "no SigningIdentityPolicy is declared in it"),
+        ("absent.yaml#apps", 2, "cannot read absent.yaml:"),
+    ] {
+        let answer = judged(given);
+        assert_eq!(answer.code, code, "{given}: {answer:?}");
+        assert!(format!("{}{}", answer.out, answer.err).contains(words), "{given}: {answer:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_judged_for_want_of_an_argument_is_an_error_of_usage() {
     let dir = tempfile::tempdir().unwrap();

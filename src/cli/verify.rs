@@ -58,8 +58,8 @@ pub(super) struct Args {
     #[arg(long, requires = "state")]
     raise_clock_floor: bool,
 
-    /// A SigningIdentityPolicy to judge by: its trust roots, identities, requirements and images, instead of the flags about who signs and what is required
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp", "key", "attestation", "insecure_ignore_tlog", "insecure_ignore_sct", "use_signed_timestamps"])]
+    /// A SigningIdentityPolicy to judge by: its trust roots, identities, requirements and images, instead of the flags about who signs and what is required. Of several in one file, the one that is named
+    #[arg(long, value_name = "FILE[#NAME]", conflicts_with_all = ["certificate_identity", "certificate_identity_regexp", "certificate_oidc_issuer", "certificate_oidc_issuer_regexp", "key", "attestation", "insecure_ignore_tlog", "insecure_ignore_sct", "use_signed_timestamps"])]
     policy: Option<PathBuf>,
 
     /// The namespace holdfast runs in: the Secret a policy refers to, beside it in FILE, is read from it alone
@@ -130,7 +130,7 @@ EXAMPLES
     --certificate-identity https://github.com/acme/app/.github/workflows/release.yaml@refs/heads/main \\
     --certificate-oidc-issuer https://token.actions.githubusercontent.com
   holdfast verify sha256:9f86d0… --bundle b.json --key cosign.pub --insecure-ignore-tlog
-  holdfast verify oci:export:1.0 --state state/corp --policy policies/apps.yaml --raise-clock-floor";
+  holdfast verify oci:export:1.0 --state state/corp --policy policies.yaml#apps --raise-clock-floor";
 
 /// What is printed for programs.
 #[derive(Serialize)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::Digest;
+use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::{CompiledPolicy, compile};
 use holdfast_core::image::ImageRef;
@@ -13,21 +14,52 @@ use super::output::CliError;
 use super::verify::root;
 use crate::inventory;
 
-/// The one policy in a manifest.
-pub(super) fn declared(path: &Path, namespace: &str) -> Result<CompiledPolicy, CliError> {
-    let gitops = inventory::read(&[path.to_owned()]).map_err(|errors| {
+/// The policy in a manifest, given as `FILE`, or as `FILE#NAME` where there are several.
+pub(super) fn declared(given: &Path, namespace: &str) -> Result<CompiledPolicy, CliError> {
+    let (path, wanted) = file_and_name(given);
+    let gitops = inventory::read(&[path.clone()]).map_err(|errors| {
         CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
     })?;
-    let mut policies = gitops.objects.iter().filter_map(|(_, object)| match object {
-        Object::SigningIdentityPolicy(policy) => Some(policy),
-        _ => None,
-    });
-    let (Some(policy), None) = (policies.next(), policies.next()) else {
-        return Err(CliError::usage(format!("{}: give a file with one SigningIdentityPolicy", path.display())));
-    };
+    let policies: Vec<&SigningIdentityPolicy> = gitops
+        .objects
+        .iter()
+        .filter_map(|(_, object)| match object {
+            Object::SigningIdentityPolicy(policy) => Some(&**policy),
+            _ => None,
+        })
+        .collect();
+    let policy = chosen(&policies, wanted.as_deref())
+        .map_err(|detail| CliError::usage(format!("--policy {}: {detail}", path.display())))?;
     compile(policy, &|reference| gitops.public_key(reference, namespace)).map_err(|problems| {
         CliError::usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
     })
+}
+
+/// A path may have `#` in it: a file that exists is one.
+fn file_and_name(given: &Path) -> (PathBuf, Option<String>) {
+    match given.to_str().and_then(|text| text.rsplit_once('#')) {
+        Some((path, name)) if !given.exists() => (PathBuf::from(path), Some(name.to_owned())),
+        _ => (given.to_owned(), None),
+    }
+}
+
+/// The policy that is wanted, or why it is not clear which.
+fn chosen<'a>(
+    policies: &[&'a SigningIdentityPolicy],
+    wanted: Option<&str>,
+) -> Result<&'a SigningIdentityPolicy, String> {
+    let name = |policy: &SigningIdentityPolicy| policy.metadata.name.clone().unwrap_or_default();
+    let names = || policies.iter().map(|policy| name(policy)).collect::<Vec<_>>().join("`, `");
+    match (policies, wanted) {
+        ([], _) => Err("no SigningIdentityPolicy is declared in it".to_owned()),
+        (_, Some(wanted)) => policies
+            .iter()
+            .find(|policy| name(policy) == wanted)
+            .copied()
+            .ok_or_else(|| format!("it has no policy `{wanted}`; it has `{}`", names())),
+        ([only], None) => Ok(only),
+        (_, None) => Err(format!("it has several policies, `{}`: name one of them, as FILE#NAME", names())),
+    }
 }
 
 /// Trusted roots given as `NAME=FILE`.
