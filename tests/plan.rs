@@ -146,6 +146,89 @@ fn every_image_of_every_kind_is_found() {
     );
 }
 
+/// Pods are made from these by controllers, and their containers stand elsewhere than in a pod.
+#[test]
+fn images_of_pipelines_and_workflows_are_found() {
+    let of = |version: &str, kind: &str, spec: &str| {
+        let text = format!(
+            "{POLICY}---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: w, namespace: team}}\nspec: {spec}\n"
+        );
+        let found = images(&plan(&[("all.yaml", &text)]));
+        let name =
+            |image: &String| image.split(' ').next().unwrap().trim_start_matches("registry.corp.internal/").to_owned();
+        found.iter().map(name).collect::<Vec<String>>()
+    };
+    let image = |name: &str| format!("image: registry.corp.internal/{name}");
+    let steps = format!(
+        "{{stepTemplate: {{{}}}, steps: [{{name: a, {}}}, {{{}, script: 'echo {{{{ x }}}}'}}, {{ref: {{name: r}}}}], sidecars: [{{{}}}]}}",
+        image("template"),
+        image("step"),
+        image("unnamed"),
+        image("sidecar"),
+    );
+    let all = ["sidecar", "step", "template", "unnamed"];
+    for (kind, spec) in [
+        ("Task", steps.clone()),
+        ("ClusterTask", steps.clone()),
+        ("TaskRun", format!("{{taskSpec: {steps}}}")),
+        ("Pipeline", format!("{{tasks: [{{name: t, taskSpec: {steps}}}]}}")),
+        ("Pipeline", format!("{{finally: [{{name: t, taskSpec: {steps}}}]}}")),
+        ("PipelineRun", format!("{{pipelineSpec: {{tasks: [{{name: t, taskSpec: {steps}}}]}}}}")),
+    ] {
+        assert_eq!(of("tekton.dev/v1", kind, &spec), all, "{kind}");
+    }
+    let trigger =
+        format!("{{resourcetemplates: [{{apiVersion: tekton.dev/v1, kind: TaskRun, spec: {{taskSpec: {steps}}}}}]}}");
+    assert_eq!(of("triggers.tekton.dev/v1beta1", "TriggerTemplate", &trigger), all);
+    assert_eq!(of("tekton.dev/v1beta1", "StepAction", &format!("{{{}}}", image("action"))), ["action"]);
+
+    let templates = format!(
+        "{{templates: [{{name: a, container: {{{}}}, initContainers: [{{name: i, {}}}], sidecars: [{{name: s, {}}}]}}, {{name: b, script: {{{}, source: x}}}}, {{name: c, containerSet: {{containers: [{{name: m, {}}}]}}}}, {{name: d, steps: [[{{name: one, template: a}}], [{{name: two, inline: {{container: {{{}}}}}}}]]}}]}}",
+        image("container"),
+        image("init"),
+        image("sidecar"),
+        image("script"),
+        image("set"),
+        image("inline"),
+    );
+    let all = ["container", "init", "inline", "script", "set", "sidecar"];
+    for kind in ["Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate"] {
+        assert_eq!(of("argoproj.io/v1alpha1", kind, &templates), all, "{kind}");
+    }
+    assert_eq!(of("argoproj.io/v1alpha1", "CronWorkflow", &format!("{{workflowSpec: {templates}}}")), all);
+    // The same words mean nothing elsewhere.
+    let elsewhere = format!("{{steps: [{{{}}}], script: {{{}}}}}", image("step"), image("script"));
+    assert_eq!(of("x.example/v1", "Recipe", &elsewhere), Vec::<String>::new());
+}
+
+/// What is filled in later is not known now, and never out of sight.
+#[test]
+fn an_image_with_a_parameter_is_unknown_and_said() {
+    for (version, spec) in [
+        ("tekton.dev/v1", "{steps: [{image: $(params.image)}]}"),
+        ("tekton.dev/v1", "{steps: [{image: 'registry.corp.internal/ci:$(params.tag)'}]}"),
+        ("argoproj.io/v1alpha1", "{templates: [{container: {image: '{{inputs.parameters.image}}'}}]}"),
+        ("argoproj.io/v1alpha1", "{templates: [{script: {image: \"{{=inputs.parameters.v == '' ? 'a*' : 'b'}}\"}}]}"),
+    ] {
+        let text = format!(
+            "{POLICY}---\napiVersion: {version}\nkind: Task\nmetadata: {{name: w, namespace: team}}\nspec: {spec}\n"
+        );
+        let plan: Value = serde_json::from_str(&plan(&[("all.yaml", &text)]).out).unwrap();
+        let image = &plan["coverage"]["images"][0];
+        assert_eq!(image["reason"], "DigestUnresolved", "{spec}: {plan:#}");
+        assert!(image["message"].as_str().unwrap().contains("has a parameter in it"), "{image:#}");
+        assert_eq!(image["workloads"], serde_json::json!(["team/Task/w"]));
+    }
+}
+
+/// Lines of braces are templates only where they are no YAML.
+#[test]
+fn braces_in_a_text_of_a_manifest_are_no_template() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: alerts}\ndata:\n  a: |\n    {{ define \"x\" }}\n    {{ end }}\n";
+    let found = images(&plan(&[("all.yaml", &format!("{POLICY}---\n{text}"))]));
+    assert_eq!(found, Vec::<String>::new());
+}
+
 #[test]
 fn faults_of_manifests_are_named_with_their_place_and_none_hides_another() {
     let answer = plan(&[

@@ -42,6 +42,12 @@ pub enum ImageError {
         /// Its length.
         len: usize,
     },
+    /// A parameter in it, as pipelines and templates have them.
+    #[error("`{image}` has a parameter in it: which image it is, is known where that is filled in")]
+    Parameter {
+        /// The reference.
+        image: String,
+    },
     /// More than one `@`.
     #[error("`{image}` has more than one `@`: which of them begins the digest is not defined")]
     SeveralDigests {
@@ -76,6 +82,9 @@ impl ImageRef {
     pub fn parse(image: &str) -> Result<Self, ImageError> {
         if image.is_empty() || image.len() > MAX_REFERENCE {
             return Err(ImageError::Length { len: image.len() });
+        }
+        if ["$(", "{{"].iter().any(|parameter| image.contains(parameter)) {
+            return Err(ImageError::Parameter { image: image.to_owned() });
         }
         let part =
             |part: &'static str, got: &str| ImageError::Part { image: image.to_owned(), part, got: got.to_owned() };

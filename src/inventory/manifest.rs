@@ -106,7 +106,8 @@ fn of_unknown_kind(
     place: &Place,
     found: &mut GitOps,
 ) -> Result<(), ManifestError> {
-    let images = pods::images_anywhere(manifest).map_err(|e| ManifestError::Other(format!("{workload}: {e}")))?;
+    let images = pods::images_anywhere(group(manifest), manifest)
+        .map_err(|e| ManifestError::Other(format!("{workload}: {e}")))?;
     if images.is_empty() {
         found.others += 1;
         return Ok(());

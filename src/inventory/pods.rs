@@ -6,6 +6,29 @@ use serde_json::Value;
 const MAX_DEPTH: usize = 64;
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
+/// Where kinds of one API group bring in images besides the fields of a pod.
+struct Form {
+    group: &'static str,
+    /// Fields with a list of containers.
+    lists: &'static [&'static str],
+    /// Fields that are one container.
+    single: &'static [&'static str],
+}
+
+const FORMS: [Form; 2] = [
+    // Task, TaskRun, Pipeline, PipelineRun, StepAction; and what triggers make of them.
+    Form { group: "tekton.dev", lists: &["steps", "sidecars"], single: &["stepTemplate", "spec"] },
+    // Workflow, WorkflowTemplate, ClusterWorkflowTemplate, CronWorkflow; and what sensors make of them.
+    Form { group: "argoproj.io", lists: &["sidecars"], single: &["container", "script"] },
+];
+
+/// The form of a group and of the groups below it.
+fn form(group: &str) -> Option<&'static Form> {
+    FORMS
+        .iter()
+        .find(|form| group == form.group || group.strip_suffix(form.group).is_some_and(|rest| rest.ends_with('.')))
+}
+
 /// Every image a pod brings in by reference, with its container or volume: containers of all three kinds, and image volumes.
 pub(super) fn images(pod: &Value) -> Result<Vec<(&str, &str)>, String> {
     let mut images = Vec::new();
@@ -45,37 +68,62 @@ fn name(holder: &Value) -> &str {
     holder.get("name").and_then(Value::as_str).unwrap_or("?")
 }
 
-/// Every image in whatever has the form of a pod specification, anywhere below an object of a kind that is not known.
+/// Every image in whatever has the form of a pod specification, or of what its API group has in its place, anywhere below an object of a kind that is not
+/// built in.
 ///
-/// An image that is not text is given as it is written: it cannot be read as an image, so it is unknown to every policy. A text with `*`, `?` or `!` is a
-/// pattern, as policies of other engines have them; no runtime can pull it.
-pub(super) fn images_anywhere(manifest: &Value) -> Result<Vec<(String, String)>, String> {
-    let mut images = Vec::new();
+/// An image that is not text is given as it is written, and so is one with a parameter in it: it cannot be read as an image, so it is unknown to every
+/// policy. Any other text with `*`, `?` or `!` is a pattern, as policies of other engines have them; no runtime can pull it.
+pub(super) fn images_anywhere(group: &str, manifest: &Value) -> Result<Vec<(String, String)>, String> {
+    let mut search = Search { form: form(group), images: Vec::new() };
     for (field, value) in manifest.as_object().into_iter().flatten() {
         if !matches!(field.as_str(), "metadata" | "status") {
-            search(field, value, 0, &mut images)?;
+            search.below(field, value, 0)?;
         }
     }
-    Ok(images)
+    Ok(search.images)
 }
 
-fn search(field: &str, value: &Value, depth: usize, images: &mut Vec<(String, String)>) -> Result<(), String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("it nests deeper than {MAX_DEPTH} levels, and no further is searched for images"));
-    }
-    if CONTAINERS.contains(&field) {
-        for container in holders(value, "image") {
-            add(container, container.get("image"), images);
+struct Search {
+    form: Option<&'static Form>,
+    images: Vec<(String, String)>,
+}
+
+impl Search {
+    fn below(&mut self, field: &str, value: &Value, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH {
+            return Err(format!("it nests deeper than {MAX_DEPTH} levels, and no further is searched for images"));
         }
-    } else if field == "volumes" {
-        for volume in holders(value, "image") {
-            add(volume, volume.pointer("/image/reference"), images);
+        let named_in =
+            |fields: fn(&Form) -> &'static [&'static str]| self.form.is_some_and(|form| fields(form).contains(&field));
+        if CONTAINERS.contains(&field) || named_in(|form| form.lists) {
+            for container in holders(value, "image") {
+                self.add(container, "?", container.get("image"));
+            }
+        } else if named_in(|form| form.single) {
+            self.add(value, field, value.get("image"));
+        } else if field == "volumes" {
+            for volume in holders(value, "image") {
+                self.add(volume, "?", volume.pointer("/image/reference"));
+            }
+        }
+        match value {
+            Value::Array(items) => items.iter().try_for_each(|item| self.below("", item, depth + 1)),
+            Value::Object(fields) => fields.iter().try_for_each(|(field, value)| self.below(field, value, depth + 1)),
+            _ => Ok(()),
         }
     }
-    match value {
-        Value::Array(items) => items.iter().try_for_each(|item| search("", item, depth + 1, images)),
-        Value::Object(fields) => fields.iter().try_for_each(|(field, value)| search(field, value, depth + 1, images)),
-        _ => Ok(()),
+
+    fn add(&mut self, holder: &Value, otherwise: &str, image: Option<&Value>) {
+        let image = match image {
+            None | Some(Value::Null) => return,
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        };
+        let parameterised = image.contains("{{") || image.contains("$(");
+        if parameterised || !image.contains(['*', '?', '!']) {
+            let name = holder.get("name").and_then(Value::as_str).unwrap_or(otherwise);
+            self.images.push((name.to_owned(), image));
+        }
     }
 }
 
@@ -86,16 +134,5 @@ fn holders<'a>(value: &'a Value, mark: &str) -> Vec<&'a Value> {
         Value::Object(_) if value.get(mark).is_some() => vec![value],
         Value::Object(fields) => fields.values().collect(),
         _ => Vec::new(),
-    }
-}
-
-fn add(holder: &Value, image: Option<&Value>, images: &mut Vec<(String, String)>) {
-    let image = match image {
-        None | Some(Value::Null) => return,
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    if !image.contains(['*', '?', '!']) {
-        images.push((name(holder).to_owned(), image));
     }
 }

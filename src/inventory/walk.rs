@@ -240,11 +240,6 @@ fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
     let syntax = |detail: String| ReadError::Syntax { file: path.to_owned(), detail };
     let text =
         std::str::from_utf8(bytes).map_err(|e| syntax(format!("it is not UTF-8 from byte {} on", e.valid_up_to())))?;
-    if text.lines().any(|line| line.trim_start().starts_with("{{")) {
-        return Err(syntax(
-            "it is a template (`{{ … }}`): render it first, as with `helm template` or `kustomize build`".to_owned(),
-        ));
-    }
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
         json::check(bytes, json::Limits { max_len: bytes.len(), max_depth: 100 }).map_err(|e| syntax(e.to_string()))?;
         return serde_json::from_slice(bytes).map(|value| vec![value]).map_err(|e| syntax(e.to_string()));
@@ -256,8 +251,16 @@ fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
     budget.max_events = MAX_VALUES.saturating_mul(2);
     let mut options = serde_saphyr::Options::default();
     options.budget = Some(budget);
-    serde_saphyr::from_multiple_with_options::<Value>(text, options)
-        .map_err(|e| syntax(in_words(&e.without_snippet().to_string())))
+    serde_saphyr::from_multiple_with_options::<Value>(text, options).map_err(|e| {
+        syntax(if is_template(text) { TEMPLATE.to_owned() } else { in_words(&e.without_snippet().to_string()) })
+    })
+}
+
+const TEMPLATE: &str = "it is a template (`{{ … }}`): render it first, as with `helm template` or `kustomize build`";
+
+/// Whether what is no YAML is a template of some. In YAML such lines stand as well, in the scripts of a workflow or the texts of an alert.
+fn is_template(text: &str) -> bool {
+    text.lines().any(|line| line.trim_start().starts_with("{{"))
 }
 
 /// The reader's text without its advice to programmers.
