@@ -43,15 +43,19 @@ pub struct Layout {
     /// What `cosign save` wrote beside an image.
     saved: Saved,
     /// Manifests that are listed and could not be read: whatever they say is not known.
-    unread: Vec<String>,
+    unread: Vec<BlobError>,
 }
 
 /// Why a layout cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// Its files cannot be read.
-    #[error("{0}; an image layout is a directory with `oci-layout`, `index.json` and `blobs/`")]
-    File(#[from] FileError),
+    #[error("{file}; {}", open_hint(.file.kind()))]
+    File {
+        /// Which of them, and why.
+        #[from]
+        file: FileError,
+    },
     /// Its index cannot be understood.
     #[error("{}: {detail}", .path.display())]
     Index {
@@ -92,17 +96,51 @@ impl Descriptor {
 }
 
 /// Why a blob was not taken.
+#[derive(Debug)]
 enum BlobError {
     Absent(String),
-    Unreadable(String),
+    /// It may be there; the reason says why that is not known.
+    Unreadable(Reason, String),
     Wrong(String),
 }
 
 impl BlobError {
+    fn of(digest: Digest, error: &FileError) -> Self {
+        match (error.kind(), error) {
+            (Some(ErrorKind::NotFound), _) => Self::Absent(format!("the blob {digest} is listed and not there")),
+            (_, FileError::TooLarge { .. }) => Self::Wrong(error.to_string()),
+            (kind, _) => Self::Unreadable(unreadable(kind), error.to_string()),
+        }
+    }
+
     fn text(&self) -> &str {
         match self {
-            Self::Absent(text) | Self::Unreadable(text) | Self::Wrong(text) => text,
+            Self::Absent(text) | Self::Unreadable(_, text) | Self::Wrong(text) => text,
         }
+    }
+
+    /// What it is called where it may have held evidence.
+    const fn reason(&self) -> Reason {
+        match self {
+            Self::Absent(_) => Reason::ReferrersLost,
+            Self::Unreadable(reason, _) => *reason,
+            Self::Wrong(_) => Reason::ListingTruncated,
+        }
+    }
+}
+
+/// What a file that cannot be read leaves unknown.
+const fn unreadable(kind: Option<ErrorKind>) -> Reason {
+    match kind {
+        Some(ErrorKind::PermissionDenied) => Reason::Unauthorized,
+        _ => Reason::RegistryUnavailable,
+    }
+}
+
+const fn open_hint(kind: Option<ErrorKind>) -> &'static str {
+    match kind {
+        Some(ErrorKind::PermissionDenied) => "give this user leave to read the layout",
+        _ => "an image layout is a directory with `oci-layout`, `index.json` and `blobs/`",
     }
 }
 
@@ -129,7 +167,8 @@ impl Layout {
         let mut read = 0;
         while let Some((descriptor, depth)) = queue.pop() {
             let Ok(digest) = descriptor.digest.parse::<Digest>() else {
-                layout.unread.push(format!("{} (not a SHA-256 digest)", descriptor.digest));
+                let text = format!("{} (not a SHA-256 digest)", descriptor.digest);
+                layout.unread.push(BlobError::Wrong(text));
                 continue;
             };
             if depth == 0 {
@@ -151,7 +190,7 @@ impl Layout {
                 }
                 // A platform that was not copied is no loss of evidence; what is damaged is.
                 Err(BlobError::Absent(_)) if depth > 0 => {}
-                Err(error) => layout.unread.push(error.text().to_owned()),
+                Err(error) => layout.unread.push(error),
             }
         }
         if layout.saved.is_there() {
@@ -185,14 +224,14 @@ impl Layout {
     fn take_unlisted(&mut self) {
         let unlisted = match saved::small_blobs(&self.blobs()) {
             Ok(small) => small.into_iter().filter(|digest| !self.listed.contains(digest)).collect::<Vec<_>>(),
-            Err(why) => return self.unread.push(why),
+            Err(error) => return self.unread.push(error),
         };
         for digest in unlisted {
             match self.blob(digest, MAX_MANIFEST).map(|bytes| manifest(&bytes)) {
                 Ok(Ok(manifest)) => self.refer(&manifest, digest),
                 // Layers and configurations are no manifests.
                 Ok(Err(_)) => {}
-                Err(error) => self.unread.push(error.text().to_owned()),
+                Err(error) => self.unread.push(error),
             }
         }
     }
@@ -218,9 +257,8 @@ impl Layout {
                 );
                 return Found::Not { reason: Reason::RegistryUnavailable, message };
             }
-            Err(BlobError::Absent(message) | BlobError::Unreadable(message)) => {
-                return Found::Not { reason: Reason::RegistryUnavailable, message };
-            }
+            Err(BlobError::Absent(message)) => return Found::Not { reason: Reason::RegistryUnavailable, message },
+            Err(BlobError::Unreadable(reason, message)) => return Found::Not { reason, message },
         };
         let mut collected = Collected::default();
         for referrer in self.referrers.get(&digest).into_iter().flatten() {
@@ -246,17 +284,23 @@ impl Layout {
         for saved in self.saved.beside(digest, names) {
             self.collect(saved, &mut collected);
         }
-        let incomplete = collected.incomplete.or_else(|| {
-            let first = self.unread.first()?;
-            Some((
-                Reason::ListingTruncated,
-                format!(
-                    "the layout lists {} manifests that cannot be read, {first} among them: evidence may be missing",
-                    self.unread.len()
-                ),
-            ))
-        });
+        let incomplete = collected.incomplete.or_else(|| self.unread_listing());
         Found::Image { artifact: Artifact { digest, bytes: Some(manifest) }, evidence: collected.evidence, incomplete }
+    }
+
+    /// What cannot be read may be evidence for any image.
+    fn unread_listing(&self) -> Option<(Reason, String)> {
+        let first = self.unread.first()?;
+        let reason = match first {
+            BlobError::Unreadable(reason, _) => *reason,
+            BlobError::Absent(_) | BlobError::Wrong(_) => Reason::ListingTruncated,
+        };
+        let count = self.unread.len();
+        let text = first.text();
+        let message = format!(
+            "the layout lists {count} manifests that cannot be read, {text} among them: evidence may be missing"
+        );
+        Some((reason, message))
     }
 
     /// All that stands behind a tag, bare or at the end of a full reference: the tag of one repository does not hide that of another.
@@ -330,13 +374,8 @@ impl Layout {
 
     /// A blob, checked against its digest.
     fn blob(&self, digest: Digest, max: u64) -> Result<Vec<u8>, BlobError> {
-        let bytes = file::read(&self.blob_path(digest), "a blob", max).map_err(|error| match error {
-            FileError::Io { error, .. } if error.kind() == ErrorKind::NotFound => {
-                BlobError::Absent(format!("the blob {digest} is listed and not there"))
-            }
-            FileError::TooLarge { .. } => BlobError::Wrong(error.to_string()),
-            other => BlobError::Unreadable(other.to_string()),
-        })?;
+        let bytes =
+            file::read(&self.blob_path(digest), "a blob", max).map_err(|error| BlobError::of(digest, &error))?;
         if Digest::of(&bytes) == digest {
             Ok(bytes)
         } else {
@@ -381,12 +420,7 @@ impl Collected {
     }
 
     fn fault(&mut self, error: &BlobError) {
-        let (reason, text) = match error {
-            BlobError::Absent(text) => (Reason::ReferrersLost, text),
-            BlobError::Unreadable(text) => (Reason::RegistryUnavailable, text),
-            BlobError::Wrong(text) => (Reason::ListingTruncated, text),
-        };
-        self.incomplete.get_or_insert_with(|| (reason, text.clone()));
+        self.incomplete.get_or_insert_with(|| (error.reason(), error.text().to_owned()));
     }
 }
 
@@ -413,5 +447,30 @@ impl EvidenceStore for Layout {
 
     fn image(&self, digest: Digest) -> Found {
         self.collected(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::verify::Outcome;
+
+    use super::*;
+
+    /// Only what the system says is not there is not there.
+    #[test]
+    fn what_may_not_be_read_is_unknown_and_never_absent() {
+        let digest = Digest::of(b"a blob");
+        for (kind, want) in [
+            (ErrorKind::NotFound, Reason::ReferrersLost),
+            (ErrorKind::PermissionDenied, Reason::Unauthorized),
+            (ErrorKind::TimedOut, Reason::RegistryUnavailable),
+            (ErrorKind::Other, Reason::RegistryUnavailable),
+        ] {
+            let error = BlobError::of(digest, &FileError::Io { path: PathBuf::from("x"), error: kind.into() });
+            assert_eq!(error.reason(), want, "{kind}");
+            assert_eq!(error.reason().outcome() == Outcome::Unknown, kind != ErrorKind::NotFound, "{kind}");
+        }
+        let odd = BlobError::of(digest, &FileError::NotAFile { path: PathBuf::from("x"), what: "a directory" });
+        assert_eq!(odd.reason(), Reason::RegistryUnavailable);
     }
 }

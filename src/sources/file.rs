@@ -38,6 +38,16 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// What the system called it, where it was the system that said no.
+    pub fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { error, .. } => Some(error.kind()),
+            Self::NotAFile { .. } | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
 fn open(path: &Path) -> Result<File, FileError> {
     let failed = |error| FileError::Io { path: path.to_owned(), error };
     // Looked at before it is opened: opening a pipe would wait for a writer.

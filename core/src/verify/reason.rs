@@ -140,9 +140,9 @@ reasons! {
     /// The registry did not answer.
     RegistryUnavailable => Unknown, Platform, "the registry did not answer",
         "see that the registry answers, or give the layout that holds the image; the next scan looks again";
-    /// The registry refused the credentials.
-    Unauthorized => Unknown, Platform, "the registry refused the credentials",
-        "give the declared registry a pull secret that may read the repository and its referrers";
+    /// The registry, or the disk a layout is on, refused to be read.
+    Unauthorized => Unknown, Platform, "the registry refused the credentials, or the files of a layout may not be read",
+        "give the declared registry a pull secret that may read the repository and its referrers; give this user leave to read the layout";
     /// A list is not complete.
     ListingTruncated => Unknown, Platform, "a list is not complete: of the evidence, or of the namespaces policies select",
         "see why the registry lists more evidence than is read, or cannot list it to the end, and remove what does not belong there; where a namespace has no manifest, add it to what is planned";

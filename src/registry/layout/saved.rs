@@ -8,6 +8,8 @@ use std::path::Path;
 
 use holdfast_core::Digest;
 
+use super::{BlobError, unreadable};
+
 /// Blobs looked through for manifests that nothing lists: cosign saves one image a directory.
 const MAX_BLOBS: usize = 20_000;
 /// The largest of them that is read: the manifest of a bundle has some 900 bytes.
@@ -65,13 +67,19 @@ impl Saved {
     }
 }
 
-/// The digests of the small blobs in a layout; what keeps the rest from being seen, where something does.
-pub(super) fn small_blobs(blobs: &Path) -> Result<Vec<Digest>, String> {
-    let failed = |error: std::io::Error| format!("{} cannot be looked through: {error}", blobs.display());
+/// The digests of the small blobs in a layout.
+pub(super) fn small_blobs(blobs: &Path) -> Result<Vec<Digest>, BlobError> {
+    let failed = |error: std::io::Error| {
+        BlobError::Unreadable(
+            unreadable(Some(error.kind())),
+            format!("{} cannot be looked through: {error}", blobs.display()),
+        )
+    };
     let mut found = Vec::new();
     for (count, entry) in std::fs::read_dir(blobs).map_err(failed)?.enumerate() {
         if count >= MAX_BLOBS {
-            return Err(format!("{} has more than the {MAX_BLOBS} blobs that are looked through", blobs.display()));
+            let text = format!("{} has more than the {MAX_BLOBS} blobs that are looked through", blobs.display());
+            return Err(BlobError::Wrong(text));
         }
         let entry = entry.map_err(failed)?;
         let digest: Option<Digest> = entry.file_name().to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
