@@ -295,10 +295,10 @@ impl Layout {
             BlobError::Unreadable(reason, _) => *reason,
             BlobError::Absent(_) | BlobError::Wrong(_) => Reason::ListingTruncated,
         };
-        let count = self.unread.len();
-        let text = first.text();
         let message = format!(
-            "the layout lists {count} manifests that cannot be read, {text} among them: evidence may be missing"
+            "evidence may be missing, since {} of the manifests in the layout cannot be read; the first: {}",
+            self.unread.len(),
+            first.text()
         );
         Some((reason, message))
     }

@@ -1,7 +1,8 @@
 //! A state directory: trust as it is held on a disk.
 //!
 //! `memory.json` is the one commit point: it names by digest everything that is held, and is replaced in one step. The bytes lie in `objects/`, written
-//! and synced before it. `metadata/<role>.json` and `trusted_root.json` are copies for people and other tools, put in place after it and set right by
+//! and synced before it. Before the first of them, a note in the memory's place says that nothing was ever committed: objects beside it are what an attempt
+//! left that was cut off, and objects beside nothing are what a lost memory was the memory of. `metadata/<role>.json` and `trusted_root.json` are copies for people and other tools, put in place after it and set right by
 //! every import; what they say is never read back.
 
 use std::collections::BTreeMap;
@@ -17,9 +18,11 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::{self, FileError};
-use super::write::{Prepared, WriteError, is_temporary, make_dir, sync};
+use super::write::{Prepared, WriteError, is_temporary, make_dir, replace, sync};
 
 const MEMORY: &str = "memory.json";
+/// What stands in the memory's place until it is first committed.
+const BEGUN: &[u8] = b"{\"neverCommitted\": true}\n";
 const OBJECTS: &str = "objects";
 const METADATA: &str = "metadata";
 /// The target every Sigstore repository publishes its trusted root under, and the name of its copy.
@@ -193,12 +196,17 @@ impl StateDir {
 
     /// Whether there is a memory. One that is gone from beside what it was the memory of is a fault, and not an empty directory.
     fn present(path: &Path) -> Result<(), StateError> {
-        if path.join(MEMORY).try_exists().map_err(|e| io_error("read", &path.join(MEMORY), e))? {
+        let memory = path.join(MEMORY);
+        let there = memory.try_exists().map_err(|e| io_error("read", &memory, e))?;
+        let begun = there && says(&memory, BEGUN);
+        if there && !begun {
             return Ok(());
         }
         let holds_any =
             |dir: &&str| entries(&path.join(dir)).any(|entry| !is_temporary(&entry.file_name().to_string_lossy()));
-        let left = [OBJECTS, METADATA].into_iter().find(holds_any);
+        // Objects are written before the first memory, copies after it.
+        let never_before = if begun { &[METADATA][..] } else { &[OBJECTS, METADATA] };
+        let left = never_before.iter().copied().find(holds_any);
         match left.or_else(|| path.join(TRUSTED_ROOT).exists().then_some(TRUSTED_ROOT)) {
             Some(left) => Err(StateError::Damaged {
                 path: path.to_owned(),
@@ -206,6 +214,15 @@ impl StateDir {
             }),
             None => Err(StateError::Absent { path: path.to_owned() }),
         }
+    }
+
+    /// Notes that nothing was committed yet, before the first object is put in place.
+    fn begin(&self) -> Result<(), StateError> {
+        let memory = self.path.join(MEMORY);
+        if memory.try_exists().map_err(|e| io_error("read", &memory, e))? {
+            return Ok(());
+        }
+        Ok(replace(&memory, BEGUN)?)
     }
 
     fn lock(path: &Path) -> Result<Self, StateError> {
@@ -272,6 +289,7 @@ impl StateDir {
             }
             named.push(name);
         }
+        self.begin()?;
         let memory = Prepared::new(&self.path.join(MEMORY), &self.memory_bytes(held)?)?;
         let copies = self.prepare_copies(held)?;
 
@@ -390,7 +408,58 @@ fn unreadable(dir: &Path, error: FileError) -> StateError {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_testpki::tuf::Repository;
+
     use super::*;
+
+    fn fresh() -> Held {
+        let now = "2026-06-25T00:00:00Z".parse().unwrap();
+        let root = Repository::new(now).files().get("1.root.json").cloned().unwrap();
+        Held { state: State::bootstrap(&root, None, now).unwrap(), trusted_root: None }
+    }
+
+    /// What a first commit that is cut off between its renames leaves behind.
+    fn cut_off(path: &Path, held: &Held) {
+        let dir = StateDir::create(path).unwrap();
+        make_dir(&path.join(OBJECTS)).unwrap();
+        dir.begin().unwrap();
+        for bytes in held.state.held().values() {
+            replace(&path.join(OBJECTS).join(Digest::of(bytes).hex()), bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_first_commit_that_was_cut_off_is_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        cut_off(&path, &fresh());
+        assert!(matches!(StateDir::look(&path), Err(StateError::Absent { .. })));
+        assert!(matches!(StateDir::open(&path), Err(StateError::Absent { .. })));
+        let held = fresh();
+        StateDir::create(&path).unwrap().commit(&held).unwrap();
+        assert_eq!(StateDir::look(&path).unwrap(), held);
+        assert_eq!(entries(&path.join(OBJECTS)).count(), 1, "what the attempt left is gone");
+        assert!(matches!(StateDir::create(&path), Err(StateError::Present { .. })));
+    }
+
+    /// The note is replaced by the memory: no state that was committed has both, so taking the memory away never brings it back.
+    #[test]
+    fn a_state_whose_memory_was_taken_away_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        cut_off(&path, &fresh());
+        StateDir::create(&path).unwrap().commit(&fresh()).unwrap();
+        fs::remove_file(path.join(MEMORY)).unwrap();
+        for refused in [StateDir::create(&path).err(), StateDir::look(&path).err()] {
+            assert!(matches!(refused, Some(StateError::Damaged { .. })), "{refused:?}");
+        }
+        // Nor is the note believed beside what only follows a commit.
+        replace(&path.join(MEMORY), BEGUN).unwrap();
+        assert!(matches!(StateDir::create(&path), Err(StateError::Damaged { .. })));
+        fs::remove_dir_all(path.join(METADATA)).unwrap();
+        fs::remove_file(path.join(MEMORY)).unwrap();
+        assert!(matches!(StateDir::create(&path), Err(StateError::Damaged { .. })), "objects alone");
+    }
 
     #[test]
     fn a_role_of_any_name_has_a_copy_of_its_own_whose_name_a_file_may_have() {
