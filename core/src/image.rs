@@ -20,6 +20,8 @@ use crate::Digest;
 
 /// The longest reference, in bytes.
 pub const MAX_REFERENCE: usize = 1024;
+/// The longest text that is read in whatever short form it is written: the bound for engines, which see the text and not its one spelling.
+pub const MAX_WRITTEN: usize = MAX_REFERENCE - "docker.io/library/:latest".len();
 const HUB: &str = "docker.io";
 /// Other names of Docker Hub.
 const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
@@ -397,6 +399,12 @@ mod tests {
         assert_eq!(name(&of_length(longest)).len(), MAX_REFERENCE);
         assert_eq!(name(&name(&of_length(longest))), name(&of_length(longest)));
         assert_eq!(ImageRef::parse(&of_length(longest + 1)), Err(ImageError::Length { len: MAX_REFERENCE + 1 }));
+        for begin in ["", "acme/", "docker.io/", "registry.corp.internal/"] {
+            for end in ["", ":1", &format!("@sha256:{HEX}")] {
+                let written = format!("{begin}{}{end}", of_length(MAX_WRITTEN - begin.len() - end.len()));
+                assert!(ImageRef::parse(&written).is_ok(), "{begin}…{end}");
+            }
+        }
     }
 
     #[test]

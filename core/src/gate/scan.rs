@@ -7,11 +7,12 @@ use super::observation::{OtherImage, Scan, ScannedImage, subject_digest};
 use super::soak::ScanTime;
 use crate::api::policy::OtherImages;
 use crate::coverage::{CompiledPolicy, Coverage, Inventory};
-use crate::image::{ImagePattern, ImageRef};
+use crate::image::{ImagePattern, ImageRef, MAX_WRITTEN};
 use crate::verify::Outcome;
 
 const BY_TAG: &str = "it is declared by tag, and engines judge digests";
 const UNREADABLE: &str = "it is no image reference that has one reading";
+const TOO_LONG: &str = "it is longer than engines are told to read";
 
 /// The policy's part of `coverage`, which was assessed over `inventory` with `compiled` among the policies.
 ///
@@ -68,6 +69,7 @@ fn looks_at_labels(form: PolicyForm<'_>) -> bool {
 
 fn inadmissible(image: &str) -> Option<&'static str> {
     match ImageRef::parse(image) {
+        Ok(_) if image.len() > MAX_WRITTEN => Some(TOO_LONG),
         Ok(image) if image.digest().is_none() => Some(BY_TAG),
         Ok(_) => None,
         Err(_) => Some(UNREADABLE),
@@ -117,4 +119,23 @@ fn others(
         }
     }
     found.into_iter().map(|(image, users)| OtherImage { image: image.to_owned(), users }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_engines_let_through_is_by_digest_and_not_too_long() {
+        let digest = format!("@sha256:{}", "0".repeat(64));
+        let of_length = |len: usize| "a".repeat(len - digest.len()) + &digest;
+        for (image, want) in [
+            ("nginx:1".to_owned(), Some(BY_TAG)),
+            (format!("nginx{digest}{digest}"), Some(UNREADABLE)),
+            (of_length(MAX_WRITTEN), None),
+            (of_length(MAX_WRITTEN + 1), Some(TOO_LONG)),
+        ] {
+            assert_eq!(inadmissible(&image), want, "{} characters", image.len());
+        }
+    }
 }

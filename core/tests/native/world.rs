@@ -267,6 +267,8 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     let upper = format!("sha256:{}", digest("good").hex().to_uppercase());
     let text = text.replace("{GOOD}", &upper).replace("{long}", &"a".repeat(1000));
+    // With a digest, 1,012 and 999 characters; in their one spelling 18 more.
+    let text = text.replace("{nearly}", &"a".repeat(940)).replace("{fits}", &"a".repeat(927));
     serde_saphyr::from_str(&text).unwrap()
 }
 

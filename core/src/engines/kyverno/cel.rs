@@ -5,7 +5,7 @@
 
 use crate::api::SigningIdentityPolicy;
 use crate::image::spelling::{NAMES_A_HOST, Spellings, well_formed};
-use crate::image::{ImagePattern, ImageRef, MAX_REFERENCE};
+use crate::image::{ImagePattern, ImageRef, MAX_WRITTEN};
 
 /// Every image of a pod that Kyverno extracts: those of containers, of init and of ephemeral containers. Of these it keeps the ones a policy is about.
 pub(super) const IMAGES: &str = "(images.containers + images.initContainers + images.ephemeralContainers)";
@@ -75,7 +75,7 @@ impl Reading {
 
 /// Whether the text in a variable is an image reference with one reading.
 pub(super) fn readable(text: &str) -> String {
-    format!("size({text}) <= {MAX_REFERENCE} && ({})", spelled(&well_formed(), text))
+    format!("size({text}) <= {MAX_WRITTEN} && ({})", spelled(&well_formed(), text))
 }
 
 /// Whether the text in a variable ends in a digest.

@@ -10,7 +10,7 @@ use super::scope::Tier;
 use super::terms::Terms;
 use crate::Digest;
 use crate::engines::object::For;
-use crate::image::MAX_REFERENCE;
+use crate::image::MAX_WRITTEN;
 use crate::image::spelling::{NAMES_A_HOST, well_formed};
 
 /// Every image is well formed: what has no one reading could be any image. With `pinned`, it also ends in a digest.
@@ -21,7 +21,7 @@ pub(super) fn form(tier: Tier, pinned: bool, ends: &Ends<'_>) -> Rule<'static> {
     variables.push(variable(
         "malformed",
         format!(
-            "variables.fresh.filter(i, i.size() > {MAX_REFERENCE} || !(i.matches({}) ? i.matches({}) : i.matches({})))",
+            "variables.fresh.filter(i, i.size() > {MAX_WRITTEN} || !(i.matches({}) ? i.matches({}) : i.matches({})))",
             text(NAMES_A_HOST),
             text(&forms.hosted),
             text(&unhosted)
@@ -32,7 +32,7 @@ pub(super) fn form(tier: Tier, pinned: bool, ends: &Ends<'_>) -> Rule<'static> {
     let mut validations = vec![Validation {
         expression: "variables.malformed.size() == 0".to_owned(),
         message: format!(
-            "an image is not a well-formed reference of at most {MAX_REFERENCE} characters, so nothing can say which image it is"
+            "an image is not a well-formed reference of at most {MAX_WRITTEN} characters, so nothing can say which image it is"
         ),
         message_expression: Some(about(
             "malformed",
