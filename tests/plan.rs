@@ -201,6 +201,29 @@ fn images_of_pipelines_and_workflows_are_found() {
     assert_eq!(of("x.example/v1", "Recipe", &elsewhere), Vec::<String>::new());
 }
 
+/// A workflow may hold what it applies as text.
+#[test]
+fn manifests_that_a_workflow_holds_as_text_are_read_or_said_to_be_unread() {
+    let planned = |manifest: &str| {
+        let workflow = serde_json::json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "metadata": {"name": "w", "namespace": "team"},
+            "spec": {"templates": [{"name": "a", "resource": {"action": "create", "manifest": manifest}}]},
+        });
+        plan(&[("policy.yaml", POLICY), ("w.json", &workflow.to_string())])
+    };
+    let job = "apiVersion: batch/v1\nkind: Job\nspec: {template: {spec: {containers: [{name: c, image: registry.corp.internal/job}]}}}\n";
+    let task =
+        "apiVersion: tekton.dev/v1\nkind: TaskRun\nspec: {taskSpec: {steps: [{image: registry.corp.internal/step}]}}\n";
+    let found = images(&planned(&format!("{job}---\n{task}")));
+    assert_eq!(found, ["registry.corp.internal/job team/Workflow/w", "registry.corp.internal/step team/Workflow/w"]);
+    for text in ["{{inputs.parameters.manifest}}", "kind: Pod\nspec: {{inputs.parameters.spec}}\n"] {
+        let answer = planned(text);
+        let plan: Value = serde_json::from_str(&answer.out).unwrap();
+        let unread = plan["unread"].to_string();
+        assert!(unread.contains("team/Workflow/w: the `manifest` that it holds as text"), "{text}: {unread}");
+    }
+}
+
 /// What is filled in later is not known now, and never out of sight.
 #[test]
 fn an_image_with_a_parameter_is_unknown_and_said() {

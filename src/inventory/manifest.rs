@@ -106,8 +106,9 @@ fn of_unknown_kind(
     place: &Place,
     found: &mut GitOps,
 ) -> Result<(), ManifestError> {
-    let images = pods::images_anywhere(group(manifest), manifest)
-        .map_err(|e| ManifestError::Other(format!("{workload}: {e}")))?;
+    let pods::Anywhere { images, unread } =
+        pods::images_anywhere(manifest).map_err(|e| ManifestError::Other(format!("{workload}: {e}")))?;
+    found.unread.extend(unread.iter().map(|what| format!("{place}: {workload}: {what}")));
     if images.is_empty() {
         found.others += 1;
         return Ok(());
@@ -148,7 +149,7 @@ fn namespace_labels(manifest: &Value, name: &str, place: &Place, found: &mut Git
 }
 
 /// The group of a manifest's kind, whatever the version: an object has one name in all of them.
-fn group(manifest: &Value) -> &str {
+pub(super) fn group(manifest: &Value) -> &str {
     text(manifest, "/apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group)
 }
 

@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+use super::manifest::group;
+use super::walk::yaml;
+
 /// How deep a manifest of an unknown kind is searched.
 const MAX_DEPTH: usize = 64;
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -13,13 +16,15 @@ struct Form {
     lists: &'static [&'static str],
     /// Fields that are one container.
     single: &'static [&'static str],
+    /// Fields with manifests written as text.
+    texts: &'static [&'static str],
 }
 
 const FORMS: [Form; 2] = [
     // Task, TaskRun, Pipeline, PipelineRun, StepAction; and what triggers make of them.
-    Form { group: "tekton.dev", lists: &["steps", "sidecars"], single: &["stepTemplate", "spec"] },
+    Form { group: "tekton.dev", lists: &["steps", "sidecars"], single: &["stepTemplate", "spec"], texts: &[] },
     // Workflow, WorkflowTemplate, ClusterWorkflowTemplate, CronWorkflow; and what sensors make of them.
-    Form { group: "argoproj.io", lists: &["sidecars"], single: &["container", "script"] },
+    Form { group: "argoproj.io", lists: &["sidecars"], single: &["container", "script"], texts: &["manifest"] },
 ];
 
 /// The form of a group and of the groups below it.
@@ -73,19 +78,28 @@ fn name(holder: &Value) -> &str {
 ///
 /// An image that is not text is given as it is written, and so is one with a parameter in it: it cannot be read as an image, so it is unknown to every
 /// policy. Any other text with `*`, `?` or `!` is a pattern, as policies of other engines have them; no runtime can pull it.
-pub(super) fn images_anywhere(group: &str, manifest: &Value) -> Result<Vec<(String, String)>, String> {
-    let mut search = Search { form: form(group), images: Vec::new() };
+pub(super) fn images_anywhere(manifest: &Value) -> Result<Anywhere, String> {
+    let mut search = Search { form: form(group(manifest)), found: Anywhere::default() };
     for (field, value) in manifest.as_object().into_iter().flatten() {
         if !matches!(field.as_str(), "metadata" | "status") {
             search.below(field, value, 0)?;
         }
     }
-    Ok(search.images)
+    Ok(search.found)
+}
+
+/// What was found in an object of a kind that is not built in.
+#[derive(Default)]
+pub(super) struct Anywhere {
+    /// Images, with their container.
+    pub(super) images: Vec<(String, String)>,
+    /// What may bring in more and cannot be read, in words.
+    pub(super) unread: Vec<String>,
 }
 
 struct Search {
     form: Option<&'static Form>,
-    images: Vec<(String, String)>,
+    found: Anywhere,
 }
 
 impl Search {
@@ -93,8 +107,9 @@ impl Search {
         if depth > MAX_DEPTH {
             return Err(format!("it nests deeper than {MAX_DEPTH} levels, and no further is searched for images"));
         }
+        let form = self.form;
         let named_in =
-            |fields: fn(&Form) -> &'static [&'static str]| self.form.is_some_and(|form| fields(form).contains(&field));
+            |fields: fn(&Form) -> &'static [&'static str]| form.is_some_and(|form| fields(form).contains(&field));
         if CONTAINERS.contains(&field) || named_in(|form| form.lists) {
             for container in holders(value, "image") {
                 self.add(container, "?", container.get("image"));
@@ -107,10 +122,30 @@ impl Search {
             }
         }
         match value {
+            Value::String(text) if named_in(|form| form.texts) => self.in_text(field, text, depth),
             Value::Array(items) => items.iter().try_for_each(|item| self.below("", item, depth + 1)),
             Value::Object(fields) => fields.iter().try_for_each(|(field, value)| self.below(field, value, depth + 1)),
             _ => Ok(()),
         }
+    }
+
+    /// Manifests written as text have kinds, and so forms, of their own.
+    fn in_text(&mut self, field: &str, text: &str, depth: usize) -> Result<(), String> {
+        // A file may hold many of them: none grows beyond its own length by aliases.
+        let documents = match yaml(text, text.len()) {
+            Ok(documents) => documents,
+            Err(detail) => {
+                self.found.unread.push(format!("the `{field}` that it holds as text: {detail}"));
+                return Ok(());
+            }
+        };
+        let outer = self.form;
+        for document in &documents {
+            self.form = form(group(document));
+            self.below("", document, depth + 1)?;
+        }
+        self.form = outer;
+        Ok(())
     }
 
     fn add(&mut self, holder: &Value, otherwise: &str, image: Option<&Value>) {
@@ -122,7 +157,7 @@ impl Search {
         let parameterised = image.contains("{{") || image.contains("$(");
         if parameterised || !image.contains(['*', '?', '!']) {
             let name = holder.get("name").and_then(Value::as_str).unwrap_or(otherwise);
-            self.images.push((name.to_owned(), image));
+            self.found.images.push((name.to_owned(), image));
         }
     }
 }

@@ -244,16 +244,20 @@ fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
         json::check(bytes, json::Limits { max_len: bytes.len(), max_depth: 100 }).map_err(|e| syntax(e.to_string()))?;
         return serde_json::from_slice(bytes).map(|value| vec![value]).map_err(|e| syntax(e.to_string()));
     }
+    yaml(text, MAX_VALUES).map_err(syntax)
+}
+
+/// The documents of a YAML stream of at most so many values, or why it is none.
+pub(super) fn yaml(text: &str, max_values: usize) -> Result<Vec<Value>, String> {
     // Duplicate names and alias bombs are refused by the reader's own limits.
     let mut budget = serde_saphyr::Budget::default();
     budget.max_documents = MAX_DOCUMENTS;
-    budget.max_nodes = MAX_VALUES;
-    budget.max_events = MAX_VALUES.saturating_mul(2);
+    budget.max_nodes = max_values;
+    budget.max_events = max_values.saturating_mul(2);
     let mut options = serde_saphyr::Options::default();
     options.budget = Some(budget);
-    serde_saphyr::from_multiple_with_options::<Value>(text, options).map_err(|e| {
-        syntax(if is_template(text) { TEMPLATE.to_owned() } else { in_words(&e.without_snippet().to_string()) })
-    })
+    serde_saphyr::from_multiple_with_options::<Value>(text, options)
+        .map_err(|e| if is_template(text) { TEMPLATE.to_owned() } else { in_words(&e.without_snippet().to_string()) })
 }
 
 const TEMPLATE: &str = "it is a template (`{{ … }}`): render it first, as with `helm template` or `kustomize build`";
