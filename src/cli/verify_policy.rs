@@ -17,7 +17,7 @@ use crate::inventory;
 /// The policy in a manifest, given as `FILE`, or as `FILE#NAME` where there are several.
 pub(super) fn declared(given: &Path, namespace: &str) -> Result<CompiledPolicy, CliError> {
     let (path, wanted) = file_and_name(given);
-    let gitops = inventory::read(&[path.clone()]).map_err(|errors| {
+    let gitops = inventory::read(std::slice::from_ref(&path)).map_err(|errors| {
         CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
     })?;
     let policies: Vec<&SigningIdentityPolicy> = gitops
