@@ -116,6 +116,23 @@ fn evidence_in_one_layout_counts_for_the_image_in_another() {
     }
 }
 
+/// A copy of what is there already does not make it more than is judged.
+#[test]
+fn evidence_in_two_layouts_counts_once() {
+    let estate = Estate::new(json!({}));
+    let mut layout = Layout::new();
+    let image = layout.image("good", &format!("{NAME}:1"));
+    for number in 0..200 {
+        layout.attach(&image, &json!({"number": number}));
+    }
+    layout.write(&estate.dir.path().join("images")).unwrap();
+    estate.pod("pod.json", &[&format!("{NAME}:1")]);
+    let once = estate.plan_with(&["--images", "oci:images"]);
+    let twice = estate.plan_with(&["--images", "oci:images", "--images", "oci:images"]);
+    assert_eq!(first(&once), (1, "Malformed"));
+    assert_eq!(first(&twice), first(&once));
+}
+
 #[test]
 fn a_layout_without_names_says_so() {
     let estate = Estate::new(json!({}));

@@ -40,7 +40,9 @@ fn together(one: Found, other: Found) -> Found {
             Found::Image { artifact, mut evidence, incomplete },
             Found::Image { evidence: more, incomplete: also, .. },
         ) => {
-            evidence.extend(more);
+            // By the digest of its manifest: what is copied to both places is one piece.
+            let known: BTreeSet<String> = evidence.iter().map(|piece| piece.source.clone()).collect();
+            evidence.extend(more.into_iter().filter(|piece| !known.contains(&piece.source)));
             Found::Image { artifact, evidence, incomplete: incomplete.or(also) }
         }
         (Found::Not { .. }, image @ Found::Image { .. }) => image,

@@ -132,10 +132,12 @@ fn ct_logs<'a>(sct: &Sct, root: &'a TrustRoot) -> impl Iterator<Item = &'a Log> 
 
 /// The fault of an SCT made when its log's key did not count, and the root that does not look at that.
 fn sct_outside_window(leaf: &Leaf, root: &PreparedRoot) -> Option<(PreparedRoot, Fault)> {
-    let counted = |sct: &&Sct| ct_logs(sct, root.root()).any(|log| log.window.contains(sct.at));
-    let sct = leaf.scts.iter().find(|sct| !counted(sct))?;
-    let log = ct_logs(sct, root.root()).next()?;
-    let (name, window, at) = (log.name(), log.window, sct.at);
+    let (log, at) = leaf.scts.iter().find_map(|sct| {
+        let at = sct.at?;
+        let counted = ct_logs(sct, root.root()).any(|log| log.window.contains(at));
+        ct_logs(sct, root.root()).next().filter(|_| !counted).map(|log| (log, at))
+    })?;
+    let (name, window) = (log.name(), log.window);
     let text = format!(
         "the key of the certificate transparency log {name} counts {window}; the certificate was logged at {at}"
     );

@@ -37,7 +37,8 @@ pub(super) struct Leaf {
 /// An embedded signed certificate timestamp: which log says that it saw the certificate, and when.
 pub(super) struct Sct {
     pub(super) log: [u8; 32],
-    pub(super) at: Timestamp,
+    /// Absent where it is no instant.
+    pub(super) at: Option<Timestamp>,
 }
 
 impl Leaf {
@@ -143,10 +144,10 @@ fn scts(value: &[u8]) -> Option<Vec<Sct>> {
     let list = SignedCertificateTimestampList::from_der(value).ok()?;
     let list = list.parse_timestamps().ok()?;
     let read = |sct: SignedCertificateTimestamp| {
-        let at = Timestamp::from_millisecond(i64::try_from(sct.timestamp).ok()?).ok()?;
-        Some(Sct { log: sct.log_id.key_id, at })
+        let at = i64::try_from(sct.timestamp).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+        Sct { log: sct.log_id.key_id, at }
     };
-    list.iter().map(|sct| sct.parse_timestamp().ok().and_then(read)).collect()
+    list.iter().map(|sct| sct.parse_timestamp().ok().map(read)).collect()
 }
 
 /// The issuer and serial number that name the signer of an RFC 3161 token, DER-encoded, as far as it can be read.
