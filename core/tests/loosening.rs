@@ -482,6 +482,8 @@ fn a_break_glass_counts_with_two_other_people_behind_guards_until_its_very_end()
     {
         assert!(matches!(judge(&refused, &by(&["bob", "carol"]), true, now), Activity::Refused { .. }));
     }
+    let longest = glass(Some(created), "2026-11-26T06:00:00Z");
+    assert!(pending(judge(&longest, &[], true, now)), "as long as the cap, and no longer");
     assert!(counted(&by(&["bob"]), &Caps::default(), false).is_empty());
     let listed =
         Caps { service_accounts: BTreeSet::from(["system:serviceaccount:ci:bot".to_owned()]), ..Caps::default() };
