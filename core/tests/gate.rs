@@ -18,7 +18,7 @@ use estate::{Estate, HOUR, MINUTE, NAMESPACES, declared, names};
 use holdfast_core::Digest;
 use holdfast_core::coverage::{Inventory, Memo, Workload, assess, compile};
 use holdfast_core::engines::{EngineKind, Loss, LossKind};
-use holdfast_core::gate::loosening::{Beside, LooseningKind, PolicyForm, deletion_digest, release_digest};
+use holdfast_core::gate::loosening::{self, Beside, LooseningKind, PolicyForm, deletion_digest, release_digest};
 use holdfast_core::gate::rollout::TRANSITIONS;
 use holdfast_core::gate::would_deny::Ledger;
 use holdfast_core::gate::{
@@ -517,7 +517,7 @@ fn a_looser_edit_is_held_a_tighter_one_is_not() {
     assert_eq!(decision.form.as_ref(), Some(&before));
     assert!(matches!(decision.intents[..], [Intent::Hold { .. }]));
     assert!(!decision.is_degraded(), "what is enforced is as it was");
-    estate.approve(estate.form().digest());
+    estate.approve_what_is_held();
     let decision = estate.step();
     assert_eq!(decision.form.as_ref().map(|form| &form.spec), Some(&estate.spec));
     estate.approvals.clear();
@@ -530,7 +530,7 @@ fn a_looser_edit_is_held_a_tighter_one_is_not() {
         "tighter comes into force at once"
     );
     estate.declare(|spec| spec["enforcement"]["desired"] = json!("Audit"));
-    estate.approve(estate.form().digest());
+    estate.approve_what_is_held();
     let decision = estate.step();
     assert_eq!((decision.held[0].kind, decision.progress.phase), (LooseningKind::ReturnToAudit, Phase::Enforcing));
 }
@@ -578,7 +578,7 @@ fn what_a_break_glass_lends_comes_back_at_its_very_end() {
     estate.observed.break_glasses.clear();
     let looser = estate.spec.clone();
     estate.declare(|spec| spec["require"] = json!({"sct": false}));
-    let digest = estate.form().digest();
+    let digest = estate.peek().held[0].digest;
     estate.open(
         "edit",
         json!({"allowChange": {"kind": "SigningIdentityPolicy", "name": "apps", "digest": digest}}),
@@ -637,6 +637,8 @@ fn a_lost_record_never_reads_as_audit() {
     );
     assert!(decision.is_degraded());
     estate.approve(estate.form().digest());
+    assert!(estate.peek().form.is_none(), "an approval of another time and place recovers nothing");
+    estate.approve_recovery();
     assert_eq!(estate.step().form.map(|form| form.spec).as_ref(), Some(&estate.spec));
 
     let mut estate = Estate::enforcing();
@@ -657,7 +659,7 @@ fn a_record_that_was_changed_is_held_against_what_else_is_known() {
         decision.form.is_some_and(|form| form.spec.require.sct),
         "the declared form is the one in force: the history has its digest"
     );
-    assert!(alarms(&estate.peek()).is_empty(), "and is kept again");
+    assert_eq!(estate.enforced.as_ref().unwrap().spec, estate.spec, "and is kept again");
 
     let mut estate = Estate::enforcing();
     loosened(estate.enforced.as_mut().unwrap());
@@ -672,7 +674,9 @@ fn a_record_that_was_changed_is_held_against_what_else_is_known() {
     let decision = estate.step();
     assert!(billing.is_some() && decision.namespaces.contains("billing"));
     assert_eq!(alarms(&decision), [AlarmKind::RecordLost]);
-    assert!(!alarms(&estate.hour()).contains(&AlarmKind::RecordLost), "said once, and in the history");
+    assert!(alarms(&estate.hour()).contains(&AlarmKind::RecordLost), "said for three days, and kept in the history");
+    estate.now += HOUR * 72;
+    assert!(!alarms(&estate.hour()).contains(&AlarmKind::RecordLost));
 
     // Without a history, what the last step wrote down counts.
     let mut estate = Estate::enforcing();
@@ -682,6 +686,12 @@ fn a_record_that_was_changed_is_held_against_what_else_is_known() {
     let mut estate = Estate::enforcing();
     (estate.enforced, estate.history) = (None, History::default());
     estate.engine().in_force.clear();
+    let decision = estate.step();
+    assert_eq!((decision.form.is_some(), decision.namespaces.len()), (true, 4), "and of the form");
+    assert!(estate.history.records()[0].number == 0 && estate.history.verify(None).is_ok());
+    let mut estate = Estate::enforcing();
+    (estate.enforced, estate.history) = (None, History::default());
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
     let decision = estate.step();
     assert_eq!((decision.form.is_none(), decision.namespaces.len()), (true, 4));
 
@@ -722,7 +732,7 @@ fn a_form_nothing_can_be_made_of_is_held() {
     estate.engine().refuses = Some("it is too old".to_owned());
     assert!(estate.step().held.is_empty(), "what is in force is left to whoever renders");
     estate.declare(|spec| spec["require"] = json!({"attestations": ["https://slsa.dev/provenance/v1"]}));
-    estate.approve(estate.form().digest());
+    estate.approve_what_is_held();
     let decision = estate.step();
     assert_eq!(decision.held.iter().map(|held| held.kind).collect::<Vec<_>>(), [LooseningKind::CannotBeEnforced]);
     assert!(decision.held[0].detail.contains("native") && decision.held[0].to_string().contains("no approval helps"));
@@ -886,8 +896,9 @@ fn the_history_is_chained_bounded_and_sums_up_what_it_drops() {
     for n in 0..40 {
         history.append(now, Event::BreakGlassEnded { name: n.to_string() }, 8);
         assert!(history.records().len() <= 9);
-        assert_eq!(history.enforced().keys().collect::<Vec<_>>(), ["b", "c"]);
-        assert_eq!((history.form(), history.waves()), (Some(Digest::of(b"c")), names(&["w"])));
+        let in_force = history.in_force();
+        assert_eq!(in_force.enforced.keys().collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!((in_force.form, in_force.waves), (Some(Digest::of(b"c")), names(&["w"])));
         assert!(history.verify(history.head()).is_ok());
     }
     let text = serde_json::to_string(&history).unwrap();
@@ -995,4 +1006,64 @@ fn a_scan_is_a_policys_part_of_a_coverage() {
         scan.incomplete.unwrap().contains("`nobody-knows`"),
         "labels that are not known select nothing for certain"
     );
+}
+
+#[test]
+fn an_approval_is_spent_once_another_form_is_in_force() {
+    let mut estate = Estate::enforcing();
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    estate.approve_what_is_held();
+    assert!(estate.step().form.is_some_and(|form| !form.spec.require.sct));
+    estate.declare(|spec| spec["require"] = json!({"sct": true}));
+    estate.hour();
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    estate.rescan();
+    let decision = estate.step();
+    assert!(decision.form.unwrap().spec.require.sct, "what was approved once was tightened since");
+}
+
+#[test]
+fn an_old_approval_recovers_no_form_that_is_not_in_force() {
+    let mut estate = Estate::enforcing();
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    estate.approve_what_is_held();
+    assert!(estate.step().form.is_some_and(|form| !form.spec.require.sct));
+    estate.declare(|spec| spec["require"] = json!({"sct": true}));
+    estate.hour();
+    estate.enforced = None;
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    assert!(estate.step().form.is_none_or(|form| form.spec.require.sct));
+}
+
+#[test]
+fn what_was_recovered_is_in_the_history() {
+    let mut estate = Estate::enforcing();
+    (estate.enforced, estate.history) = (None, History::default());
+    estate.engine().in_force.clear();
+    estate.step();
+    estate.approve_recovery();
+    assert_eq!(estate.step().namespaces.len(), 4);
+    estate.hour();
+    estate.enforced = None;
+    assert_eq!(estate.step().namespaces.len(), 4, "lost again, and the history says where");
+}
+
+#[test]
+fn a_record_is_not_believed_beside_a_history_that_was_changed() {
+    let mut estate = Estate::enforcing();
+    estate.enforced.as_mut().unwrap().spec.require.sct = false;
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    let mut history = serde_json::to_value(&estate.history).unwrap();
+    history[0]["at"] = json!("2026-07-01T00:00:01Z");
+    estate.history = serde_json::from_value(history).unwrap();
+    assert!(estate.step().form.is_none_or(|form| form.spec.require.sct));
+}
+
+#[test]
+fn every_engine_that_denies_is_missed_when_it_is_dropped() {
+    let (old, new) = (declared(|spec| spec["engines"] = json!({"native": {}, "openShift": {}})), declared(|_| ()));
+    let keys = BTreeMap::new();
+    let form = |spec| PolicyForm { name: "apps", spec, keys: &keys };
+    let found = loosening::policy(form(&old), form(&new), &loosening::Standing::default());
+    assert!(found.iter().any(|loosening| loosening.kind == LooseningKind::EngineDropped), "{found:?}");
 }

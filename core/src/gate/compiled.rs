@@ -17,7 +17,7 @@ pub fn compiled(form: PolicyForm<'_>) -> Result<(SigningIdentityPolicy, Compiled
             .identities
             .iter()
             .filter(|identity| identity.key.as_ref().and_then(|key| key.secret_ref.as_ref()) == Some(reference));
-        let kept = named.filter_map(|identity| form.keys.get(&identity.name)).next();
+        let kept = named.map(|identity| &identity.name).find_map(|name| form.keys.get(name));
         kept.map(|key| key.pem().as_bytes().to_vec()).ok_or_else(|| "its key was not kept with it".to_owned())
     };
     let ready = compile(&policy, &key)?;

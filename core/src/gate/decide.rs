@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::alarm::{Alarm, AlarmKind};
 use super::check::CheckResult;
 use super::evaluate::evaluate;
-use super::form::InForce;
+use super::form::{FormInForce, unspent};
 use super::history::{Event, History, KEPT};
 use super::kept::{Kept, end};
 use super::loosening::{Approval, Beside, Form, Loosening, PolicyForm};
 use super::memory::{Enforced, Progress};
 use super::observation::Observation;
 use super::ratchet::{observe, open_glasses, say_what_fails};
-use super::recall::{Recalled, recall};
+use super::recall::{Recalled, recall, recovery};
 use super::rollout::{Phase, Trigger, soak_of, transition};
 use super::scope::{Scope, WaveScope};
 use super::soaking::{Soaked, Soaking};
@@ -154,6 +154,8 @@ pub struct Current {
 
 /// What is in force, which a scan has to judge by; none where nobody knows it. It does not hang on what a scan says.
 pub fn in_force(input: &Input<'_>, now: Timestamp) -> Option<Current> {
+    let approvals = unspent(input);
+    let input = &Input { approvals: &approvals, ..*input };
     let mut notes = Notes::at(now, input.history);
     let chain_holds = input.history.verify(input.progress.and_then(|progress| progress.head)).is_ok();
     let mut enforced = match recall(input, chain_holds, &mut notes) {
@@ -161,12 +163,14 @@ pub fn in_force(input: &Input<'_>, now: Timestamp) -> Option<Current> {
         Recalled::Nothing => Enforced::nothing(input.declared),
         Recalled::Known(enforced) => *enforced,
     };
-    let form = InForce::of(input, &mut enforced, &mut notes).into_form();
+    let form = FormInForce::of(input, &mut enforced, &mut notes).into_form();
     Some(Current { form, namespaces: enforced.names() })
 }
 
 /// Decides one step at `now`. The same values give the same decision.
 pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
+    let approvals = unspent(input);
+    let input = &Input { approvals: &approvals, ..*input };
     let mut notes = Notes::at(now, input.history);
     let chain = input.history.verify(input.progress.and_then(|progress| progress.head));
     if let Err(fault) = &chain {
@@ -179,7 +183,7 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
     };
     let from = phase_of(&enforced, input.progress);
     let had = !enforced.namespaces.is_empty();
-    let in_force = InForce::of(input, &mut enforced, &mut notes);
+    let in_force = FormInForce::of(input, &mut enforced, &mut notes);
     let form = in_force.form(input);
     observe(input, form, &mut enforced, &mut notes);
     let scope = Scope::of(input, form.spec, &enforced);
@@ -239,14 +243,16 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
     notes.alarms.sort();
     let wave = next.filter(|_| phase == Phase::Soaking).map(|wave| wave.wave.name).or_else(|| promoting(&enforced));
     let namespaces = enforced.names();
+    let enforced_form = (!namespaces.is_empty()).then(|| enforced.form(input.declared.name).digest());
     Decision {
         enforced: (known || !enforced.namespaces.is_empty()).then_some(enforced),
         wave,
         blocked_by: blocked_by(trigger, &checks, &notes),
         progress: Progress {
             phase,
-            at: now,
+            at: last_step(input, now),
             enforced: namespaces.clone(),
+            form: enforced_form,
             since: input.progress.filter(|progress| progress.phase == phase).map_or(now, |progress| progress.since),
             checks,
             soak: soaked.soak,
@@ -302,6 +308,11 @@ fn trigger(
     }
 }
 
+/// When the last step was made, this one being it. A clock that goes back does not take it along: what was seen stays seen.
+fn last_step(input: &Input<'_>, now: Timestamp) -> Timestamp {
+    input.progress.map_or(now, |progress| progress.at.max(now))
+}
+
 /// What the flip would have denied, carried on by the last scan.
 fn would_deny(
     input: &Input<'_>,
@@ -339,11 +350,11 @@ fn promoting(enforced: &Enforced) -> Option<String> {
 
 /// Nobody knows what form is in force: nothing is touched, and nothing reads as Audit.
 fn lost(input: &Input<'_>, namespaces: BTreeSet<String>, mut notes: Notes) -> Decision {
-    let digest = input.declared.digest();
+    let digest = recovery(input);
     notes.alarm(
         AlarmKind::RecordLost,
         format!(
-            "what is enforced of `{}` is not known, and it is enforced in {} namespaces at least; restore the object, or approve the declared form by its digest {digest}",
+            "what is enforced of `{}` is not known, and it is enforced in {} namespaces at least; restore the object, or approve that the declared form is in force by the digest {digest}",
             input.declared.name,
             namespaces.len()
         ),
@@ -361,8 +372,9 @@ fn lost(input: &Input<'_>, namespaces: BTreeSet<String>, mut notes: Notes) -> De
         progress: Progress {
             phase: Phase::Enforcing,
             since,
-            at: notes.now,
+            at: last_step(input, notes.now),
             enforced: namespaces.clone(),
+            form: input.progress.and_then(|progress| progress.form),
             soak: None,
             late: std::collections::BTreeMap::new(),
             would_deny: Ledger::default(),

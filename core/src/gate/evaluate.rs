@@ -158,6 +158,9 @@ fn coverage_met(form: PolicyForm<'_>, observed: &Observation, in_scope: &dyn Fn(
     let scan = scan(observed)?;
     let tally = scan.tally(in_scope);
     let wanted = usize::from(form.spec.enforcement.minimum_coverage);
+    if scan.images.is_empty() {
+        return Err("no image that the policy is about was seen, so nothing is proven".to_owned());
+    }
     let counts = format!("{} of {} images covered", tally.covered, tally.total());
     let open = scan.images.iter().filter(|image| image.reason.outcome() != Outcome::Covered);
     let worst = Scan::worst(open.map(|image| &image.users), in_scope);

@@ -9,8 +9,8 @@ use super::decide::{Input, Intent, Notes};
 use super::evaluate::active;
 use super::history::Event;
 use super::loosening::{
-    Allowance, Effective, Form, Held, Loosening, LooseningKind, Permit, PolicyForm, Standing, cannot_be_enforced,
-    left_scope, policy, policy_deletion, unusable,
+    Allowance, Approval, Effective, Form, Held, Loosening, LooseningKind, Permit, PolicyForm, Standing,
+    cannot_be_enforced, left_scope, policy, policy_deletion, unusable,
 };
 use super::memory::Enforced;
 use crate::Digest;
@@ -18,7 +18,7 @@ use crate::api::SigningIdentityPolicySpec;
 use crate::api::policy::{Desired, OtherImages};
 
 /// The form in force.
-pub(super) struct InForce {
+pub(super) struct FormInForce {
     form: Form,
     /// What became of the declared form.
     pub(super) held: Held,
@@ -32,7 +32,7 @@ struct Lent {
     namespaces: BTreeSet<String>,
 }
 
-impl InForce {
+impl FormInForce {
     /// Judges the declared form against the enforced one, and makes it the enforced one where nothing holds it.
     pub(super) fn of(input: &Input<'_>, enforced: &mut Enforced, notes: &mut Notes) -> Self {
         let declared = input.declared;
@@ -170,7 +170,7 @@ pub(super) fn say_once(input: &Input<'_>, loosenings: &[Loosening], notes: &mut 
     }
 }
 
-fn by(allowed: &[Allowance]) -> Vec<String> {
+pub(super) fn by(allowed: &[Allowance]) -> Vec<String> {
     let mut by: Vec<String> = allowed
         .iter()
         .map(|allowance| match allowance {
@@ -189,6 +189,7 @@ fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut No
     let form = declared.digest();
     if enforced.form(declared.name).digest() != form {
         notes.record(Event::FormChanged { form, by: by(&held.allowed) });
+        spend(&held.loosenings, notes);
     }
     if held.loosenings.iter().any(|loosening| loosening.kind == LooseningKind::NamespacesNarrowed) {
         let out = enforced.namespaces.keys().filter(|name| !selects(input, declared.spec, name));
@@ -199,6 +200,19 @@ fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut No
     enforced.waves.retain(|name, _| declared_waves.iter().any(|wave| wave.name == *name));
     enforced.spec = declared.spec.clone();
     enforced.keys = declared.keys.clone();
+}
+
+/// Writes down which approvals did what they were given for.
+fn spend(loosenings: &[Loosening], notes: &mut Notes) {
+    for of in loosenings.iter().map(|loosening| loosening.digest).collect::<BTreeSet<Digest>>() {
+        notes.record(Event::ApprovalSpent { of });
+    }
+}
+
+/// The approvals that did not do yet what they were given for.
+pub(super) fn unspent(input: &Input<'_>) -> Vec<Approval> {
+    let spent = input.history.in_force().spent;
+    input.approvals.iter().filter(|approval| !spent.contains(&approval.digest)).cloned().collect()
 }
 
 fn release(enforced: &mut Enforced, namespaces: BTreeSet<String>, by: Vec<String>, notes: &mut Notes) {
@@ -224,7 +238,10 @@ fn release_what_left(
     let out: BTreeSet<String> = names.iter().filter(|name| !selects(input, &enforced.spec, name)).cloned().collect();
     let judged = permit.judge(vec![loosening], notes.now);
     match judged.effective {
-        Effective::Declared => release(enforced, out, by(&judged.allowed), notes),
+        Effective::Declared => {
+            release(enforced, out, by(&judged.allowed), notes);
+            spend(&judged.loosenings, notes);
+        }
         Effective::Lent { break_glass, until } if lent.is_none() => {
             *lent = Some(Lent { break_glass, until, namespaces: out });
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -86,20 +86,73 @@ pub enum Event {
         /// Which.
         name: String,
     },
-    /// The object that holds what is enforced was lost and made anew.
+    /// An approval did what it was given for. It does so once: what is tightened again is approved again.
+    ApprovalSpent {
+        /// The digest that was approved.
+        of: Digest,
+    },
+    /// What a promotion takes out of another policy's denial was approved.
+    ClaimsAllowed {
+        /// The digest that was approved.
+        claims: Digest,
+        /// Who allowed it.
+        by: Vec<String>,
+    },
+    /// What is enforced was written down anew, because the object that says so, or this history, was lost or changed.
     Recovered {
-        /// For which namespaces.
-        namespaces: BTreeSet<String>,
+        /// What was wrong.
+        why: String,
+        /// What is in force.
+        #[serde(flatten)]
+        in_force: InForce,
     },
     /// What older records amount to that are no longer kept.
     Summary {
-        /// The form in force.
-        form: Option<Digest>,
-        /// The namespaces that were promoted and not released, by wave.
-        enforced: BTreeMap<String, String>,
-        /// The waves that were observed in force.
-        waves: BTreeSet<String>,
+        /// What is in force.
+        #[serde(flatten)]
+        in_force: InForce,
     },
+}
+
+/// What the records amount to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InForce {
+    /// The form of the policy that came into force last.
+    pub form: Option<Digest>,
+    /// The namespaces that were promoted and not released, with their wave.
+    pub enforced: BTreeMap<String, String>,
+    /// The waves that were observed in force.
+    pub waves: BTreeSet<String>,
+    /// What promotions were allowed to take out of other policies' denial.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claims: BTreeSet<Digest>,
+    /// The digests of approvals that did what they were given for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub spent: BTreeSet<Digest>,
+}
+
+impl InForce {
+    fn after(mut self, event: &Event) -> Self {
+        match event {
+            Event::Summary { in_force } | Event::Recovered { in_force, .. } => return in_force.clone(),
+            Event::Promoted { wave, namespaces, form } => {
+                self.form = Some(*form);
+                self.enforced.extend(namespaces.iter().map(|namespace| (namespace.clone(), wave.clone())));
+            }
+            Event::FormChanged { form, .. } => self.form = Some(*form),
+            Event::Released { namespaces, .. } => self.enforced.retain(|name, _| !namespaces.contains(name)),
+            Event::Observed { wave } => _ = self.waves.insert(wave.clone()),
+            Event::ClaimsAllowed { claims, .. } => _ = self.claims.insert(*claims),
+            Event::ApprovalSpent { of } => _ = self.spent.insert(*of),
+            Event::SoakStarted { .. }
+            | Event::SoakEnded { .. }
+            | Event::Held { .. }
+            | Event::BreakGlassOpened { .. }
+            | Event::BreakGlassEnded { .. } => {}
+        }
+        self
+    }
 }
 
 /// One entry.
@@ -174,9 +227,7 @@ impl History {
     /// Appends what happened, and drops the older half once `kept` are exceeded; what that half amounts to is summed up before.
     pub fn append(&mut self, at: Timestamp, event: Event, kept: usize) -> Digest {
         if self.records.len() >= kept.max(4) {
-            let enforced = self.enforced();
-            let summary = Event::Summary { form: self.form(), enforced, waves: self.waves() };
-            self.push(at, summary);
+            self.push(at, Event::Summary { in_force: self.in_force() });
             // A soak whose start goes with the older half is no longer proven and starts again.
             self.records.drain(..self.records.len() / 2);
         }
@@ -214,7 +265,7 @@ impl History {
         }
         // What was cut off at the front is summed up in what is left, by whoever cuts as `append` does.
         if let Some(first) = self.records.first().filter(|first| first.number > 0)
-            && !self.records.iter().any(|record| matches!(record.event, Event::Summary { .. }))
+            && !self.records.iter().any(|record| sums_up(&record.event))
         {
             return Err(BrokenChain::Gap { number: first.number });
         }
@@ -239,43 +290,28 @@ impl History {
         newest.filter(|record| matches!(record.event, Event::SoakStarted { .. }))
     }
 
-    /// The namespaces that were promoted and not released, with their wave.
-    pub fn enforced(&self) -> BTreeMap<String, String> {
-        let mut enforced = BTreeMap::new();
-        for record in &self.records {
-            match &record.event {
-                Event::Summary { enforced: before, .. } => enforced.clone_from(before),
-                Event::Promoted { wave, namespaces, .. } => {
-                    enforced.extend(namespaces.iter().map(|namespace| (namespace.clone(), wave.clone())));
-                }
-                Event::Released { namespaces, .. } => enforced.retain(|name, _| !namespaces.contains(name)),
-                _ => {}
-            }
-        }
-        enforced
+    /// What the records amount to.
+    pub fn in_force(&self) -> InForce {
+        self.records.iter().fold(InForce::default(), |so_far, record| so_far.after(&record.event))
     }
 
-    /// The form of the policy that came into force last.
-    pub fn form(&self) -> Option<Digest> {
+    /// Begins a new chain where this one does not hold: its first record says what is in force, and why it is said anew. Numbers go on.
+    pub(super) fn anew(&self, at: Timestamp, why: String, in_force: InForce) -> Self {
+        let number = self.records.last().map_or(0, |last| last.number.saturating_add(1));
+        let record = Record::new(number, at, Event::Recovered { why, in_force }, Digest::of(b""));
+        Self { records: vec![record] }
+    }
+
+    /// The newest record that says what was wrong, if that is not longer ago than `within`.
+    pub(super) fn recovered(&self, now: Timestamp, within: SignedDuration) -> Option<(Timestamp, &str)> {
         self.records.iter().rev().find_map(|record| match &record.event {
-            Event::Promoted { form, .. } | Event::FormChanged { form, .. } => Some(Some(*form)),
-            Event::Summary { form, .. } => Some(*form),
+            Event::Recovered { why, .. } if now.duration_since(record.at) <= within => Some((record.at, why.as_str())),
             _ => None,
-        })?
+        })
     }
+}
 
-    /// The waves that were observed in force.
-    pub fn waves(&self) -> BTreeSet<String> {
-        let mut waves = BTreeSet::new();
-        for record in &self.records {
-            match &record.event {
-                Event::Summary { waves: before, .. } => waves.clone_from(before),
-                Event::Observed { wave } => {
-                    waves.insert(wave.clone());
-                }
-                _ => {}
-            }
-        }
-        waves
-    }
+/// Whether it says everything that older records say.
+const fn sums_up(event: &Event) -> bool {
+    matches!(event, Event::Summary { .. } | Event::Recovered { .. })
 }

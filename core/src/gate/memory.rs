@@ -26,9 +26,6 @@ pub struct Enforced {
     pub namespaces: BTreeMap<String, Standing>,
     /// The waves that were promoted, by name.
     pub waves: BTreeMap<String, WaveStanding>,
-    /// The digests of what promotions take out of other policies' denial, and was approved.
-    #[serde(default)]
-    pub claims_approved: BTreeSet<Digest>,
 }
 
 /// How far a namespace has come.
@@ -63,13 +60,7 @@ impl Enforced {
 
     /// Nothing enforced yet, of a policy in this form.
     pub(super) fn nothing(form: PolicyForm<'_>) -> Self {
-        Self {
-            spec: form.spec.clone(),
-            keys: form.keys.clone(),
-            namespaces: BTreeMap::new(),
-            waves: BTreeMap::new(),
-            claims_approved: BTreeSet::new(),
-        }
+        Self { spec: form.spec.clone(), keys: form.keys.clone(), namespaces: BTreeMap::new(), waves: BTreeMap::new() }
     }
 
     /// The form that is in force.
@@ -91,11 +82,14 @@ pub struct Progress {
     pub phase: Phase,
     /// Since when.
     pub since: Timestamp,
-    /// When the step was made.
+    /// When the step was made, by the latest that the clock ever said.
     pub at: Timestamp,
     /// The namespaces that were enforced then: a witness where the object that says so is lost, and the history with it.
     #[serde(default)]
     pub enforced: BTreeSet<String>,
+    /// The digest of the form that was enforced then; none where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Digest>,
     /// Every check, as it was found last.
     pub checks: Vec<CheckResult>,
     /// The soak of the wave under way.

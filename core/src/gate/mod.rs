@@ -33,7 +33,7 @@ pub use alarm::{Alarm, AlarmKind};
 pub use check::{Check, CheckResult};
 pub use decide::{Current, Decision, Input, Intent, decide, in_force};
 pub use evaluate::evaluate;
-pub use history::{BrokenChain, Event, History, Record};
+pub use history::{BrokenChain, Event, History, InForce, Record};
 pub use memory::{Enforced, Progress, Standing, WaveStanding};
 pub use observation::{
     Canaries, EngineState, Observation, OtherImage, Scan, ScannedImage, TrustRootState, subject_digest,

@@ -6,7 +6,7 @@ use super::alarm::AlarmKind;
 use super::check::CheckResult;
 use super::decide::{Input, Intent, Notes};
 use super::evaluate::evaluate;
-use super::form::{permit, say_once};
+use super::form::{by, permit, say_once};
 use super::history::Event;
 use super::kept::{Kept, end};
 use super::loosening::{Effective, Held, Loosening, PolicyForm, promotion};
@@ -100,7 +100,7 @@ impl Soaking<'_> {
             return;
         }
         let namespaces: BTreeSet<String> = soak.namespaces.intersection(&wave.selected).cloned().collect();
-        if !self.may_promote(&namespaces, enforced, &mut soaked.held, notes) {
+        if !self.may_promote(&namespaces, &mut soaked.held, notes) {
             return;
         }
         self.promote(&wave.wave, namespaces, enforced, notes);
@@ -109,13 +109,7 @@ impl Soaking<'_> {
     }
 
     /// Whether nothing but the checks stood in the way: not paused, no change waits, and nothing is taken out of another policy's denial unasked.
-    fn may_promote(
-        &self,
-        namespaces: &BTreeSet<String>,
-        enforced: &mut Enforced,
-        held: &mut bool,
-        notes: &mut Notes,
-    ) -> bool {
+    fn may_promote(&self, namespaces: &BTreeSet<String>, held: &mut bool, notes: &mut Notes) -> bool {
         if self.input.paused {
             return false;
         }
@@ -123,20 +117,20 @@ impl Soaking<'_> {
             *held = true;
             return false;
         }
-        let allowed = self.claims_allowed(namespaces, enforced, notes);
+        let allowed = self.claims_allowed(namespaces, notes);
         *held |= !allowed;
         allowed
     }
 
-    fn claims_allowed(&self, namespaces: &BTreeSet<String>, enforced: &mut Enforced, notes: &mut Notes) -> bool {
+    fn claims_allowed(&self, namespaces: &BTreeSet<String>, notes: &mut Notes) -> bool {
         let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside);
         let Some(digest) = claims.first().map(|claim| claim.digest) else { return true };
-        if enforced.claims_approved.contains(&digest) {
+        if notes.history.in_force().claims.contains(&digest) {
             return true;
         }
         let judged = permit(self.input).judge(claims, notes.now);
         if judged.effective == Effective::Declared {
-            enforced.claims_approved.insert(digest);
+            notes.record(Event::ClaimsAllowed { claims: digest, by: by(&judged.allowed) });
             return true;
         }
         for loosening in &judged.loosenings {
@@ -177,7 +171,7 @@ impl Soaking<'_> {
         for (name, wave) in self.scope.left_behind(enforced) {
             let only: BTreeSet<String> = BTreeSet::from([name.to_owned()]);
             if self.is_newborn(name, enforced.waves.get(&wave.name)) {
-                if self.claims_allowed(&only, enforced, notes) {
+                if self.claims_allowed(&only, notes) {
                     self.promote(wave, only, enforced, notes);
                 }
                 continue;
@@ -187,7 +181,7 @@ impl Soaking<'_> {
             let soak = self.advance(before, wave, &only, &checks, &mut false, notes);
             let Some(soak) = soak else { continue };
             let full = soak.credit >= soak_of(&self.form.spec.enforcement, wave);
-            if full && self.may_promote(&only, enforced, &mut soaked.held, notes) {
+            if full && self.may_promote(&only, &mut soaked.held, notes) {
                 self.promote(wave, only, enforced, notes);
             } else {
                 soaked.late.insert(name.to_owned(), soak);

@@ -7,7 +7,7 @@ use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicySpec;
 use holdfast_core::engines::EngineKind;
 use holdfast_core::gate::break_glass::ActiveBreakGlass;
-use holdfast_core::gate::loosening::{Approval, Beside, PolicyForm, SecretKey};
+use holdfast_core::gate::loosening::{Approval, Beside, PolicyForm, SecretKey, recovery_digest};
 use holdfast_core::gate::{
     Canaries, Decision, Enforced, EngineState, History, Input, Namespace, Observation, Phase, Progress, Scan, ScanTime,
     ScannedImage, Soak, Trigger, TrustRootState, decide, subject_digest,
@@ -212,6 +212,18 @@ impl Estate {
     pub(crate) fn approve(&mut self, digest: Digest) {
         let (kind, name, by) = ("SigningIdentityPolicy".to_owned(), "apps".to_owned(), "bob".to_owned());
         self.approvals.push(Approval { kind, name, digest, by });
+    }
+
+    /// Whatever is held is approved.
+    pub(crate) fn approve_what_is_held(&mut self) {
+        for held in self.peek().held {
+            self.approve(held.digest);
+        }
+    }
+
+    /// That the declared form is the one in force is approved.
+    pub(crate) fn approve_recovery(&mut self) {
+        self.approve(recovery_digest("apps", self.form().digest(), self.history.head()));
     }
 
     /// The engine denies wherever it was told to.

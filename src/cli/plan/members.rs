@@ -70,7 +70,7 @@ impl Members {
 
 /// Whether anything that is remembered says that the policy denies somewhere.
 fn is_enforced(remembered: &Remembered) -> bool {
-    !remembered.history.enforced().is_empty()
+    !remembered.history.in_force().enforced.is_empty()
         || remembered.progress.as_ref().is_some_and(|progress| !progress.enforced.is_empty())
 }
 

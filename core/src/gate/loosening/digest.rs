@@ -13,6 +13,16 @@ pub fn approval_digest<T: Serialize>(kind: &str, name: &str, spec: &T) -> Digest
     of(&json!({"kind": kind, "name": name, "spec": spec}))
 }
 
+/// The digest that allows one form of an object to follow another. It says nothing of a third: what was approved once is not approved for ever.
+pub fn change_digest(kind: &str, name: &str, from: Digest, to: Digest) -> Digest {
+    of(&json!({"kind": kind, "name": name, "from": from, "to": to}))
+}
+
+/// The digest that makes the declared form the one in force where nobody knows which is, bound to the history as it stands.
+pub fn recovery_digest(policy: &str, declared: Digest, head: Option<Digest>) -> Digest {
+    of(&json!({"kind": "SigningIdentityPolicy", "name": policy, "recover": declared, "after": head}))
+}
+
 /// The digest that allows an object to go, bound to the form it has in force.
 pub fn deletion_digest(kind: &str, name: &str, enforced: Digest) -> Digest {
     of(&json!({"kind": kind, "name": name, "deleted": enforced}))

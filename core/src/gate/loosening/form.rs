@@ -63,7 +63,12 @@ pub struct PolicyForm<'a> {
 }
 
 impl PolicyForm<'_> {
-    /// What an approval of this form is bound to.
+    /// What an approval is bound to that lets this form follow another one.
+    pub fn change_from(&self, enforced: PolicyForm<'_>) -> Digest {
+        super::change_digest(KIND, self.name, enforced.digest(), self.digest())
+    }
+
+    /// The digest of the form itself.
     pub fn digest(&self) -> Digest {
         let mut whole = serde_json::json!({"kind": KIND, "name": self.name, "spec": self.spec});
         if let Some(whole) = whole.as_object_mut().filter(|_| !self.keys.is_empty()) {

@@ -119,7 +119,13 @@ impl Permit<'_> {
                     effective = Effective::Enforced;
                     break;
                 }
+                // Of several, what ends first ends it: a form is lent whole.
                 (Some(Allowance::BreakGlass { name, until }), Effective::Declared) => {
+                    effective = Effective::Lent { break_glass: name.clone(), until: *until };
+                }
+                (Some(Allowance::BreakGlass { name, until }), Effective::Lent { until: first, .. })
+                    if until < first =>
+                {
                     effective = Effective::Lent { break_glass: name.clone(), until: *until };
                 }
                 _ => {}

@@ -1,6 +1,6 @@
 //! TrustRootMirrors: what is declared against what is in force.
 
-use super::{Finder, Loosening, LooseningKind, approval_digest, deletion_digest};
+use super::{Finder, Loosening, LooseningKind, approval_digest, change_digest, deletion_digest};
 use crate::api::TrustRootMirrorSpec;
 use crate::api::duration::GoDuration;
 use crate::api::mirror::{Freshness, KeysSource, OnStale, Rotation, RotationApproval, TrustSource};
@@ -15,7 +15,8 @@ const KIND: &str = "TrustRootMirror";
 /// Not looser: a pull secret (it opens a door and vouches for nothing), `interval`, `warnBefore` and `suspend` (nothing new arrives; what is held goes on
 /// ageing), `approvedDigest` (who may write it is asked at admission), and what is distributed where (engines without trust deny).
 pub fn mirror(name: &str, enforced: &TrustRootMirrorSpec, declared: &TrustRootMirrorSpec) -> Vec<Loosening> {
-    let mut found = Finder::new(KIND, name, approval_digest(KIND, name, declared));
+    let [from, to] = [enforced, declared].map(|spec| approval_digest(KIND, name, spec));
+    let mut found = Finder::new(KIND, name, change_digest(KIND, name, from, to));
     source(&enforced.source, &declared.source, &mut found);
     let pin = |spec: &TrustRootMirrorSpec| spec.bootstrap.as_ref().map(|bootstrap| bootstrap.root_sha256);
     found.add_if(pin(enforced) != pin(declared), LooseningKind::PinChanged, "bootstrap.rootSHA256", || {

@@ -28,7 +28,7 @@ use crate::Digest;
 
 pub use break_glass::{break_glass, caps};
 pub(in crate::gate) use digest::of as value_digest;
-pub use digest::{approval_digest, deletion_digest, release_digest};
+pub use digest::{approval_digest, change_digest, deletion_digest, recovery_digest, release_digest};
 pub use form::{Form, PolicyForm, SecretKey};
 pub use hold::{Allowance, Approval, Effective, Held, Permit, held};
 pub use kind::{AllowedBy, LooseningKind};
@@ -64,7 +64,7 @@ pub struct Loosening {
     pub field: String,
     /// What admits more, in a sentence without an end.
     pub detail: String,
-    /// What has to be approved: the digest of the object as it is declared, or of its going.
+    /// What has to be approved: the digest of the step from the form in force to the declared one, or of the object's going.
     pub digest: Digest,
 }
 

@@ -26,7 +26,7 @@ pub struct Standing<'a> {
 /// Every way in which `declared` is looser than `enforced`. Nothing where it admits nothing more.
 pub fn policy(enforced: PolicyForm<'_>, declared: PolicyForm<'_>, standing: &Standing<'_>) -> Vec<Loosening> {
     let (old, new) = (enforced.spec, declared.spec);
-    let mut found = Finder::new(KIND, declared.name, declared.digest());
+    let mut found = Finder::new(KIND, declared.name, declared.change_from(enforced));
     found.add_if(
         old.enforcement.desired == Desired::Enforce && new.enforcement.desired == Desired::Audit,
         LooseningKind::ReturnToAudit,
@@ -215,6 +215,7 @@ fn engines(old: &Engines, new: &Engines, standing: &Standing<'_>, found: &mut Fi
         ("native", old.native.is_some(), new.native.is_some()),
         ("kyverno", old.kyverno.is_some(), new.kyverno.is_some()),
         ("policyController", old.policy_controller.is_some(), new.policy_controller.is_some()),
+        ("openShift", old.open_shift.is_some(), new.open_shift.is_some()),
     ] {
         let field = format!("engines.{engine}");
         found.add_if(had && !has, LooseningKind::EngineDropped, &field, || format!("`{engine}` no longer denies"));
