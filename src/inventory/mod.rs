@@ -11,6 +11,7 @@ use holdfast_core::api::common::SecretRef;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::Inventory;
 
+pub(crate) use walk::documents;
 pub use walk::{ReadError, manifests, read, take_bytes};
 
 /// The namespace holdfast runs in, unless it is told another.

@@ -236,7 +236,11 @@ fn bounded(path: &Path, total: &mut u64) -> Result<Vec<u8>, ReadError> {
     Ok(bytes)
 }
 
-fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
+/// The documents of one file whose bytes are at hand.
+///
+/// # Errors
+/// [`ReadError::Syntax`], naming the file.
+pub(crate) fn documents(path: &Path, bytes: &[u8]) -> Result<Vec<Value>, ReadError> {
     let syntax = |detail: String| ReadError::Syntax { file: path.to_owned(), detail };
     let text =
         std::str::from_utf8(bytes).map_err(|e| syntax(format!("it is not UTF-8 from byte {} on", e.valid_up_to())))?;

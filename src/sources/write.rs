@@ -46,7 +46,9 @@ impl Prepared {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = dir_of(path).join(format!(".{name}.{}.tmp", std::process::id()));
         let prepared = Self { temporary, path: path.to_owned() };
-        File::create(&prepared.temporary)
+        // What lies there already was left by an attempt that was cut off, or is a link somebody made: it goes, and nothing is written through it.
+        let _ = fs::remove_file(&prepared.temporary);
+        File::create_new(&prepared.temporary)
             .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
             .map_err(|e| WriteError::new("write", path, e))?;
         Ok(prepared)

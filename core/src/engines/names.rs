@@ -21,7 +21,8 @@ pub fn joined(parts: &[&str], max: usize) -> String {
     format!("{}-{digits}", cut(&readable, room))
 }
 
-fn bounded(text: &str, max: usize) -> String {
+/// A text within bounds; what is too long is cut and ends in digits of its digest.
+pub(super) fn bounded(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }

@@ -3,8 +3,11 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::EngineKind;
+use super::{EngineKind, names};
 use crate::Digest;
+
+/// The longest name of a file before its ending, in bytes. File systems take 255 for the whole, also while it is written under another name.
+const MAX_FILE_NAME: usize = 200;
 
 /// Who manages what holdfast writes.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -158,13 +161,32 @@ impl Object {
 
     /// The stable name of the file it is written to.
     pub fn file_name(&self) -> String {
-        let place = self.namespace().map(|namespace| format!("{namespace}-")).unwrap_or_default();
-        format!("{}-{}-{place}{}.yaml", self.engine, self.kind().to_ascii_lowercase(), self.name())
+        file_name(self.engine, &self.body)
     }
 
     fn text(&self, pointer: &str) -> &str {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
+}
+
+/// The name of the file an engine's object is written to: its own, and no other object's. A namespace has no `.`, so that it ends where the first one is.
+/// What no file system takes as a name is cut and told apart by its digest.
+pub fn file_name(engine: EngineKind, body: &Value) -> String {
+    let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let place = match text("/metadata/namespace") {
+        "" => String::new(),
+        namespace => format!("{namespace}."),
+    };
+    let whole = format!("{engine}-{}-{place}{}", text("/kind").to_ascii_lowercase(), text("/metadata/name"));
+    format!("{}.yaml", names::bounded(&whole, MAX_FILE_NAME))
+}
+
+/// Whether holdfast rendered an object: it says whose it is, and which intent it holds.
+pub fn is_rendered(body: &Value) -> bool {
+    let of = |part: &str, key: &str| body.get("metadata")?.get(part)?.get(key)?.as_str();
+    let whole = of("labels", MANAGED_BY) == Some("holdfast");
+    let part = of("annotations", PART) == Some("true");
+    (whole || part) && of("annotations", INTENT).is_some_and(|digest| !digest.is_empty())
 }
 
 impl Serialize for Object {
