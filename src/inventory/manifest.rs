@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{GitOps, Place, pods};
 
 /// How deep `List`s may nest.
-const MAX_LISTS: usize = 8;
+pub(super) const MAX_LISTS: usize = 8;
 
 /// What is wrong with a manifest.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use holdfast_core::json;
 use serde_json::Value;
 
-use super::manifest::{ManifestError, take};
+use super::manifest::{MAX_LISTS, ManifestError, take};
 use super::{GitOps, Place};
 use crate::sources::file::{self, FileError};
 
@@ -39,6 +39,9 @@ pub enum ReadError {
         /// What is wrong with it.
         detail: String,
     },
+    /// What may hold manifests and is not read, in words.
+    #[error("{0}")]
+    Unread(String),
     /// More than is read.
     #[error("{}: {detail}", .path.display())]
     Limit {
@@ -75,25 +78,37 @@ pub fn read(paths: &[PathBuf]) -> Result<GitOps, Vec<ReadError>> {
 /// Every manifest in files and directories as it is written, without lists around them.
 ///
 /// # Errors
-/// Every [`ReadError`] there is.
+/// Every [`ReadError`] there is; what is not read is one, since it may hold what is looked for.
 pub fn manifests(path: &Path) -> Result<Vec<Value>, Vec<ReadError>> {
     let (mut files, mut unread) = (Vec::new(), Vec::new());
     walk(path, 0, Standing::Named, &mut files, &mut unread).map_err(|error| vec![error])?;
-    let (mut found, mut errors, mut total) = (Vec::new(), Vec::new(), 0);
+    let mut errors: Vec<ReadError> = unread.into_iter().map(ReadError::Unread).collect();
+    let (mut found, mut total) = (Vec::new(), 0);
     for (path, _) in files {
         match bounded(&path, &mut total).and_then(|bytes| documents(&path, &bytes)) {
-            Ok(documents) => documents.into_iter().for_each(|document| without_lists(document, &mut found)),
+            Ok(documents) => {
+                for document in documents {
+                    if let Err(detail) = without_lists(document, 0, &mut found) {
+                        errors.push(ReadError::Limit { path: path.clone(), detail });
+                    }
+                }
+            }
             Err(error) => errors.push(error),
         }
     }
     if errors.is_empty() { Ok(found) } else { Err(errors) }
 }
 
-fn without_lists(mut document: Value, found: &mut Vec<Value>) {
-    match document.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) => found.extend(items),
-        _ => found.push(document),
+/// What has `items` is a list, as `kubectl` reads it.
+fn without_lists(mut document: Value, depth: usize, found: &mut Vec<Value>) -> Result<(), String> {
+    let Some(Value::Array(items)) = document.get_mut("items").filter(|items| items.is_array()).map(Value::take) else {
+        found.push(document);
+        return Ok(());
+    };
+    if depth >= MAX_LISTS {
+        return Err(format!("lists nest deeper than {MAX_LISTS} levels"));
     }
+    items.into_iter().try_for_each(|item| without_lists(item, depth + 1, found))
 }
 
 /// How a path came to be read.

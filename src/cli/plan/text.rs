@@ -52,7 +52,7 @@ pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Resul
     print_coverage(&plan.coverage, style, out)?;
     rollout_text::print(&plan.rollout, style, out)?;
     match &plan.changes {
-        Some(changes) => applied::print(changes, style, out),
+        Some(changes) => applied::print(changes, &plan.rollout.left_alone, style, out),
         None => Ok(()),
     }
 }
