@@ -28,6 +28,8 @@ pub struct FluxCapability {
 }
 
 const VERSIONS: &str = "any";
+/// The longest name of a patch, without its ending: a key of a ConfigMap has at most 253 characters.
+const MAX_FILE: usize = 240;
 
 impl Engine for Flux {
     type Capability = FluxCapability;
@@ -57,7 +59,7 @@ impl Engine for Flux {
         }
         // Policies that accept the same trust root want the same Secret.
         ledger.rendering.objects.sort_by(|a, b| a.key().cmp(&b.key()));
-        ledger.rendering.objects.dedup_by(|a, b| a.key() == b.key());
+        ledger.rendering.objects.dedup();
         ledger.rendering.sorted()
     }
 }
@@ -92,7 +94,7 @@ fn render(estate: &Estate<'_>, name: &str, policy: &EstatePolicy<'_>, capability
         })
         .collect();
     if !keys.is_empty() {
-        let secret = names::joined(&[name, "keys"], names::MAX_NAME);
+        let secret = names::of("keys", name, names::MAX_NAME);
         let verify = json!({ "spec": { "verify": { "provider": "cosign", "secretRef": { "name": secret } } } });
         patches.insert("ocirepository-keys.json".to_owned(), verify.clone());
         patches.insert("helmchart-keys.json".to_owned(), verify);
@@ -127,13 +129,15 @@ fn render(estate: &Estate<'_>, name: &str, policy: &EstatePolicy<'_>, capability
         }
         for root in at_hand.into_iter().filter(|_| capability.trusted_root_ref) {
             let Some(document) = estate.roots.get(root).map(|root| &root.document) else { continue };
-            let secret = names::joined(&["trusted-root", root], names::MAX_NAME);
+            let secret = names::of("trusted-root", root, names::MAX_NAME);
             let verify = json!({ "spec": { "verify": {
                 "provider": "cosign",
                 "trustedRootSecretRef": { "name": secret },
                 "matchOIDCIdentity": identities,
             }}});
-            patches.insert(format!("ocirepository-{root}.json"), verify);
+            // A root may be called `keys`.
+            let file = names::bounded(&format!("ocirepository-root.{root}"), MAX_FILE);
+            patches.insert(format!("{file}.json"), verify);
             let data = Map::from_iter([("trusted_root.json".to_owned(), json!(STANDARD.encode(document)))]);
             secrets.push((secret, For::TrustRoot(root), data));
         }
@@ -150,7 +154,7 @@ fn render(estate: &Estate<'_>, name: &str, policy: &EstatePolicy<'_>, capability
             ledger.rendering.objects.push(Object::new(EngineKind::Flux, of, Some(namespace), secret, *why, rest));
         }
         let of = Type { api_version: "v1", kind: "ConfigMap" };
-        let name_of_map = names::joined(&[name, "verify"], names::MAX_NAME);
+        let name_of_map = names::of("verify", name, names::MAX_NAME);
         let rest = json!({ "data": data });
         ledger.rendering.objects.push(Object::new(
             EngineKind::Flux,

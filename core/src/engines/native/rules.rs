@@ -8,7 +8,7 @@ use super::expressions::{PINNED, about, images, naming, text, variable};
 use super::objects::{Rule, Validation};
 use super::scope::Tier;
 use super::terms::Terms;
-use crate::Digest;
+use crate::engines::names::digits;
 use crate::engines::object::For;
 use crate::image::MAX_WRITTEN;
 use crate::image::spelling::{NAMES_A_HOST, well_formed};
@@ -85,8 +85,7 @@ pub(super) fn others(tier: Tier, policies: &BTreeSet<&str>, terms: &Terms, ends:
     let names = shortened(&names.join("`, `"));
     let said =
         format!("is one that no policy of this namespace is about, and they deny such images (policies: `{names}`)");
-    let joined = Digest::of(names_of(policies).as_bytes()).hex();
-    let digits = joined.get(..16).unwrap_or(&joined);
+    let digits = digits(&policies.iter().copied().collect::<Vec<_>>().join("\u{0}"));
     Rule {
         tier,
         part: format!("others-{}-{digits}", tier.as_str()),
@@ -100,10 +99,6 @@ pub(super) fn others(tier: Tier, policies: &BTreeSet<&str>, terms: &Terms, ends:
             message_expression: Some(about("others", "the image `", ".image", &format!("` {said}"))),
         }],
     }
-}
-
-fn names_of(policies: &BTreeSet<&str>) -> String {
-    policies.iter().copied().collect::<Vec<_>>().join("\u{0}")
 }
 
 /// A message is at most 5 KiB, and an image in it at most 1.

@@ -13,7 +13,7 @@ const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 
 /// The API server's own admission policy that denies image volumes: up to 0.15.1 the engine looks at containers only.
 pub(super) fn no_image_volumes(namespaces: &BTreeSet<&str>) -> [Object; 2] {
-    let name = names::joined(&["policy-controller", "image-volumes"], names::MAX_NAME);
+    let name = names::of("policy-controller", "image-volumes", names::MAX_NAME);
     let object = |kind: &str, rest: Value| {
         let of = Type { api_version: ADMISSION, kind };
         Object::new(EngineKind::PolicyController, of, None, &name, For::Cluster, rest)
@@ -41,7 +41,7 @@ pub(super) fn no_image_volumes(namespaces: &BTreeSet<&str>) -> [Object; 2] {
 /// Denies what texts beginning with `localhost/` are taken for, where a policy's globs would match it: the kubelet reads a registry there, the engine a
 /// repository of Docker Hub.
 pub(super) fn no_localhost() -> Object {
-    let name = names::joined(&["policy-controller", "localhost"], names::MAX_NAME);
+    let name = names::of("policy-controller", "localhost", names::MAX_NAME);
     let fail = json!({
         "name": "no-port",
         "static": { "action": "fail", "message": "`localhost/` is read as Docker Hub's here; give the registry's port" },

@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::evidence::{Form, Place};
 use super::trust_root;
-use crate::Digest;
 use crate::engines::object::{For, Type};
 use crate::engines::{EngineKind, Object, Stage, names};
 use crate::pem::pem;
@@ -145,15 +144,15 @@ impl Content<'_> {
         if together {
             first.extend(&self.statements);
         }
-        objects.push(self.object(stage, &[], &self.globs, &self.rendered(&first, false)));
+        objects.push(self.object(stage, None, &self.globs, &self.rendered(&first, false)));
         for statement in self.statements.iter().filter(|_| !together) {
-            let digits: String = Digest::of(statement.as_bytes()).hex().chars().take(8).collect();
+            let role = format!("statement-{}", names::digits(statement));
             let authorities = self.rendered(&[statement], true);
-            objects.push(self.object(stage, &["statement", &digits], &self.globs, &authorities));
+            objects.push(self.object(stage, Some(&role), &self.globs, &authorities));
         }
         if !self.exempt.is_empty() {
             let pass = json!({ "name": "exempt", "static": { "action": "pass" } });
-            objects.push(self.object(stage, &["exempt"], &self.exempt, &[pass]));
+            objects.push(self.object(stage, Some("exempt"), &self.exempt, &[pass]));
         }
         objects
     }
@@ -170,15 +169,14 @@ impl Content<'_> {
             .collect()
     }
 
-    fn object(&self, stage: Stage, parts: &[&str], globs: &[String], authorities: &[Value]) -> Object {
-        let stage_part: &[&str] = match stage {
-            Stage::Audit => &["audit"],
-            Stage::Enforce => &[],
-        };
-        let all: Vec<&str> = [&[self.policy], parts, stage_part].concat();
-        let name = match all.as_slice() {
-            [policy] => names::name(policy, names::MAX_NAME),
-            several => names::joined(several, names::MAX_NAME),
+    /// One object of the policy; those beside its first have a role.
+    fn object(&self, stage: Stage, role: Option<&str>, globs: &[String], authorities: &[Value]) -> Object {
+        let of = |role: &str| names::of(role, self.policy, names::MAX_NAME);
+        let name = match (role, stage) {
+            (None, Stage::Enforce) => names::name(self.policy, names::MAX_NAME),
+            (None, Stage::Audit) => of("audit"),
+            (Some(role), Stage::Enforce) => of(role),
+            (Some(role), Stage::Audit) => of(&format!("{role}-audit")),
         };
         cluster_image_policy(&name, For::Policy(self.policy), stage, globs, authorities)
     }
