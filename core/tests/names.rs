@@ -69,6 +69,7 @@ fn rendered(policies: &BTreeSet<String>, roots: &BTreeSet<String>) -> Vec<Object
         approving_service_accounts: BTreeSet::new(),
         enforced: set("shop"),
         scope_labels: set("tier"),
+        release: BTreeSet::new(),
     }));
     objects
 }

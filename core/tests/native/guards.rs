@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_core::Digest;
 use holdfast_core::engines::Object;
 use holdfast_core::engines::native::{GuardSettings, guards};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ pub(crate) fn settings() -> GuardSettings {
         approving_service_accounts: set(&["system:serviceaccount:gitops:flux"]),
         enforced: set(&["billing", "shop"]),
         scope_labels: set(&["tier", "policy.sigstore.dev/include"]),
+        release: BTreeSet::from([Digest::of(b"release"), Digest::of(b"next")]),
     }
 }
 
@@ -24,15 +26,26 @@ const HOLDFAST: &str = "system:serviceaccount:holdfast-system:holdfast";
 /// A request about one of our kinds.
 fn ours(operation: &'static str, resource: &str, object: Value, old: Value, user: &str) -> Request {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let core = matches!(resource, "configmaps" | "secrets" | "serviceaccounts" | "namespaces");
+    let core =
+        matches!(resource, "configmaps" | "secrets" | "serviceaccounts" | "namespaces" | "pods" | "podtemplates");
+    let group = match resource {
+        _ if core => "",
+        "deployments" | "replicasets" => "apps",
+        "cronjobs" | "jobs" => "batch",
+        _ => "holdfast.dev",
+    };
     let named = if object.is_null() { &old } else { &object };
     Request {
         operation,
-        group: if core { String::new() } else { "holdfast.dev".to_owned() },
-        version: if core { "v1".to_owned() } else { "v1alpha1".to_owned() },
+        group: group.to_owned(),
+        version: if group == "holdfast.dev" { "v1alpha1".to_owned() } else { "v1".to_owned() },
         resource: resource.to_owned(),
         subresource: subresource.to_owned(),
-        kind: String::new(),
+        kind: match resource {
+            "cronjobs" => "CronJob".to_owned(),
+            "podtemplates" => "PodTemplate".to_owned(),
+            _ => String::new(),
+        },
         namespace: named["metadata"]["namespace"].as_str().map(str::to_owned),
         name: named["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
         object,
@@ -196,4 +209,232 @@ fn scope_labels_of_enforced_namespaces_stay() {
     assert_eq!(relabels("free", json!({}), "alice"), "");
     assert_eq!(relabels("billing", json!({}), "dave"), "");
     assert_eq!(relabels("billing", json!({}), HOLDFAST), "");
+}
+
+const REPLICA_SETS: &str = "system:serviceaccount:kube-system:replicaset-controller";
+const DEPLOYMENTS: &str = "system:serviceaccount:kube-system:deployment-controller";
+
+fn image(of: &str) -> String {
+    format!("registry.corp.internal/holdfast@{}", Digest::of(of.as_bytes()))
+}
+
+/// A pod of this account, with these images.
+fn pod(account: Option<&str>, images: &[String]) -> Value {
+    let containers: Vec<Value> = images.iter().map(|image| json!({"name": "c", "image": image})).collect();
+    let mut spec = json!({"containers": containers});
+    if let Some(account) = account {
+        spec["serviceAccountName"] = json!(account);
+    }
+    spec
+}
+
+fn of_namespace(namespace: &str, spec: Value) -> Value {
+    json!({"metadata": {"name": "x", "namespace": namespace}, "spec": spec})
+}
+
+#[test]
+fn pods_act_as_holdfast_only_where_a_workload_makes_them() {
+    let server = guarded();
+    let denied = |request| denied(&server, &request);
+    let creates = |user: &str, namespace: &str, account: Option<&str>| {
+        denied(ours("CREATE", "pods", of_namespace(namespace, pod(account, &[image("release")])), Value::Null, user))
+    };
+    for user in [REPLICA_SETS, "system:kube-controller-manager", "dave"] {
+        assert_eq!(creates(user, "holdfast-system", Some("holdfast")), "", "{user}");
+    }
+    for user in ["alice", "bob", HOLDFAST, DEPLOYMENTS, "system:serviceaccount:ci:replicaset-controller"] {
+        assert!(creates(user, "holdfast-system", Some("holdfast")).contains("act as holdfast"), "{user}");
+    }
+    // Another account, none, or another namespace's account of that name.
+    assert_eq!(creates("alice", "holdfast-system", Some("other")), "");
+    assert_eq!(creates("alice", "holdfast-system", None), "");
+    assert_eq!(creates("alice", "shop", Some("holdfast")), "");
+}
+
+#[test]
+fn pods_that_act_as_holdfast_carry_its_release() {
+    let server = guarded();
+    let denied = |request| denied(&server, &request);
+    let runs = |user: &str, images: &[String]| {
+        denied(ours(
+            "CREATE",
+            "pods",
+            of_namespace("holdfast-system", pod(Some("holdfast"), images)),
+            Value::Null,
+            user,
+        ))
+    };
+    assert_eq!(runs(REPLICA_SETS, &[image("release")]), "");
+    assert_eq!(runs(REPLICA_SETS, &[image("release"), image("next")]), "");
+    for images in [
+        vec![image("other")],
+        vec![image("release"), image("other")],
+        vec!["registry.corp.internal/holdfast:v1".to_owned()],
+        vec![image("release") + "x"],
+        vec![Digest::of(b"release").to_string()],
+    ] {
+        assert!(runs(REPLICA_SETS, &images).contains("not of holdfast's release"), "{images:?}");
+        assert!(runs("dave", &images).contains("not of holdfast's release"), "{images:?}");
+    }
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut spec = pod(Some("holdfast"), &[image("release")]);
+        change(&mut spec);
+        denied(ours("CREATE", "pods", of_namespace("holdfast-system", spec), Value::Null, REPLICA_SETS))
+    };
+    assert_ne!(with(&|spec| spec["initContainers"] = json!([{"name": "i", "image": image("other")}])), "");
+    assert_ne!(with(&|spec| spec["volumes"] = json!([{"name": "v", "image": {"reference": image("other")}}])), "");
+    assert_eq!(with(&|spec| spec["volumes"] = json!([{"name": "v", "emptyDir": {}}])), "");
+    // Without a release there is nothing to hold images to; who makes the pod is judged all the same.
+    let loose = GuardSettings { release: BTreeSet::new(), ..settings() };
+    let server = ApiServer::new(guards(&loose).iter().map(Object::body));
+    let request = |user| {
+        ours(
+            "CREATE",
+            "pods",
+            of_namespace("holdfast-system", pod(Some("holdfast"), &[image("other")])),
+            Value::Null,
+            user,
+        )
+    };
+    assert!(server.review(&request(REPLICA_SETS)).denied.is_empty());
+    assert_eq!(server.review(&request("alice")).denied.len(), 1);
+}
+
+#[test]
+fn a_pod_of_holdfast_is_not_given_another_image_and_is_let_go() {
+    let server = guarded();
+    let denied = |request| denied(&server, &request);
+    let updates = |user: &str, new: Value, old: Value| denied(ours("UPDATE", "pods", new, old, user));
+    let now = || of_namespace("holdfast-system", pod(Some("holdfast"), &[image("release")]));
+    let next = || of_namespace("holdfast-system", pod(Some("holdfast"), &[image("next")]));
+    let other = || of_namespace("holdfast-system", pod(Some("holdfast"), &[image("other")]));
+    for user in ["alice", REPLICA_SETS, HOLDFAST] {
+        assert_ne!(updates(user, next(), now()), "", "{user}");
+    }
+    assert_eq!(updates("dave", next(), now()), "");
+    assert_ne!(updates("dave", other(), now()), "");
+    let mut labelled = other();
+    labelled["metadata"]["labels"] = json!({"x": "y"});
+    labelled["metadata"]["deletionTimestamp"] = json!("2026-11-25T00:00:00Z");
+    assert_eq!(updates("system:serviceaccount:kube-system:generic-garbage-collector", labelled, other()), "");
+}
+
+#[test]
+fn the_mirror_of_a_static_pod_is_a_nodes_business() {
+    let settings = GuardSettings { service_account: "default".to_owned(), ..settings() };
+    let server = ApiServer::new(guards(&settings).iter().map(Object::body));
+    let mut mirror = of_namespace("holdfast-system", pod(None, &["static:1".to_owned()]));
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    let mut request = ours("CREATE", "pods", mirror, Value::Null, "system:node:n1");
+    assert!(!server.review(&request).denied.is_empty(), "the annotation alone can be forged");
+    request.groups = vec!["system:nodes".to_owned()];
+    assert!(server.review(&request).denied.is_empty());
+    // An account that is not named is `default`.
+    let unnamed =
+        ours("CREATE", "pods", of_namespace("holdfast-system", pod(None, &[image("release")])), Value::Null, "alice");
+    assert!(!server.review(&unnamed).denied.is_empty());
+}
+
+#[test]
+fn workloads_that_act_as_holdfast_are_for_those_who_may_approve() {
+    let server = guarded();
+    let denied = |request| denied(&server, &request);
+    let template = |of: &str| json!({"metadata": {}, "spec": pod(Some("holdfast"), &[image(of)])});
+    let workload = |resource: &str, of: &str| match resource {
+        "cronjobs" => of_namespace("holdfast-system", json!({"jobTemplate": {"spec": {"template": template(of)}}})),
+        "podtemplates" => {
+            json!({"metadata": {"name": "x", "namespace": "holdfast-system"}, "template": template(of)})
+        }
+        _ => of_namespace("holdfast-system", json!({"replicas": 1, "template": template(of)})),
+    };
+    for resource in ["deployments", "replicasets", "jobs", "cronjobs", "podtemplates"] {
+        let creates = |user: &str| denied(ours("CREATE", resource, workload(resource, "release"), Value::Null, user));
+        assert!(creates("alice").contains("act as holdfast"), "{resource}");
+        assert_ne!(creates(REPLICA_SETS), "", "{resource}");
+        assert_eq!(creates(DEPLOYMENTS), "", "{resource}");
+        assert_eq!(creates("dave"), "", "{resource}");
+        let changes = |user: &str| {
+            denied(ours("UPDATE", resource, workload(resource, "next"), workload(resource, "release"), user))
+        };
+        assert_ne!(changes("alice"), "", "{resource}");
+        assert_eq!(changes("dave"), "", "{resource}");
+    }
+    // Scaling, and what the API server's own do with what is there.
+    let mut scaled = workload("deployments", "release");
+    scaled["spec"]["replicas"] = json!(3);
+    assert_eq!(denied(ours("UPDATE", "deployments", scaled, workload("deployments", "release"), "alice")), "");
+    let mut elsewhere = workload("deployments", "release");
+    elsewhere["metadata"]["namespace"] = json!("shop");
+    assert_eq!(denied(ours("CREATE", "deployments", elsewhere, Value::Null, "alice")), "");
+}
+
+#[test]
+fn nobody_gets_into_the_pods_of_holdfasts_namespace() {
+    let server = guarded();
+    let denied = |request| denied(&server, &request);
+    let enters = |subresource: &str, namespace: &str, user: &str| {
+        let options = json!({"kind": "PodExecOptions", "command": ["sh"]});
+        let mut request = ours("CONNECT", &format!("pods/{subresource}"), options, Value::Null, user);
+        request.namespace = Some(namespace.to_owned());
+        request.name = "holdfast-1".to_owned();
+        denied(request)
+    };
+    for subresource in ["exec", "attach", "portforward", "proxy"] {
+        for user in ["alice", "bob", HOLDFAST] {
+            assert!(enters(subresource, "holdfast-system", user).contains("gets into"), "{subresource} {user}");
+        }
+        assert_eq!(enters(subresource, "holdfast-system", "dave"), "", "{subresource}");
+        assert_eq!(enters(subresource, "shop", "alice"), "", "{subresource}");
+    }
+    let mut with = pod(Some("holdfast"), &[image("release")]);
+    with["ephemeralContainers"] = json!([{"name": "debug", "image": "busybox"}]);
+    let adds = |account: &str, user: &str, with: &Value| {
+        let mut with = with.clone();
+        with["serviceAccountName"] = json!(account);
+        let old = of_namespace("holdfast-system", pod(Some(account), &[image("release")]));
+        denied(ours("UPDATE", "pods/ephemeralcontainers", of_namespace("holdfast-system", with), old, user))
+    };
+    assert!(adds("holdfast", "alice", &with).contains("gets into"));
+    assert!(adds("other", "alice", &with).contains("gets into"));
+    assert_eq!(adds("other", "dave", &with), "");
+    assert!(adds("holdfast", "dave", &with).contains("not of holdfast's release"), "it would have its token");
+}
+
+#[test]
+fn no_secret_is_filled_with_a_token_of_holdfast() {
+    let server = guarded();
+    let denied = |request| denied(&server, &request);
+    let secret = |kind: &str, account: &str| json!({"metadata": {"name": "t", "namespace": "holdfast-system", "annotations": {"kubernetes.io/service-account.name": account}}, "type": kind});
+    let token = "kubernetes.io/service-account-token";
+    let creates = |secret: Value, user: &str| denied(ours("CREATE", "secrets", secret, Value::Null, user));
+    for user in ["alice", "dave", HOLDFAST] {
+        assert!(creates(secret(token, "holdfast"), user).contains("does not end"), "{user}");
+    }
+    assert_eq!(creates(secret(token, "other"), "alice"), "");
+    assert_eq!(creates(secret("Opaque", "holdfast"), "alice"), "");
+    assert_eq!(creates(json!({"metadata": {"name": "t", "namespace": "holdfast-system"}, "type": token}), "alice"), "");
+    let renames = |new: Value, old: Value| denied(ours("UPDATE", "secrets", new, old, "alice"));
+    assert_ne!(renames(secret(token, "holdfast"), secret(token, "other")), "");
+    assert_eq!(renames(secret(token, "holdfast"), secret(token, "holdfast")), "", "it is there already");
+}
+
+/// A guard that fails closed over what a cluster needs to live would stop it.
+#[test]
+fn no_guard_is_about_what_a_cluster_lives_on() {
+    for object in guards(&settings()).iter().filter(|object| object.kind() == "ValidatingAdmissionPolicyBinding") {
+        let name = object.name();
+        let policy = guards(&settings())
+            .into_iter()
+            .find(|policy| policy.kind() == "ValidatingAdmissionPolicy" && policy.name() == name)
+            .unwrap();
+        let only_ours = policy.body()["spec"]["matchConstraints"]["resourceRules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|rule| rule["apiGroups"] == json!(["holdfast.dev"]));
+        let selector = &object.body()["spec"]["matchResources"]["namespaceSelector"];
+        let own_namespace = selector["matchExpressions"][0]["values"] == json!(["holdfast-system"]);
+        let enforced_namespaces = name == "holdfast-guard-scope";
+        assert!(only_ours || own_namespace || enforced_namespaces, "{name}");
+    }
 }

@@ -56,7 +56,8 @@ pub(super) fn images(target: Target) -> Vec<Variable> {
     ]
 }
 
-fn spec(target: Target, object: &str) -> String {
+/// Where an object has the specification of its pods.
+pub(super) fn spec(target: Target, object: &str) -> String {
     match target {
         Target::Pods => format!("{object}.spec"),
         Target::Templates => format!(
@@ -66,7 +67,8 @@ fn spec(target: Target, object: &str) -> String {
     }
 }
 
-fn all_images(target: Target, spec: &str) -> String {
+/// Every image a specification brings in.
+pub(super) fn all_images(target: Target, spec: &str) -> String {
     // In a pod every container has an image, and what has none is nothing that is well formed. In a template it may be filled in later.
     let texts = |list: &str, field: &str| match target {
         Target::Pods => format!("{list}.map(c, has(c.{field}) ? string(c.{field}) : '')"),

@@ -19,6 +19,13 @@ pub(super) const SHARD_KIND: &str = "VerifiedImages";
 /// Set by the API server on every namespace, and not to be changed.
 pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
+/// That a pod is not what a node shows of a static pod of its own: it runs already, whatever is said of it.
+pub(super) const NO_MIRROR_POD: (&str, &str) = (
+    "not-the-mirror-pod-of-a-node",
+    "!(request.operation == 'CREATE' && has(object.metadata.annotations) && 'kubernetes.io/config.mirror' in object.metadata.annotations \
+     && has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups)",
+);
+
 /// One thing that has to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Validation {
@@ -99,12 +106,7 @@ impl Rule<'_> {
             |name: &str, expression: String| conditions.push(json!({"name": name, "expression": expression}));
         if self.tier.target() == Target::Pods {
             // The annotation alone can be forged; only a node may create the mirror of a static pod, and it runs already.
-            condition(
-                "not-the-mirror-pod-of-a-node",
-                "!(request.operation == 'CREATE' && has(object.metadata.annotations) && 'kubernetes.io/config.mirror' in object.metadata.annotations \
-                 && has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups)"
-                    .to_owned(),
-            );
+            condition(NO_MIRROR_POD.0, NO_MIRROR_POD.1.to_owned());
         }
         condition(
             "not-on-its-way-out",
@@ -141,7 +143,7 @@ pub(super) fn rule(groups: &[&str], versions: &[&str], operations: &[&str], reso
 }
 
 /// `pods/resize` changes resources alone: the API server takes everything else from the old pod. The other subresources carry no pod, or only its status.
-fn resource_rules(target: Target) -> Vec<Value> {
+pub(super) fn resource_rules(target: Target) -> Vec<Value> {
     let on = |group: &str, resources: &[&str]| rule(&[group], &["v1"], &["CREATE", "UPDATE"], resources, "Namespaced");
     match target {
         Target::Pods => vec![on("", &["pods", "pods/ephemeralcontainers"])],
