@@ -3,6 +3,8 @@
 
 #[path = "support/estate.rs"]
 mod estate;
+#[path = "support/schema.rs"]
+mod schema;
 
 use std::collections::BTreeSet;
 
@@ -11,6 +13,7 @@ use holdfast_core::engines::flux::{Flux, FluxCapability};
 use holdfast_core::engines::kubewarden::{Kubewarden, KubewardenCapability};
 use holdfast_core::engines::openshift::{OpenShift, OpenShiftCapability};
 use holdfast_core::engines::{Engine, LossKind, Rendering};
+use holdfast_core::trust::root::TrustRoot;
 use insta::assert_yaml_snapshot;
 use serde_json::{Value, json};
 
@@ -198,4 +201,185 @@ fn absent_engines_get_nothing() {
             rendering.objects.is_empty() && has(&rendering, LossKind::EngineAbsent) && rendering.refused.len() == 1
         );
     }
+}
+
+// ---------------------------------------------------------------- the real schemas
+
+/// The specs an engine renders something for, of these.
+fn variants() -> Vec<Value> {
+    let key = json!([{ "name": "vendor", "key": { "pem": KEY } }]);
+    let plain = json!({ "transparencyLog": false, "signedTimestamp": false, "sct": true });
+    let mut all = Vec::new();
+    for images in [
+        json!(["registry.corp.internal/apps/**"]),
+        json!(["registry.corp.internal:5000/apps/web", "quay.io/**", "docker.io/library/nginx"]),
+        json!(["localhost:5000/a_b/c__d/e-f.g/**", "r.example/a/*"]),
+        json!(["10.0.0.1:5000/apps/**", "registry.corp.internal/apps/**"]),
+        json!(["Registry.Corp.internal/apps/**", "xn--bcher-kva.example/**"]),
+    ] {
+        for (identities, require, roots) in [
+            (email()["identities"].clone(), email()["require"].clone(), json!(["rekor1"])),
+            (email()["identities"].clone(), email()["require"].clone(), json!(["public"])),
+            (key.clone(), plain.clone(), json!([])),
+            (key.clone(), email()["require"].clone(), json!(["rekor1"])),
+            (
+                json!([{ "name": "web", "issuer": ISSUER, "subject": SUBJECT }]),
+                email()["require"].clone(),
+                json!(["corp"]),
+            ),
+            (
+                json!([{ "name": "web", "issuer": ISSUER, "subjectRegExp": "https://a/.*" }]),
+                email()["require"].clone(),
+                json!(["corp"]),
+            ),
+            (
+                json!([{ "name": "odd", "issuer": "not an address", "subject": "ci@example.com" }]),
+                email()["require"].clone(),
+                json!(["rekor1"]),
+            ),
+            (
+                json!([{ "name": "long", "issuer": format!("https://{}", "i".repeat(2100)), "subject": "ci@example.com" }]),
+                email()["require"].clone(),
+                json!(["rekor1"]),
+            ),
+        ] {
+            all.push(json!({
+                "images": images, "identities": identities, "require": require, "trustRoots": roots, "otherImages": "Allow",
+                "engines": { "kubewarden": { "module": MODULE }, "openShift": {}, "flux": {} },
+            }));
+        }
+    }
+    all
+}
+
+#[test]
+fn openshift_objects_are_what_the_real_schemas_accept() {
+    for module in ["openshift-v0.0.0-20251015095338-264e80a2b6e7", "openshift-v0.0.0-20260813212709-d4bb0b443cb8"] {
+        let Some(schemas) = schema::Schemas::of(module) else { return };
+        let mut rendered = 0;
+        for spec in variants() {
+            let rendering = OpenShift::render(
+                &Owned::new().policy("apps", &["shop", "billing"], &spec).estate(),
+                &openshift(Some(&["registry.corp.internal"])),
+            );
+            for object in &rendering.objects {
+                assert_eq!(schemas.faults(object.body()), [] as [String; 0], "{module} {}", object.body());
+                rendered += 1;
+                if rendered > 1 {
+                    continue;
+                }
+                for (pointer, wrong) in [
+                    ("/spec/scopes/0", json!("no scope")),
+                    ("/spec/policy/rootOfTrust/policyType", json!("PKI")),
+                    ("/spec/policy/signedIdentity/matchPolicy", json!("ExactRepository")),
+                ] {
+                    let mut bent = object.body().clone();
+                    *bent.pointer_mut(pointer).unwrap() = wrong;
+                    assert!(!schemas.faults(&bent).is_empty(), "{module} {pointer}: its rules are judged");
+                }
+            }
+        }
+        assert!(rendered >= 10, "{module}: {rendered}");
+    }
+}
+
+#[test]
+fn openshift_stores_no_issuer_that_is_no_address_and_no_longer_chain() {
+    let rendered = |issuer: &str| {
+        let mut spec = email();
+        spec["identities"] = json!([{ "name": "ci", "issuer": issuer, "subject": "ci@example.com" }]);
+        let owned = Owned::new().policy("apps", &["shop", "billing"], &spec);
+        OpenShift::render(&owned.estate(), &openshift(Some(&["registry.corp.internal"])))
+    };
+    for good in ["https://idp.corp.internal", "https://idp.corp.internal:8443/realms/a", "http://idp/"] {
+        assert_eq!(rendered(good).objects.len(), 1, "{good}");
+    }
+    let long = format!("https://{}", "i".repeat(2041));
+    for bad in
+        ["idp.corp.internal", "https://", "https://a b", "https://a:port", "https://a/%zz", "ftp://a", "//a", &long]
+    {
+        let rendering = rendered(bad);
+        assert!(rendering.objects.is_empty() && has(&rendering, LossKind::OpenShiftIdentityLeftOut), "{bad}");
+    }
+    // Some 6,600 characters as PEM, and 8,800 as they are written.
+    let mut owned = Owned::new();
+    let mut document: Value = serde_json::from_str(&estate::document("rekor1")).unwrap();
+    let chain = document["certificateAuthorities"][0]["certChain"]["certificates"].as_array_mut().unwrap();
+    let root = chain.last().unwrap().clone();
+    while chain.len() < 9 {
+        chain.push(root.clone());
+    }
+    let long = TrustRoot::from_json("rekor1", document.to_string().as_bytes()).unwrap();
+    owned.roots = vec![long];
+    let owned = owned.policy("apps", &["shop", "billing"], &email());
+    let rendering = OpenShift::render(&owned.estate(), &openshift(Some(&["registry.corp.internal"])));
+    assert!(rendering.objects.is_empty());
+    assert!(rendering.losses.iter().any(|loss| loss.detail.contains("characters, of 8192")), "{:#?}", rendering.losses);
+}
+
+#[test]
+fn kubewarden_objects_are_what_the_real_schema_accepts() {
+    let Some(schemas) = schema::Schemas::of("kubewarden-v1.20.0") else { return };
+    let mut rendered = 0;
+    for spec in variants() {
+        for enforced in [&[][..], &["shop"]] {
+            let rendering = Kubewarden::render(&Owned::new().policy("apps", enforced, &spec).estate(), &KUBEWARDEN);
+            for object in &rendering.objects {
+                assert_eq!(schemas.faults(object.body()), [] as [String; 0], "{}", object.body());
+                rendered += 1;
+            }
+        }
+    }
+    assert!(rendered >= 10, "{rendered}");
+}
+
+/// Fields of a patch over those of an object, as a merge patch.
+fn merge(object: &mut Value, patch: &Value) {
+    match (object, patch) {
+        (Value::Object(object), Value::Object(patch)) => {
+            for (field, value) in patch {
+                merge(object.entry(field).or_insert(Value::Null), value);
+            }
+        }
+        (object, patch) => *object = patch.clone(),
+    }
+}
+
+#[test]
+fn sources_with_the_blocks_for_flux_are_what_the_real_schemas_accept() {
+    for (module, trusted_root_ref) in [("flux-v1.8.5", false), ("flux-v1.9.6", true)] {
+        let Some(schemas) = schema::Schemas::of(module) else { return };
+        let source = |kind: &str| match kind {
+            "ocirepository" => json!({
+                "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository", "metadata": { "name": "apps" },
+                "spec": { "interval": "5m", "url": "oci://registry.corp.internal/manifests" },
+            }),
+            _ => json!({
+                "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmChart", "metadata": { "name": "apps" },
+                "spec": { "interval": "5m", "chart": "web", "sourceRef": { "kind": "HelmRepository", "name": "charts" } },
+            }),
+        };
+        let mut patched = BTreeSet::new();
+        for spec in variants() {
+            let owned = Owned::new().policy("apps", &[], &spec);
+            let rendering = Flux::render(&owned.estate(), &FluxCapability { present: true, trusted_root_ref });
+            for map in rendering.objects.iter().filter(|object| object.kind() == "ConfigMap") {
+                for (file, patch) in map.body()["data"].as_object().unwrap() {
+                    let mut object = source(file.split('-').next().unwrap());
+                    merge(&mut object, &serde_json::from_str(patch.as_str().unwrap()).unwrap());
+                    assert_eq!(schemas.faults(&object), [] as [String; 0], "{module} {file} {object}");
+                    patched.insert(file.clone());
+                }
+            }
+        }
+        assert_eq!(patched.contains("ocirepository-root.corp.json"), trusted_root_ref, "{patched:?}");
+        assert!(patched.contains("ocirepository-keys.json") && patched.contains("helmchart-keys.json"), "{patched:?}");
+    }
+    // The schema before 1.9 knows no trust root: what is rendered for it must not name one.
+    let Some(old) = schema::Schemas::of("flux-v1.8.5") else { return };
+    let named = json!({
+        "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository", "metadata": { "name": "apps" },
+        "spec": { "interval": "5m", "url": "oci://r.example/x", "verify": { "provider": "cosign", "trustedRootSecretRef": { "name": "x" } } },
+    });
+    assert!(!old.faults(&named).is_empty());
 }

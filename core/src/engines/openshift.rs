@@ -34,6 +34,8 @@ pub struct OpenShiftCapability {
 const VERSIONS: &str = "any";
 /// The most characters of a key or certificate (openshift/api).
 const MAX_DATA: usize = 8192;
+/// The longest issuer, in characters.
+const MAX_ISSUER: usize = 2048;
 /// The most scopes of a policy (openshift/api).
 const MAX_SCOPES: usize = 256;
 
@@ -195,10 +197,17 @@ fn root_of_trust(
     for signer in &judged.signers {
         match signer {
             Signer::Key { .. } => expressible.push(signer),
-            Signer::Certificate { subject: Matcher::Exact(subject), issuer: Matcher::Exact(_), .. }
-                if is_email(subject) =>
+            Signer::Certificate { subject: Matcher::Exact(subject), issuer: Matcher::Exact(issuer), .. }
+                if is_email(subject) && is_address(issuer) =>
             {
                 expressible.push(signer);
+            }
+            Signer::Certificate { name, subject: Matcher::Exact(subject), .. } if is_email(subject) => {
+                loss(
+                    LossKind::OpenShiftIdentityLeftOut,
+                    "identities",
+                    format!("the issuer of `{name}` is not an address of at most {MAX_ISSUER} characters"),
+                );
             }
             Signer::Certificate { name, .. } => {
                 loss(LossKind::OpenShiftIdentityLeftOut, "identities", format!("`{name}` is not an e-mail address"));
@@ -240,6 +249,8 @@ fn root_of_trust(
             let log = one_log(&roots, loss)?;
             let authority = one_authority(&roots, loss)?;
             let chain: String = authority.chain.iter().map(|c| pem("CERTIFICATE", &c.der)).collect();
+            // The bound is on what is written.
+            let chain = STANDARD.encode(chain);
             if chain.len() > MAX_DATA {
                 loss(
                     LossKind::OpenShiftLogUnusable,
@@ -249,7 +260,7 @@ fn root_of_trust(
                 return None;
             }
             Some(json!({ "policyType": "FulcioCAWithRekor", "fulcioCAWithRekor": {
-                "fulcioCAData": STANDARD.encode(chain),
+                "fulcioCAData": chain,
                 "rekorKeyData": STANDARD.encode(pem("PUBLIC KEY", &log.key)),
                 "fulcioSubject": { "oidcIssuer": issuer, "signedEmail": email },
             }}))
@@ -262,6 +273,21 @@ fn root_of_trust(
 fn is_email(subject: &str) -> bool {
     let around = subject.split_once('@').is_some_and(|(before, after)| !before.is_empty() && !after.is_empty());
     around && subject.len() <= 320 && !subject.contains(char::is_whitespace) && !subject.contains("://")
+}
+
+/// An issuer OpenShift takes for an address (its schema asks for one), without anything two readers of addresses may differ on.
+fn is_address(issuer: &str) -> bool {
+    let after = issuer.strip_prefix("https://").or_else(|| issuer.strip_prefix("http://"));
+    let (authority, path) =
+        after.map(|after| after.split_at(after.find('/').unwrap_or(after.len()))).unwrap_or_default();
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
+    let in_host = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    let in_path = |c: char| c.is_ascii_alphanumeric() || "-._~/=&+,@:".contains(c);
+    issuer.len() <= MAX_ISSUER
+        && !host.is_empty()
+        && host.chars().all(in_host)
+        && port.parse::<u16>().is_ok()
+        && path.chars().all(in_path)
 }
 
 /// The one log whose promises nodes can check: ECDSA, of Rekor v1.

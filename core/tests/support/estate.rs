@@ -99,7 +99,7 @@ pub(crate) fn roots() -> Vec<TrustRoot> {
 }
 
 /// The document of a root; one of another name is like `corp`.
-fn document(name: &str) -> String {
+pub(crate) fn document(name: &str) -> String {
     let of = |name: &str| documents().iter().find(|(other, _)| *other == name).map(|(_, text)| text.clone());
     of(name).or_else(|| of("corp")).unwrap()
 }

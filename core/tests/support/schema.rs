@@ -41,7 +41,10 @@ impl Schemas {
             return vec![format!("no served definition of {} {}", object["apiVersion"], object["kind"])];
         };
         let validator = jsonschema::validator_for(&closed(&with_type_and_metadata(schema))).expect("the schema is one");
-        validator.iter_errors(object).map(|error| format!("{}: {error}", error.instance_path())).collect()
+        let mut faults: Vec<String> =
+            validator.iter_errors(object).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        faults.extend(broken_rules(schema, object));
+        faults
     }
 
     fn schema(&self, object: &Value) -> Option<&Value> {
@@ -54,6 +57,14 @@ impl Schemas {
         let versions = definition["spec"]["versions"].as_array()?;
         let served = versions.iter().find(|candidate| candidate["name"] == version && candidate["served"] == true)?;
         served.pointer("/schema/openAPIV3Schema")
+    }
+}
+
+/// The `x-kubernetes-validations` that do not hold; one that the interpreter here cannot evaluate does not, either.
+fn broken_rules(schema: &Value, object: &Value) -> Vec<String> {
+    match kube_cel::validate(schema, object, None) {
+        Ok(()) => Vec::new(),
+        Err(errors) => errors.iter().map(|error| format!("{error:?}")).collect(),
     }
 }
 
