@@ -1,6 +1,7 @@
 //! Verdicts over an inventory: who uses what, does it pass, and whose is it where it does not?
 
 mod assess;
+pub mod conflict;
 mod inventory;
 mod policy;
 mod scope;

@@ -166,6 +166,16 @@ impl CompiledPolicy {
         }
     }
 
+    /// Which images it is about.
+    pub(super) fn images(&self) -> &[ImagePattern] {
+        &self.images
+    }
+
+    /// Which images need no signature.
+    pub(super) fn exempt(&self) -> &[ImageRef] {
+        &self.exempt
+    }
+
     /// Whether the image is one the policy is about.
     pub fn matches(&self, image: &ImageRef) -> bool {
         self.images.iter().any(|pattern| pattern.matches(image))
