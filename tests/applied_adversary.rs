@@ -74,6 +74,9 @@ fn said(changes: &Value) -> Vec<(String, String, Vec<String>)> {
     changes.as_array().unwrap().iter().map(|c| (text(&c["change"]), text(&c["object"]), fields(c))).collect()
 }
 
+/// A change, and what it is.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Value));
+
 const BINDING: &str = "policybinding";
 const NAME: &str = "ValidatingAdmissionPolicyBinding/holdfast-audit-apps-00-ff";
 
@@ -154,7 +157,7 @@ fn what_says_something_beside_what_is_wanted_is_a_change() {
         field("metadata.annotations.holdfast.dev/intent")
     );
     // Others' words on our objects, what the API server keeps, and what says nothing.
-    let nothing: &[(&str, &dyn Fn(&mut Value))] = &[
+    let nothing: &[Change<'_>] = &[
         ("status", &|o| o["status"] = json!({"observedGeneration": 1})),
         ("managed fields", &|o| o["metadata"]["managedFields"] = json!([{"manager": "x"}])),
         ("labels of tools", &|o| o["metadata"]["labels"]["argocd.argoproj.io/instance"] = json!("x")),

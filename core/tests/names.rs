@@ -1,5 +1,5 @@
 //! Whatever policies and trust roots are called, each object of every engine is of one of them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
 
 #[path = "support/estate.rs"]
 mod estate;

@@ -118,9 +118,10 @@ impl fmt::Display for Conflict {
         }
         write!(f, ", in {}", listed(&self.namespaces))?;
         if self.in_force != self.namespaces {
-            match self.in_force.is_empty() {
-                true => write!(f, " (once both are enforced)")?,
-                false => write!(f, " (now in {})", listed(&self.in_force))?,
+            if self.in_force.is_empty() {
+                write!(f, " (once both are enforced)")?;
+            } else {
+                write!(f, " (now in {})", listed(&self.in_force))?;
             }
         }
         write!(f, ". {}", self.kind.cure())

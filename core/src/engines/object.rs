@@ -106,7 +106,7 @@ impl Object {
         body.insert("kind".to_owned(), json!(of.kind));
         body.insert("metadata".to_owned(), Value::Object(metadata));
         let mut body = Value::Object(body);
-        let digest = Digest::of(body.to_string().as_bytes());
+        let digest = Digest::of(&written(&body));
         if let Some(annotations) = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
             annotations.insert(INTENT.to_owned(), json!(digest));
         }
@@ -131,27 +131,32 @@ impl Object {
 
     /// Its kind.
     pub fn kind(&self) -> &str {
-        self.text("/kind")
+        text(self.body.get("kind"))
     }
 
     /// Its group and version.
     pub fn api_version(&self) -> &str {
-        self.text("/apiVersion")
+        text(self.body.get("apiVersion"))
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        self.text("/metadata/name")
+        text(self.metadata("name"))
     }
 
     /// Its namespace, where it has one.
     pub fn namespace(&self) -> Option<&str> {
-        self.body.pointer("/metadata/namespace").and_then(Value::as_str)
+        self.metadata("namespace").and_then(Value::as_str)
     }
 
     /// The digest of the intent.
     pub fn digest(&self) -> Digest {
-        Digest::of(self.body.to_string().as_bytes())
+        Digest::of(&written(&self.body))
+    }
+
+    /// How large it is, in bytes as JSON.
+    pub fn size(&self) -> usize {
+        written(&self.body).len()
     }
 
     /// Engine, kind, namespace and name: what tells it from every other object.
@@ -164,9 +169,18 @@ impl Object {
         file_name(self.engine, &self.body)
     }
 
-    fn text(&self, pointer: &str) -> &str {
-        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    fn metadata(&self, field: &str) -> Option<&Value> {
+        self.body.get("metadata")?.get(field)
     }
+}
+
+fn text(value: Option<&Value>) -> &str {
+    value.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A value as JSON, written straight: as a text it would go through a formatter piece by piece.
+fn written(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// The name of the file an engine's object is written to: its own, and no other object's. A namespace has no `.`, so that it ends where the first one is.

@@ -228,7 +228,8 @@ fn pod(account: Option<&str>, images: &[String]) -> Value {
     spec
 }
 
-fn of_namespace(namespace: &str, spec: Value) -> Value {
+fn of_namespace(namespace: &str, spec: impl Into<Value>) -> Value {
+    let spec: Value = spec.into();
     json!({"metadata": {"name": "x", "namespace": namespace}, "spec": spec})
 }
 

@@ -143,7 +143,7 @@ fn names(dir: &Path) -> Result<Vec<String>, RenderError> {
 /// Whether an object of ours may be written to a file of this name.
 fn may_be_ours(name: &str) -> bool {
     let of = |kind: &EngineKind| name.strip_prefix(kind.as_str()).is_some_and(|rest| rest.starts_with('-'));
-    name.ends_with(".yaml") && EngineKind::ALL.iter().any(of)
+    Path::new(name).extension().is_some_and(|extension| extension == "yaml") && EngineKind::ALL.iter().any(of)
 }
 
 /// What a path holds. Links are looked at, never through: what they lead to is not in the directory.

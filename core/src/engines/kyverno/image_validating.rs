@@ -149,7 +149,7 @@ pub(super) fn other_images(
 }
 
 fn sized(object: Object) -> Result<Object, TooLarge> {
-    let bytes = object.body().to_string().len();
+    let bytes = object.size();
     if bytes > MAX_BYTES { Err(TooLarge { bytes }) } else { Ok(object) }
 }
 

@@ -343,7 +343,7 @@ fn trust(drafts: &[&Draft<'_>], capability: &PolicyControllerCapability) -> Vec<
 
 /// All policies are compiled into one ConfigMap, all trust into another: a policy too much, and the engine goes on with what it had before.
 fn too_large(drafts: &[&Draft<'_>], capability: &PolicyControllerCapability, report: &mut Report) {
-    let size = |objects: Vec<Object>| objects.iter().map(|object| object.body().to_string().len()).sum::<usize>();
+    let size = |objects: Vec<Object>| objects.iter().map(Object::size).sum::<usize>();
     let policies = size(drafts.iter().flat_map(|draft| draft.content.objects(Stage::Enforce)).collect());
     let trust = size(trust(drafts, capability));
     if policies.max(trust) > MAX_COMPILED {
