@@ -717,7 +717,9 @@ fn a_record_that_was_changed_is_held_against_what_else_is_known() {
     // A policy that was let go keeps an empty record in another form.
     let mut estate = Estate::enforcing();
     let digest = release_digest("apps", estate.form().digest(), &NAMESPACES.into_iter().collect());
-    NAMESPACES.iter().for_each(|name| estate.label(name, "tier", "none"));
+    for name in NAMESPACES {
+        estate.label(name, "tier", "none");
+    }
     estate.approve(digest);
     assert_eq!(estate.step().namespaces.len(), 0);
     estate.declare(|spec| spec["require"] = json!({"sct": false}));

@@ -182,7 +182,7 @@ fn every_edit_is_named_for_what_it_admits() {
         ("no timestamp", with(base(), "/require/signedTimestamp", json!(false)), vec![L::EvidenceDropped]),
         ("no sct", with(base(), "/require/sct", json!(false)), vec![L::EvidenceDropped]),
         ("an engine less", with(base(), "/engines", json!({"native": {}})), vec![L::EngineDropped]),
-        ("an engine more", with(base(), "/engines/policyController", json!({})), vec![]),
+        ("an engine more", with(base(), "/engines/policyController", json!({})), vec![LooseningKind::EngineAdded]),
         (
             "another kind of Kyverno's",
             with(base(), "/engines/kyverno/kind", json!("ClusterPolicy")),

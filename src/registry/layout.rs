@@ -1,7 +1,7 @@
 //! An OCI image layout on disk, as `crane`, `oras`, `skopeo` and `cosign save` write it.
 //!
 //! Sources: OCI image specification ("Image Layout", "Content Descriptors"), distribution specification ("Referrers", fallback tag), cosign (`.sig` and
-//! `.att` tags; for what `cosign save` writes, see [`saved`]).
+//! `.att` tags; for what `cosign save` writes, see `saved.rs`).
 
 mod saved;
 

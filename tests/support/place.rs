@@ -73,7 +73,7 @@ impl Place {
         let image = layout.image(name, &format!("registry.corp.internal/apps/{name}:1"));
         layout.attach(&image, &self.sigstore.bundle(&image.manifest, &Recipe::image(subject, ISSUER)));
         layout.write(&self.path("images")).unwrap();
-        let digest = image.digest.to_string();
+        let digest = image.digest.clone();
         let digits = digest.trim_start_matches("sha256:").to_owned();
         (format!("registry.corp.internal/apps/{name}@sha256:{digits}"), digits)
     }

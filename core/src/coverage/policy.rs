@@ -26,6 +26,8 @@ pub struct CompiledPolicy {
     pub other_images: OtherImages,
     /// The digest of what was declared and of the keys it refers to, for memoised verdicts.
     pub digest: Digest,
+    /// The digest of that alone which decides a verdict: who may sign with which evidence, whatever the names are, wherever and whenever it is enforced.
+    pub decides: Digest,
     images: Vec<ImagePattern>,
     exempt: Vec<ImageRef>,
     namespaces: NamespaceSelector,
@@ -108,7 +110,7 @@ pub fn compile(
     if !problems.is_empty() {
         return Err(problems);
     }
-    let digest = digest(spec, &signers);
+    let (digest, decides) = (digest(spec, &signers), decides(spec, &signers));
     Ok(CompiledPolicy {
         policy: Policy {
             signers,
@@ -126,6 +128,7 @@ pub fn compile(
         enforced: BTreeSet::new(),
         name,
         digest,
+        decides,
         images,
         exempt,
     })
@@ -140,6 +143,22 @@ fn digest(spec: &SigningIdentityPolicySpec, signers: &[Signer]) -> Digest {
         }
     }
     Digest::of(&hashed)
+}
+
+fn decides(spec: &SigningIdentityPolicySpec, signers: &[Signer]) -> Digest {
+    let name = |matcher: &Matcher| match matcher {
+        Matcher::Exact(name) => format!("={name}"),
+        Matcher::Pattern(pattern) => format!("~{}", pattern.as_str()),
+    };
+    let mut who: Vec<[String; 2]> = signers
+        .iter()
+        .map(|signer| match signer {
+            Signer::Certificate { subject, issuer, .. } => [name(subject), name(issuer)],
+            Signer::Key { key, .. } => [key.key_digest.to_string(), String::new()],
+        })
+        .collect();
+    who.sort();
+    Digest::of(&serde_json::to_vec(&(&spec.require, &spec.trust_roots, who)).unwrap_or_default())
 }
 
 impl CompiledPolicy {

@@ -87,11 +87,11 @@ pub const fn asks(engines: &Engines, kind: EngineKind) -> bool {
     }
 }
 
-/// Whether holdfast has the engine deny.
+/// Whether holdfast has the engine deny: those that were run. What another one enforces was never given to it by a promotion.
 const fn denies(kind: EngineKind) -> bool {
     match kind {
-        EngineKind::Native | EngineKind::Kyverno | EngineKind::PolicyController | EngineKind::OpenShift => true,
-        EngineKind::Kubewarden | EngineKind::Flux => false,
+        EngineKind::Native | EngineKind::Kyverno | EngineKind::PolicyController => true,
+        EngineKind::OpenShift | EngineKind::Kubewarden | EngineKind::Flux => false,
     }
 }
 

@@ -5,6 +5,7 @@
 //! would widen is rendered for audit only, and says what cures it.
 
 pub mod all;
+pub mod denial;
 pub mod estate;
 pub mod flux;
 pub mod kubewarden;

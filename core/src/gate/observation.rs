@@ -68,6 +68,8 @@ pub struct EngineState {
     pub losses: Vec<Loss>,
     /// Why it could not be given the policy as declared for enforcement where it is enforced now, if so.
     pub refuses: Option<String>,
+    /// The namespaces it is told to deny in, by objects that are there. Whether it does is another question.
+    pub told: BTreeSet<String>,
     /// The namespaces it was observed to deny in.
     pub in_force: BTreeSet<String>,
 }

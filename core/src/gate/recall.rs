@@ -67,7 +67,7 @@ struct Witnesses {
     history: InForce,
     /// What the last step wrote down.
     last: BTreeSet<String>,
-    /// Where engines are seen to deny.
+    /// Where engines are seen to deny, or are told to.
     in_force: BTreeSet<String>,
     /// The digest of the form in force.
     form: Option<Digest>,
@@ -80,6 +80,7 @@ impl Witnesses {
         let history = input.history.in_force();
         let speaks = chain_holds && !input.history.records().is_empty();
         let last = input.progress.map(|progress| progress.enforced.clone()).unwrap_or_default();
+        let engines = input.observed.engines.iter();
         let past_audit = |phase: Phase| matches!(phase, Phase::Promoting | Phase::Enforcing);
         Self {
             chain_holds: speaks,
@@ -87,7 +88,7 @@ impl Witnesses {
             history,
             // A history that holds knows more than the last step: what was released since.
             last: if speaks { BTreeSet::new() } else { last },
-            in_force: input.observed.engines.iter().flat_map(|engine| engine.in_force.iter().cloned()).collect(),
+            in_force: engines.flat_map(|engine| engine.in_force.union(&engine.told).cloned()).collect(),
             something_is_lost: input.progress.map_or(!chain_holds, |progress| past_audit(progress.phase)),
         }
     }

@@ -90,6 +90,7 @@ impl Estate {
             faults: Vec::new(),
             losses: Vec::new(),
             refuses: None,
+            told: BTreeSet::new(),
             in_force: BTreeSet::new(),
         };
         let mut estate = Self {

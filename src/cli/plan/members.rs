@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::CompiledPolicy;
-use holdfast_core::gate::loosening::{Form, PolicyForm, SecretKey};
+use holdfast_core::engines::denial::Denial;
+use holdfast_core::gate::loosening::{Form, PolicyForm, SecretKey, recovery_digest};
 use holdfast_core::verify::Signer;
 
 use super::memory::{GateMemory, Remembered};
@@ -38,9 +39,15 @@ pub(super) struct Members {
 }
 
 impl Members {
-    pub(super) fn of(declared: &[Declared<'_>], memory: &GateMemory) -> Self {
+    /// `denials` is what the objects deny that were rendered before: a policy that nothing else knows of is lost, not new.
+    pub(super) fn of(declared: &[Declared<'_>], memory: &GateMemory, denials: &[Denial]) -> Self {
         let mut all: Vec<Member> = declared.iter().map(Member::declared).collect();
-        let mut lost = BTreeSet::new();
+        let mut lost: BTreeSet<String> = denials
+            .iter()
+            .map(|denial| &denial.policy)
+            .filter(|name| !memory.policies.contains_key(*name) && !all.iter().any(|member| member.name == **name))
+            .cloned()
+            .collect();
         for (name, remembered) in &memory.policies {
             if all.iter().any(|member| member.name == *name) {
                 continue;
@@ -60,11 +67,14 @@ impl Members {
         Self { all, lost }
     }
 
-    /// Whether an approval of this digest can mean anything: something was held for it, or a policy is declared in this form.
+    /// Whether an approval of this digest can mean anything: something was held for it, or a record could be made anew by it.
     pub(super) fn waits_for(&self, memory: &GateMemory, digest: Digest) -> bool {
         let held = memory.policies.values().filter_map(|kept| kept.progress.as_ref());
-        held.flat_map(|progress| &progress.held).any(|held| *held == digest)
-            || self.all.iter().any(|member| member.declares().digest() == digest)
+        let recovers = |member: &Member| {
+            let last = memory.policies.get(&member.name).and_then(|kept| kept.history.head());
+            recovery_digest(&member.name, member.declares().digest(), last) == digest
+        };
+        held.flat_map(|progress| &progress.held).any(|held| *held == digest) || self.all.iter().any(recovers)
     }
 }
 

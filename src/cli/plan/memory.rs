@@ -10,18 +10,22 @@ use holdfast_core::gate::{Decision, Enforced, History, Progress};
 use holdfast_core::json;
 use serde::{Deserialize, Serialize};
 
+use super::adoption::KeptTrust;
 use crate::cli::output::CliError;
 use crate::sources::file;
 use crate::sources::write::replace;
 
 /// The largest such file, in bytes.
-const MAX_FILE: u64 = 64 * 1024 * 1024;
+const MAX_FILE: u64 = 256 * 1024 * 1024;
 
 /// The gate of every policy, as it stood.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct GateMemory {
     pub(super) policies: BTreeMap<String, Remembered>,
+    /// The trust in force, by its TrustRootMirror.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) trust: BTreeMap<String, KeptTrust>,
     /// The digests that were verified, with what their verdicts rest on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) verified: Vec<Held>,
@@ -50,6 +54,14 @@ impl From<&Decision> for Remembered {
 }
 
 impl GateMemory {
+    /// What is remembered of a mirror, where a policy that is enforced accepts its trust.
+    pub(super) fn trust_of(&self, mirror: &str) -> Option<&KeptTrust> {
+        let mut enforced = self.policies.values().filter_map(|kept| kept.enforced.as_ref());
+        let is_relied_on = enforced
+            .any(|policy| !policy.namespaces.is_empty() && policy.spec.trust_roots.iter().any(|root| root == mirror));
+        self.trust.get(mirror).filter(|_| is_relied_on)
+    }
+
     /// The policies that are enforced, in the form that was kept.
     pub(super) fn policies(&self) -> Vec<CompiledPolicy> {
         let enforced = self.policies.iter().filter_map(|(name, kept)| Some((name, kept.enforced.as_ref()?)));
@@ -72,8 +84,15 @@ impl GateMemory {
 
     /// Writes the file, as a whole or not at all.
     pub(super) fn write(&self, path: &Path) -> Result<(), CliError> {
-        let mut text = serde_json::to_string_pretty(self).map_err(std::io::Error::from)?;
+        let mut text = serde_json::to_string(self).map_err(std::io::Error::from)?;
         text.push('\n');
+        // What could not be read again must not take the place of what can.
+        if u64::try_from(text.len()).is_ok_and(|size| size > MAX_FILE) {
+            return Err(CliError::usage(format!(
+                "what the gate has to remember is larger than the {MAX_FILE} bytes that are read, so {} was not written: plan fewer policies at once",
+                path.display()
+            )));
+        }
         replace(path, text.as_bytes())?;
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! `holdfast plan`: trust, rotation, coverage, engines and gate of a GitOps directory, without a cluster.
 
+mod adoption;
 mod applied;
+mod args;
 mod left;
 mod members;
 mod memory;
@@ -8,6 +10,7 @@ mod render;
 mod retention;
 mod rollout;
 mod rollout_text;
+mod sight;
 mod text;
 mod trust;
 mod views;
@@ -16,25 +19,25 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-use clap::Args as ClapArgs;
 use holdfast_core::Digest;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, assess, compile};
 use holdfast_core::engines::all::Capabilities;
-use holdfast_core::engines::{EngineKind, Version};
+use holdfast_core::engines::denial::{Denial, denial};
 use holdfast_core::image::ImageRef;
 use holdfast_core::verify::{Evidence, Outcome, PreparedRoot, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use self::applied::Change;
+pub(super) use self::args::Args;
 use self::members::{Declared, Members};
 use self::memory::GateMemory;
 use self::rollout::{INTERVAL, Inputs};
 use self::trust::{Impact, Places, TrustView};
 use self::views::RolloutView;
-use super::output::{CliError, Exit, Format, Style, now};
-use crate::inventory::{self, GitOps, OWN_NAMESPACE};
+use super::output::{CliError, Exit, Style, now};
+use crate::inventory::{self, GitOps};
 use crate::registry::{self, layout::Layout};
 
 /// The largest root of a TUF repository that is read, in bytes.
@@ -42,100 +45,6 @@ const MAX_ROOT: u64 = 512 * 1024;
 
 /// From how many images on progress is shown.
 const SLOW: usize = 200;
-
-#[derive(ClapArgs)]
-#[command(after_long_help = EXAMPLES)]
-pub(super) struct Args {
-    /// Manifests: files or directories (YAML, JSON, lists)
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
-
-    /// An image layout with the images and their evidence, as `oci:DIR`; may be repeated
-    #[arg(long, value_name = "oci:DIR")]
-    images: Vec<String>,
-
-    /// A state directory; the last part of its path names the TrustRootMirror it holds. May be repeated
-    #[arg(long, value_name = "DIR")]
-    state: Vec<PathBuf>,
-
-    /// A directory that stands for a path mounted into the operator, as `/mirror=DIR`; may be repeated
-    #[arg(long, value_name = "PATH=DIR", value_parser = volume)]
-    volume: Vec<(String, PathBuf)>,
-
-    /// The namespace holdfast runs in: the Secrets policies refer to are read from it alone
-    #[arg(long, value_name = "NAME", default_value = OWN_NAMESPACE)]
-    namespace: String,
-
-    /// The version of an engine in the cluster, as `kyverno=1.19.1`; what objects were run on is assumed otherwise. May be repeated
-    #[arg(long, value_name = "ENGINE=VERSION", value_parser = engine)]
-    engine: Vec<(EngineKind, Version)>,
-
-    /// The root of the repository that holdfast serves in the cluster for a mirror; Kyverno starts from it. May be repeated
-    #[arg(long, value_name = "MIRROR=FILE", value_parser = named_file)]
-    tuf_root: Vec<(String, PathBuf)>,
-
-    /// Write every object that engines would be given into this directory, one file each
-    #[arg(long, value_name = "DIR")]
-    render: Option<PathBuf>,
-
-    /// Show what would change of the objects whose manifests are in this directory
-    #[arg(long, value_name = "DIR")]
-    applied: Option<PathBuf>,
-
-    /// Continue from the gate as this file remembers it
-    #[arg(long, value_name = "FILE")]
-    as_of: Option<PathBuf>,
-
-    /// Write what the gate has to remember into this file, for `--as-of`
-    #[arg(long, value_name = "FILE")]
-    remember: Option<PathBuf>,
-
-    /// Take engines to be ready, with canaries that are right: what only a cluster shows
-    #[arg(long)]
-    assume_ready: bool,
-
-    /// Take the change, promotion or recovery with this digest as approved by whoever runs this plan; may be repeated. What takes a break-glass is not for this
-    #[arg(long, value_name = "DIGEST")]
-    approve: Vec<Digest>,
-
-    /// Plan for this instant instead of now (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    now: Option<Timestamp>,
-
-    /// Exit with 1 where something is uncovered, denied, refused or held, or an alarm is up; with 3 where something is unknown
-    #[arg(long)]
-    exit_code: bool,
-
-    /// How to print the result
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
-}
-
-const EXAMPLES: &str = "\
-EXAMPLES
-  holdfast plan clusters/prod --images oci:export --state state/corp
-  holdfast plan clusters/prod --images oci:export --volume /mirror=mirror --now 2026-12-24T00:00:00Z --exit-code";
-
-fn volume(text: &str) -> Result<(String, PathBuf), String> {
-    let (path, dir) = text.split_once('=').ok_or("write PATH=DIR, as /mirror=./mirror")?;
-    if !path.starts_with('/') || dir.is_empty() {
-        return Err("PATH is absolute, as in the mirror's `source.volume.path`".to_owned());
-    }
-    Ok((path.trim_end_matches('/').to_owned() + "/", dir.into()))
-}
-
-fn engine(text: &str) -> Result<(EngineKind, Version), String> {
-    let known = || EngineKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-    let (name, version) = text.split_once('=').ok_or("write ENGINE=VERSION, as kyverno=1.19.1")?;
-    let kind = EngineKind::ALL.iter().find(|kind| kind.as_str() == name);
-    let kind = kind.ok_or_else(|| format!("`{name}` is no engine; there are {}", known()))?;
-    Ok((*kind, version.parse::<Version>().map_err(|e| e.to_string())?))
-}
-
-fn named_file(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, file) = text.split_once('=').ok_or("write MIRROR=FILE, as corp=corp.root.json")?;
-    Ok((name.to_owned(), file.into()))
-}
 
 /// Everything a plan says.
 #[derive(Serialize)]
@@ -166,7 +75,7 @@ impl Plan {
         let totals = &self.coverage.totals;
         let refused = self.trust.iter().any(|trust| trust.refused.is_some());
         let denied = !self.coverage.denied_as_other.is_empty();
-        let wanting = self.rollout.is_wanting();
+        let wanting = self.rollout.is_wanting() || self.trust.iter().any(|trust| !trust.held.is_empty());
         if totals.uncovered > 0 || denied || refused || wanting || !self.problems.is_empty() {
             Exit::No
         } else if totals.unknown > 0
@@ -189,15 +98,21 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     })?;
     let layouts = args.images.iter().map(|text| layout(text)).collect::<Result<Vec<_>, _>>()?;
     let places = Places { gitops: &gitops, states: states(&args.state)?, volumes: &args.volume };
+    let memory = args.as_of.as_deref().map(GateMemory::read).transpose()?.unwrap_or_default();
     let mut trust = Vec::new();
     for (_, object) in &gitops.objects {
         if let Object::TrustRootMirror(mirror) = object {
-            trust.push(TrustView::of(mirror, &places, now)?);
+            let kept = mirror.metadata.name.as_deref().and_then(|name| memory.trust_of(name));
+            trust.push(TrustView::of(mirror, &places, kept, &args.approve, now)?);
+        }
+    }
+    for name in memory.trust.keys() {
+        if let Some(kept) = memory.trust_of(name).filter(|_| !trust.iter().any(|view| view.name == *name)) {
+            trust.push(TrustView::gone(name, kept, now));
         }
     }
     trust.sort_by(|a, b| a.name.cmp(&b.name));
     every_state_is_used(&places.states, &trust)?;
-    let memory = args.as_of.as_deref().map(GateMemory::read).transpose()?.unwrap_or_default();
     let Policies { declared, usable: policies, problems } = policies(&gitops, &args.namespace);
     let roots = prepared(&trust, None)?;
     let kept = memory.policies();
@@ -208,13 +123,16 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         impact(&mut trust, at, &coverage, |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now))?;
     }
     name_cures(&trust, &mut coverage);
-    let members = Members::of(&declared, &memory);
-    for digest in args.approve.iter().filter(|digest| !members.waits_for(&memory, **digest)) {
-        eprintln!("--approve {digest}: no policy waits for it; the digest to approve stands beside what is held");
+    let rendered = args.render.as_deref().map(render::rendered).transpose()?.unwrap_or_default();
+    let denials: Vec<Denial> = rendered.iter().filter_map(denial).collect();
+    let members = Members::of(&declared, &memory, &denials);
+    let of_trust = |digest: &Digest| trust.iter().any(|view| view.asks_for.contains(digest));
+    for digest in args.approve.iter().filter(|digest| !of_trust(digest) && !members.waits_for(&memory, **digest)) {
+        eprintln!("--approve {digest}: nothing waits for it; the digest to approve stands beside what is held");
     }
     let evidence = listed(&found);
     let by_policies = |policies: &[CompiledPolicy]| assess(&gitops.inventory, policies, &found, &roots, &mut memo, now);
-    let rollout = rollout(args, &gitops, &members, &memory, (&trust, &evidence), by_policies, now)?;
+    let rollout = rollout(args, &gitops, (&members, &denials), &memory, (&trust, &evidence), by_policies, now)?;
     let left = &rollout.left_alone;
     let changes = args.applied.as_ref().map(|dir| applied::compare(dir, &rollout.objects, left)).transpose()?;
     let plan = Plan {
@@ -249,6 +167,15 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
             written.unchanged,
             written.removed
         );
+        if !plan.rollout.left_alone.engines.is_empty() {
+            let engines: Vec<&str> = plan.rollout.left_alone.engines.iter().map(|engine| engine.as_str()).collect();
+            eprintln!(
+                "{}: nothing was written or removed of {}, which could not be given what is enforced: keep what is applied of it, and do not prune",
+                dir.display(),
+                engines.join(", ")
+            );
+            return Ok(Exit::Unknown);
+        }
     }
     Ok(if args.exit_code { plan.exit() } else { Exit::Yes })
 }
@@ -257,7 +184,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
 fn rollout(
     args: &Args,
     gitops: &GitOps,
-    members: &Members,
+    (members, denials): (&Members, &[Denial]),
     memory: &GateMemory,
     (trust, evidence): (&[TrustView], &BTreeMap<Digest, Vec<Digest>>),
     assess: impl FnOnce(&[CompiledPolicy]) -> Coverage,
@@ -282,6 +209,7 @@ fn rollout(
     });
     let inputs = Inputs {
         members,
+        denials,
         trust,
         evidence,
         inventory: &gitops.inventory,

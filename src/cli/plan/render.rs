@@ -121,6 +121,20 @@ pub(super) fn write(dir: &Path, objects: &[Object], left: &LeftAlone) -> Result<
     Ok(written)
 }
 
+/// The objects of ours that lie in `dir`; none where there is no such directory.
+pub(super) fn rendered(dir: &Path) -> Result<Vec<Value>, CliError> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for name in names(dir)?.into_iter().filter(|name| may_be_ours(name)) {
+        if let Held::Ours(_, object) = held(&dir.join(&name), &name)? {
+            found.push(object);
+        }
+    }
+    Ok(found)
+}
+
 /// An object as YAML.
 pub(super) fn yaml(object: &Value) -> Result<String, CliError> {
     serde_saphyr::to_string(object).map_err(|e| CliError::Output(std::io::Error::other(e.to_string())))

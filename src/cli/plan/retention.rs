@@ -36,7 +36,7 @@ impl Retention<'_> {
     pub(super) fn retain(&self, held: &[Held]) -> Retained {
         let mut retained = Retained { verified: Verified::of_coverage(self.coverage), held: Vec::new() };
         let verdicts = self.verdicts();
-        for (policy, trust) in self.policies.iter().map(|policy| (policy, self.trust_of(policy))) {
+        for (policy, trust) in self.policies.iter().map(|policy| (policy, self.at_hand(policy))) {
             let of_policy = verdicts.iter().filter(|((name, _), _)| *name == policy.name);
             let proven = of_policy.filter(|(_, reason)| reason.outcome() == Outcome::Covered);
             retained.held.extend(proven.map(|((_, digest), _)| Held {
@@ -44,8 +44,8 @@ impl Retention<'_> {
                 policy: policy.name.clone(),
                 basis: Basis {
                     evidence: self.evidence.get(digest).cloned().unwrap_or_default(),
-                    trust: trust.clone().unwrap_or_default(),
-                    policy: policy.digest,
+                    trust: trust.clone(),
+                    policy: policy.decides,
                 },
                 last_seen: self.now,
             }));
@@ -54,19 +54,19 @@ impl Retention<'_> {
             retained.held.iter().map(|held| (held.policy.clone(), held.digest)).collect();
         for before in held.iter().filter(|held| !proven.contains(&(held.policy.clone(), held.digest))) {
             let policy = self.policies.iter().find(|policy| policy.name == before.policy);
-            let trust = policy.and_then(|policy| self.trust_of(policy));
+            let trust = policy.map(|policy| self.at_hand(policy)).unwrap_or_default();
             let verdict = verdicts.get(&(before.policy.as_str(), before.digest)).copied();
             let observed = Observed {
                 verdict,
                 evidence: self.evidence.get(&before.digest).map(Vec::as_slice),
-                trust: trust.as_deref(),
-                policy: policy.map(|policy| policy.digest),
+                trust: &trust,
+                policy: policy.map(|policy| policy.decides),
                 seen: verdict.is_some(),
                 clock_sane: self.clock_sane,
             };
             if let Ok(kept) = decide(before, &observed, self.now, RETENTION) {
                 retained.verified.keep(&kept);
-                let last_seen = if observed.seen { self.now } else { before.last_seen };
+                let last_seen = if observed.seen { self.now } else { before.last_seen.min(self.now) };
                 retained.held.push(Held { last_seen, ..before.clone() });
             }
         }
@@ -89,15 +89,13 @@ impl Retention<'_> {
         verdicts
     }
 
-    /// The trust roots in force that a policy accepts, where all of them are at hand.
-    fn trust_of(&self, policy: &CompiledPolicy) -> Option<Vec<Digest>> {
+    /// The trust roots in force that a policy accepts, as far as they are at hand.
+    fn at_hand(&self, policy: &CompiledPolicy) -> BTreeMap<String, Digest> {
         let in_force = |name: &String| {
             let view = self.trust.iter().find(|view| view.name == *name)?;
-            Some(view.adopted.as_ref()?.digest)
+            Some((name.clone(), view.adopted.as_ref()?.digest))
         };
-        let mut trust: Vec<Digest> = policy.trust_roots.iter().map(in_force).collect::<Option<_>>()?;
-        trust.sort_unstable();
-        Some(trust)
+        policy.trust_roots.iter().filter_map(in_force).collect()
     }
 }
 

@@ -7,16 +7,14 @@ use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::common::NAME_LABEL;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Inventory};
 use holdfast_core::engines::all::{Capabilities, asks, home};
+use holdfast_core::engines::denial::Denial;
 use holdfast_core::engines::native::retain::Held;
 use holdfast_core::engines::{
     EngineKind, Estate, EstatePolicy, EstateRoot, Exception, LocalRepository, Rendering, Rollout, Verified, Version,
 };
 use holdfast_core::gate::compiled::compiled;
-use holdfast_core::gate::loosening::{Approval, Beside, Form};
-use holdfast_core::gate::{
-    Canaries, Decision, EngineState, Input, Intent, Namespace, Observation, ScanTime, TrustRootState, decide, in_force,
-    scan_of,
-};
+use holdfast_core::gate::loosening::{Approval, Beside, Form, PolicyForm};
+use holdfast_core::gate::{Canaries, Decision, Enforced, EngineState, Input, Namespace, Observation, in_force};
 use holdfast_core::trust::clock::Sanity;
 use jiff::{SignedDuration, Timestamp};
 
@@ -24,8 +22,9 @@ use super::left::LeftAlone;
 use super::members::{Member, Members};
 use super::memory::{GateMemory, Remembered};
 use super::retention::{Retained, Retention};
+use super::sight::{Engines, Sight};
 use super::trust::TrustView;
-use super::views::{self, PolicyView, RolloutView, is_of};
+use super::views::{self, PolicyView, RolloutView};
 
 /// How often a scan is made where no BundleCoverageReport says so.
 pub(super) const INTERVAL: SignedDuration = SignedDuration::from_hours(1);
@@ -33,6 +32,8 @@ pub(super) const INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// Everything the gate and the engines are given.
 pub(super) struct Inputs<'a> {
     pub(super) members: &'a Members,
+    /// What the objects deny that were rendered before.
+    pub(super) denials: &'a [Denial],
     pub(super) trust: &'a [TrustView],
     /// The evidence that is stored for a digest, where all of it could be listed.
     pub(super) evidence: &'a BTreeMap<Digest, Vec<Digest>>,
@@ -56,29 +57,29 @@ pub(super) struct Inputs<'a> {
 }
 
 /// A policy in the form that is in force.
-struct Standing<'m> {
-    member: &'m Member,
+pub(super) struct Standing<'m> {
+    pub(super) member: &'m Member,
     /// What is remembered of it.
-    remembered: &'m Remembered,
+    pub(super) remembered: &'m Remembered,
     /// Made ready; not, where nobody knows the form, or where nothing can be made of it.
-    ready: Option<Ready>,
+    pub(super) ready: Option<Ready>,
 }
 
 /// A form, made ready.
-struct Ready {
-    form: Form,
-    policy: SigningIdentityPolicy,
-    compiled: CompiledPolicy,
+pub(super) struct Ready {
+    pub(super) form: Form,
+    pub(super) policy: SigningIdentityPolicy,
+    pub(super) compiled: CompiledPolicy,
 }
 
 impl Standing<'_> {
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.member.name
     }
 }
 
 /// Engines that could not be given a policy for enforcement, and why, by policy.
-type Refusals = BTreeMap<(EngineKind, String), String>;
+pub(super) type Refusals = BTreeMap<(EngineKind, String), String>;
 
 /// Decides every policy, and renders what the decisions amount to. `assess` judges what runs by the policies it is given: those in force.
 pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -> Coverage) -> RolloutView {
@@ -102,18 +103,24 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
     let Retained { verified, held } = retention.retain(&inputs.memory.verified);
     let view = Sight { inputs, coverage: &coverage, verified: &verified, beside: &beside, refusals: &refusals };
     // Losses are those of everything enforced: what a promotion would meet.
-    let promoted = view.render(&standings, |standing, compiled| {
-        let mut all = inputs.selected(compiled);
+    let promoted = view.render(&standings, |standing, ready| {
+        let mut all = inputs.selected(ready);
         all.extend(standing.enforced_before());
         all
     });
+    let current = refusals_of(&view.render(&standings, |standing, _| standing.enforced_before()));
+    let engines = Engines { promoted: &promoted, current: &current };
     let decisions: Vec<(&Standing<'_>, Decision)> =
-        standings.iter().map(|standing| (standing, view.decide(standing, &promoted))).collect();
+        standings.iter().map(|standing| (standing, view.decide(standing, engines))).collect();
     let unknown = unknown(&decisions, &inputs.members.lost);
     let mut wanted = view.render_decided(&decisions);
     if unknown.is_some() {
-        wanted.values_mut().for_each(|rendering| rendering.objects.clear());
+        for rendering in wanted.values_mut() {
+            rendering.objects.clear();
+        }
     }
+    // While it is not known what is in force of one policy, no other one moves: what it may admit hangs on all that are enforced.
+    let is_unknown = unknown.is_some();
     let left_alone = LeftAlone::of(&wanted, unknown);
     RolloutView {
         engines: views::engines(&wanted, promoted, inputs.versions),
@@ -123,7 +130,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
             .collect(),
         objects: wanted.into_values().flat_map(|rendering| rendering.objects).collect(),
         left_alone,
-        remembered: remembered(&decisions, held, inputs),
+        remembered: if is_unknown { inputs.memory.clone() } else { remembered(&decisions, held, inputs) },
     }
 }
 
@@ -148,12 +155,13 @@ fn remembered(decisions: &[(&Standing<'_>, Decision)], verified: Vec<Held>, inpu
         .map(|(standing, decision)| (standing.name().to_owned(), Remembered::from(decision)));
     let lost = inputs.memory.policies.iter().filter(|(name, _)| inputs.members.lost.contains(*name));
     let policies = decided.chain(lost.map(|(name, kept)| (name.clone(), kept.clone()))).collect();
-    GateMemory { policies, verified }
+    let trust = inputs.trust.iter().filter_map(|view| Some((view.name.clone(), view.kept.clone()?)));
+    GateMemory { policies, trust: trust.collect(), verified }
 }
 
 impl Standing<'_> {
-    fn enforced_before(&self) -> BTreeSet<String> {
-        self.remembered.enforced.as_ref().map(|enforced| enforced.names()).unwrap_or_default()
+    pub(super) fn enforced_before(&self) -> BTreeSet<String> {
+        self.remembered.enforced.as_ref().map(Enforced::names).unwrap_or_default()
     }
 }
 
@@ -170,25 +178,30 @@ impl<'a> Inputs<'a> {
         enforced.map(|(name, enforced)| (name.clone(), enforced.spec.clone(), enforced.names())).collect()
     }
 
-    /// Which engines could not be given the policies as they are declared, where they are enforced now.
+    /// Which engines could not be given the policies as they are declared, where they are enforced now, and could be given the forms that are enforced. An
+    /// engine that refuses either form is no reason to hold a change: what it holds stays as it is in any case.
     fn refusals(&self) -> Refusals {
+        let declared = self.refused(|member| Some(member.declares()));
+        let enforced = self.refused(|member| Some(self.remembered(&member.name).enforced.as_ref()?.form(&member.name)));
+        declared.into_iter().filter(|(who, _)| !enforced.contains_key(who)).collect()
+    }
+
+    /// Which engines refuse policies in these forms, where they are enforced now.
+    fn refused<'m>(&'m self, form: impl Fn(&'m Member) -> Option<PolicyForm<'m>>) -> Refusals {
+        let members = self.members.all.iter();
         let ready: Vec<(&Member, (SigningIdentityPolicy, CompiledPolicy))> =
-            self.members.all.iter().filter_map(|member| Some((member, compiled(member.declares()).ok()?))).collect();
+            members.filter_map(|member| Some((member, compiled(form(member)?).ok()?))).collect();
         let policies = ready.iter().map(|(member, (declared, compiled))| {
-            let enforced = self.remembered(&member.name).enforced.as_ref().map(|e| e.names()).unwrap_or_default();
+            let enforced = self.remembered(&member.name).enforced.as_ref().map(Enforced::names).unwrap_or_default();
             (member.name.as_str(), EstatePolicy { declared, compiled, rollout: Rollout { enforced } })
         });
-        let renderings = self.capabilities.render(&self.estate(policies.collect(), Vec::new(), Verified::default()));
-        renderings
-            .into_iter()
-            .flat_map(|(kind, rendering)| rendering.refused.into_iter().map(move |of| ((kind, of.policy), of.why)))
-            .collect()
+        refusals_of(&self.capabilities.render(&self.estate(policies.collect(), Vec::new(), Verified::default())))
     }
 
     fn standing<'m>(&'m self, member: &'m Member, beside: &[Beside<'_>], refusals: &Refusals) -> Standing<'m> {
         let remembered = self.remembered(&member.name);
         let observed = Observation {
-            engines: refusing(refusals, &member.name),
+            engines: self.seen(refusals, &member.name),
             namespaces: self.namespaces(&member.form.spec.namespace_selector),
             ..Observation::default()
         };
@@ -201,7 +214,7 @@ impl<'a> Inputs<'a> {
         Standing { member, remembered, ready }
     }
 
-    fn approvals(&self, policy: &str) -> Vec<Approval> {
+    pub(super) fn approvals(&self, policy: &str) -> Vec<Approval> {
         let of = |digest: &Digest| Approval {
             kind: "SigningIdentityPolicy".to_owned(),
             name: policy.to_owned(),
@@ -211,8 +224,37 @@ impl<'a> Inputs<'a> {
         self.approved.iter().map(of).collect()
     }
 
+    /// Engines of which nothing is known yet but that they refuse, and what the objects deny that were rendered before.
+    fn seen(&self, refusals: &Refusals, policy: &str) -> Vec<EngineState> {
+        let state = |kind: EngineKind| {
+            let refuses = refusals.get(&(kind, policy.to_owned())).cloned();
+            let told = self.denied(kind, policy);
+            (refuses.is_some() || !told.is_empty()).then(|| EngineState {
+                kind,
+                present: true,
+                ready: true,
+                canaries: Canaries::Unknown,
+                faults: Vec::new(),
+                losses: Vec::new(),
+                refuses,
+                told,
+                in_force: BTreeSet::new(),
+            })
+        };
+        EngineKind::ALL.iter().copied().filter_map(state).collect()
+    }
+
+    /// The namespaces in which an engine was told to deny by a policy, by the objects that were rendered before.
+    pub(super) fn denied(&self, engine: EngineKind, policy: &str) -> BTreeSet<String> {
+        let of_policy = self.denials.iter().filter(|denial| denial.engine == engine && denial.policy == policy);
+        of_policy.flat_map(|denial| denial.namespaces.iter().cloned()).collect()
+    }
+
     /// The namespaces a selector can be held against: those with a manifest, and those it means by their name alone.
-    fn namespaces(&self, selector: &holdfast_core::api::common::NamespaceSelector) -> BTreeMap<String, Namespace> {
+    pub(super) fn namespaces(
+        &self,
+        selector: &holdfast_core::api::common::NamespaceSelector,
+    ) -> BTreeMap<String, Namespace> {
         let known = self.inventory.namespaces().iter();
         let known = known.map(|(name, labels)| (name.clone(), Namespace { labels: labels.clone(), created: None }));
         let by_name =
@@ -225,7 +267,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// What the floors of the trust roots say of the clock.
-    fn clock(&self) -> Sanity {
+    pub(super) fn clock(&self) -> Sanity {
         self.trust.iter().map(|view| view.clock).find(|clock| *clock != Sanity::Sane).unwrap_or(Sanity::Sane)
     }
 
@@ -235,16 +277,25 @@ impl<'a> Inputs<'a> {
         std::iter::once("kube-system").chain(homes).map(str::to_owned).collect()
     }
 
-    fn selected(&self, compiled: &CompiledPolicy) -> BTreeSet<String> {
-        let left_out = self.left_out();
+    /// The same for a policy that asks for these engines: nothing is promoted where one of them never judges.
+    pub(super) fn left_out_for(&self, engines: &holdfast_core::api::policy::Engines) -> BTreeSet<String> {
+        let mut left_out = self.left_out();
+        if asks(engines, EngineKind::Kyverno) {
+            left_out.insert(self.namespace.to_owned());
+        }
+        left_out
+    }
+
+    pub(super) fn selected(&self, ready: &Ready) -> BTreeSet<String> {
+        let left_out = self.left_out_for(&ready.form.spec.engines);
         let known = self.inventory.namespaces().iter();
         known
-            .filter(|(name, labels)| !left_out.contains(*name) && compiled.selects(labels))
+            .filter(|(name, labels)| !left_out.contains(*name) && ready.compiled.selects(labels))
             .map(|(name, _)| name.clone())
             .collect()
     }
 
-    fn estate<'e>(
+    pub(super) fn estate<'e>(
         &'e self,
         policies: BTreeMap<&'e str, EstatePolicy<'e>>,
         exceptions: Vec<Exception<'e>>,
@@ -271,8 +322,13 @@ impl<'a> Inputs<'a> {
     }
 }
 
+fn refusals_of(renderings: &BTreeMap<EngineKind, Rendering>) -> Refusals {
+    let refused = renderings.iter().flat_map(|(kind, rendering)| rendering.refused.iter().map(|of| (*kind, of)));
+    refused.map(|(kind, of)| ((kind, of.policy.clone()), of.why.clone())).collect()
+}
+
 /// What a step looks at beside what a scan says.
-fn input<'i>(
+pub(super) fn input<'i>(
     member: &'i Member,
     remembered: &'i Remembered,
     observed: &'i Observation,
@@ -289,147 +345,5 @@ fn input<'i>(
         observed,
         beside,
         approvals: &[],
-    }
-}
-
-/// Engines of which nothing is known but that they refuse.
-fn refusing(refusals: &Refusals, policy: &str) -> Vec<EngineState> {
-    let of_policy = refusals.iter().filter(|((_, of), _)| of == policy);
-    of_policy
-        .map(|((kind, _), why)| EngineState {
-            kind: *kind,
-            present: true,
-            ready: true,
-            canaries: Canaries::Unknown,
-            faults: Vec::new(),
-            losses: Vec::new(),
-            refuses: Some(why.clone()),
-            in_force: BTreeSet::new(),
-        })
-        .collect()
-}
-
-/// What is known once everything was judged by the forms in force.
-struct Sight<'a> {
-    inputs: &'a Inputs<'a>,
-    coverage: &'a Coverage,
-    verified: &'a Verified,
-    beside: &'a [Beside<'a>],
-    refusals: &'a Refusals,
-}
-
-impl Sight<'_> {
-    fn decide(&self, standing: &Standing<'_>, promoted: &BTreeMap<EngineKind, Rendering>) -> Decision {
-        let inputs = self.inputs;
-        let time = ScanTime { started: inputs.now, finished: inputs.now, interval: inputs.interval };
-        let scan = standing.ready.as_ref().map(|Ready { form, compiled, .. }| {
-            let form = form.of(standing.name());
-            scan_of(form, compiled, self.coverage, inputs.inventory, self.beside, time, inputs.incomplete.clone())
-        });
-        let observed = Observation {
-            trust_roots: inputs.trust.iter().map(|view| (view.name.clone(), trust_state(view))).collect(),
-            scan,
-            engines: self.engine_states(standing, promoted),
-            clock: Some(inputs.clock()),
-            break_glasses: Vec::new(),
-            namespaces: inputs.namespaces(&standing.member.form.spec.namespace_selector),
-            left_out: inputs.left_out(),
-        };
-        let approvals = inputs.approvals(standing.name());
-        let input = input(standing.member, standing.remembered, &observed, self.beside);
-        decide(&Input { approvals: &approvals, ..input }, inputs.now)
-    }
-
-    fn engine_states(&self, standing: &Standing<'_>, promoted: &BTreeMap<EngineKind, Rendering>) -> Vec<EngineState> {
-        let remembered = standing.remembered.enforced.iter().flat_map(|enforced| &enforced.namespaces);
-        // A plan sees no cluster: what was in force when last observed is taken to be so still.
-        let in_force: BTreeSet<String> = remembered
-            .filter(|(_, standing)| self.inputs.assume_ready || standing.observed.is_some())
-            .map(|(name, _)| name.clone())
-            .collect();
-        let declared = &standing.member.form.spec.engines;
-        let current = standing.ready.as_ref().map_or(declared, |ready| &ready.form.spec.engines);
-        let asked = EngineKind::ALL.iter().copied().filter(|kind| asks(declared, *kind) || asks(current, *kind));
-        let state = |kind: EngineKind| {
-            let nothing = Rendering::default();
-            let rendering = promoted.get(&kind).unwrap_or(&nothing);
-            let refused = rendering.refused.iter().find(|refused| refused.policy == standing.name());
-            let mut faults: Vec<String> = refused
-                .map(|refused| format!("it could not be given the policy for enforcement: {}", refused.why))
-                .into_iter()
-                .collect();
-            if !self.inputs.assume_ready {
-                faults.push(
-                    "only a cluster shows whether it acts on this policy; `--assume-ready` takes it as ready"
-                        .to_owned(),
-                );
-            }
-            EngineState {
-                kind,
-                present: true,
-                ready: true,
-                canaries: if self.inputs.assume_ready { Canaries::Right } else { Canaries::Unknown },
-                faults,
-                losses: rendering.losses.iter().filter(|loss| is_of(loss, standing.name())).cloned().collect(),
-                refuses: self.refusals.get(&(kind, standing.name().to_owned())).cloned(),
-                in_force: in_force.clone(),
-            }
-        };
-        asked.map(state).collect()
-    }
-
-    /// Renders the forms in force, enforced in the namespaces that `enforced` says.
-    fn render<'s>(
-        &self,
-        standings: &'s [Standing<'s>],
-        enforced: impl Fn(&Standing<'s>, &CompiledPolicy) -> BTreeSet<String>,
-    ) -> BTreeMap<EngineKind, Rendering> {
-        let policies = standings.iter().filter_map(|standing| {
-            let Ready { policy, compiled, .. } = standing.ready.as_ref()?;
-            let rollout = Rollout { enforced: enforced(standing, compiled) };
-            Some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
-        });
-        self.rendered(policies.collect(), Vec::new())
-    }
-
-    /// Renders what the gate decided.
-    fn render_decided(&self, decisions: &[(&Standing<'_>, Decision)]) -> BTreeMap<EngineKind, Rendering> {
-        let policies = decisions.iter().filter_map(|(standing, decision)| {
-            let Ready { policy, compiled, .. } = standing.ready.as_ref()?;
-            let rollout = Rollout { enforced: decision.namespaces.clone() };
-            let let_go = decision.intents.contains(&Intent::Remove);
-            (!let_go).then_some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
-        });
-        let exceptions = decisions.iter().flat_map(|(standing, decision)| {
-            decision.intents.iter().filter_map(|intent| match intent {
-                Intent::Except { break_glass, namespaces, until } => Some(Exception {
-                    break_glass,
-                    policy: standing.name(),
-                    namespaces: namespaces.clone(),
-                    until: *until,
-                }),
-                _ => None,
-            })
-        });
-        self.rendered(policies.collect(), exceptions.collect())
-    }
-
-    fn rendered<'e>(
-        &'e self,
-        policies: BTreeMap<&'e str, EstatePolicy<'e>>,
-        exceptions: Vec<Exception<'e>>,
-    ) -> BTreeMap<EngineKind, Rendering> {
-        self.inputs.capabilities.render(&self.inputs.estate(policies, exceptions, self.verified.clone()))
-    }
-}
-
-fn trust_state(view: &TrustView) -> TrustRootState {
-    let nothing = "nothing of it is in force";
-    TrustRootState {
-        unready: view.adopted.is_none().then(|| view.refused.clone().unwrap_or_else(|| nothing.to_owned())),
-        freshness: view.freshness.clone(),
-        pending: view.candidate.as_ref().map(|candidate| candidate.root.digest),
-        memory_intact: true,
-        clock: view.clock,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use holdfast_core::engines::{Effect, EngineKind, Loss};
+use holdfast_core::engines::{Effect, Loss};
 use holdfast_core::gate::Check;
 
 use super::views::{EngineView, PolicyView, RolloutView, is_of};
@@ -23,7 +23,7 @@ pub(super) fn print(view: &RolloutView, style: Style, out: &mut dyn Write) -> io
     for engine in &view.engines {
         print_engine(engine, view.left_alone.engines.contains(&engine.name), style, out)?;
     }
-    if view.engines.is_empty() {
+    if view.engines.is_empty() && view.left_alone.is_nothing() {
         writeln!(out, "  no policy names one: nothing is rendered, and nothing can be enforced")?;
     }
     for policy in &view.policies {
@@ -103,18 +103,18 @@ fn print_policy(policy: &PolicyView, engines: &[EngineView], style: Style, out: 
         let of_policy: Vec<&Loss> =
             engine.losses.iter().filter(|loss| loss.policy.is_some() && is_of(loss, &policy.name)).collect();
         if !of_policy.is_empty() {
-            writeln!(out, "  {}{}", engine.name, verdict(engine, &policy.name, engine.name))?;
+            writeln!(out, "  {}{}", engine.name, verdict(engine, policy))?;
             print_losses(&of_policy, "    ", style, out)?;
         }
     }
     Ok(())
 }
 
-fn verdict(engine: &EngineView, policy: &str, kind: EngineKind) -> String {
-    if engine.refused.iter().any(|refused| refused.policy == policy) {
-        format!(", audit only: {kind} cannot be given it for enforcement")
-    } else {
-        String::new()
+fn verdict(engine: &EngineView, policy: &PolicyView) -> String {
+    match (engine.refused.iter().any(|refused| refused.policy == policy.name), policy.enforced.is_empty()) {
+        (false, _) => String::new(),
+        (true, true) => format!(", audit only: {} cannot be given it for enforcement", engine.name),
+        (true, false) => format!(", left as it is: {} cannot be given it again for enforcement", engine.name),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use holdfast_core::Digest;
 use holdfast_core::api::TrustRootMirror;
-use holdfast_core::api::mirror::RotationApproval;
+use holdfast_core::gate::loosening::{Loosening, mirror_deletion};
 use holdfast_core::trust::budget::Budget;
 use holdfast_core::trust::clock::Sanity;
 use holdfast_core::trust::diff::RootDiff;
@@ -15,6 +16,7 @@ use holdfast_core::trust::tuf::{Grace, Note, Refresh, RoleSummary, State};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::adoption::{Adoption, KeptTrust, ReadRoot, follow};
 use crate::cli::output::CliError;
 use crate::inventory::GitOps;
 use crate::sources::memory::Files;
@@ -41,6 +43,15 @@ pub(super) struct TrustView {
     /// Verified, and waiting for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) candidate: Option<Candidate>,
+    /// Every way in which the mirror as declared is looser than the one in force, and waits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) held: Vec<Loosening>,
+    /// Digests that an approval may name.
+    #[serde(skip)]
+    pub(super) asks_for: Vec<Digest>,
+    /// What to remember of it.
+    #[serde(skip)]
+    pub(super) kept: Option<KeptTrust>,
     pub(super) expiry_budget: Budget,
     /// Why nothing newer came into force.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,14 +96,21 @@ struct Seen {
     /// The trusted root that was read last, in force or not.
     newest: Option<HeldRoot>,
     notes: Vec<Note>,
-    adopted: Option<TrustRoot>,
-    offered: Option<TrustRoot>,
+    adopted: Option<ReadRoot>,
+    offered: Option<ReadRoot>,
     refused: Option<String>,
     unseen: Option<String>,
 }
 
 impl TrustView {
-    pub(super) fn of(mirror: &TrustRootMirror, places: &Places<'_>, now: Timestamp) -> Result<Self, CliError> {
+    /// `kept` is what is remembered of the mirror, where a policy that is enforced accepts it.
+    pub(super) fn of(
+        mirror: &TrustRootMirror,
+        places: &Places<'_>,
+        kept: Option<&KeptTrust>,
+        approved: &[Digest],
+        now: Timestamp,
+    ) -> Result<Self, CliError> {
         let name = mirror.metadata.name.clone().unwrap_or_default();
         let spec = &mirror.spec;
         let grace = Grace::new(spec.freshness.grace.signed()).unwrap_or_default();
@@ -102,7 +120,13 @@ impl TrustView {
             Settings { grace, max_age: spec.freshness.max_age.map(holdfast_core::api::duration::GoDuration::signed) };
         let newest = seen.newest.as_ref().map(HeldRoot::imported);
         let freshness = seen.state.as_ref().map(|state| Freshness::judge(state, newest, settings, now));
-        let (adopted, candidate) = adopt(mirror, seen.adopted, seen.offered);
+        let adoption = match kept.and_then(|kept| Some((kept, kept.read(&name)?))) {
+            Some((kept, in_force)) => follow(mirror, kept, in_force, seen.offered.or(seen.adopted), approved),
+            None => Adoption::first(mirror, seen.adopted, seen.offered, approved),
+        };
+        let Adoption { adopted, candidate, held, spec, asks_for } = adoption;
+        let kept = adopted.as_ref().map(|root| KeptTrust { spec, root: root.text() });
+        let adopted = adopted.map(|read| read.root);
         let expiry_budget = Budget::of(&roles, adopted.as_ref(), now);
         Ok(Self {
             name,
@@ -112,32 +136,42 @@ impl TrustView {
             clock: seen.state.as_ref().map_or(Sanity::Sane, |state| state.memory().clock_floor.judge(now)),
             adopted,
             candidate,
+            held,
+            asks_for,
+            kept,
             expiry_budget,
             refused: seen.refused,
             unseen: seen.unseen,
         })
     }
 
+    /// A mirror that is no longer declared, and whose trust an enforced policy accepts.
+    pub(super) fn gone(name: &str, kept: &KeptTrust, now: Timestamp) -> Self {
+        let adopted = kept.read(name).map(|read| read.root);
+        Self {
+            name: name.to_owned(),
+            roles: Vec::new(),
+            notes: Vec::new(),
+            freshness: None,
+            clock: Sanity::Sane,
+            expiry_budget: Budget::of(&[], adopted.as_ref(), now),
+            adopted,
+            candidate: None,
+            held: vec![mirror_deletion(name, &kept.spec)],
+            asks_for: Vec::new(),
+            kept: Some(kept.clone()),
+            refused: None,
+            unseen: Some(
+                "it is no longer declared: what it offers is not read, and nothing says how old its trust is"
+                    .to_owned(),
+            ),
+        }
+    }
+
     /// Why the trust in force is past its limit, if it is.
     pub(super) fn staleness(&self) -> Option<String> {
         self.freshness.as_ref().and_then(Freshness::staleness)
     }
-}
-
-/// A first import comes into force; a rotation only once it is approved, or where no approval is asked for.
-fn adopt(
-    mirror: &TrustRootMirror,
-    adopted: Option<TrustRoot>,
-    offered: Option<TrustRoot>,
-) -> (Option<TrustRoot>, Option<Candidate>) {
-    let (Some(adopted), Some(offered)) = (adopted.clone(), offered.clone()) else { return (adopted.or(offered), None) };
-    let changes = RootDiff::between(&adopted, &offered);
-    let rotation = &mirror.spec.rotation;
-    let approved = rotation.approval == RotationApproval::Automatic || rotation.approved_digest == Some(offered.digest);
-    if !changes.is_rotation() || approved {
-        return (Some(offered), None);
-    }
-    (Some(adopted), Some(Candidate { root: offered, changes, impact: None }))
 }
 
 fn look(
@@ -161,7 +195,7 @@ fn look(
     if let Some(keys) = &source.keys {
         let root =
             keys::trust_root(name, keys).map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))?;
-        return Ok(Seen { adopted: Some(root), ..Seen::default() });
+        return Ok(Seen { adopted: Some(ReadRoot { root, bytes: None }), ..Seen::default() });
     }
     if let Some(bare) = &source.trusted_root {
         return Ok(bare_root(name, &bare.config_map, bare.sha256.0, places));
@@ -215,7 +249,8 @@ fn import(name: &str, mut held: Held, repository: &dyn Source, grace: Grace, now
     match read {
         Ok((root, target)) => {
             let newest = Some(HeldRoot::accepted(&target));
-            Ok(Seen { notes, newest, offered: Some(root), ..from_held(name, &held, None)? })
+            let offered = Some(ReadRoot { root, bytes: Some(target.bytes().to_vec()) });
+            Ok(Seen { newest, notes, offered, ..from_held(name, &held, None)? })
         }
         Err(refused) => Ok(Seen { notes, ..from_held(name, &held, Some(refused))? }),
     }
@@ -227,6 +262,7 @@ fn from_held(name: &str, held: &Held, refused: Option<String>) -> Result<Seen, C
         .as_ref()
         .map(|root| {
             TrustRoot::from_json(name, &root.bytes)
+                .map(|read| ReadRoot { root: read, bytes: Some(root.bytes.clone()) })
                 .map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))
         })
         .transpose()?;
@@ -264,7 +300,7 @@ fn bare_root(
         return refused(format!("{place} holds {got}, and {want} is declared"));
     }
     match TrustRoot::from_json(name, bytes) {
-        Ok(root) => Seen { adopted: Some(root), ..Seen::default() },
+        Ok(root) => Seen { adopted: Some(ReadRoot { root, bytes: Some(bytes.clone()) }), ..Seen::default() },
         Err(error) => refused(error.to_string()),
     }
 }

@@ -48,6 +48,7 @@ impl Engine for Kyverno {
         for (name, policy) in &estate.policies {
             let Some(engine) = &policy.declared.spec.engines.kyverno else { continue };
             let task = Task::of(estate, name, policy);
+            report.refuse_for_places(&task);
             match (&capability.installed, engine.kind) {
                 (None, _) => {
                     report.loss(
@@ -76,6 +77,8 @@ struct Task<'a> {
     policy: &'a EstatePolicy<'a>,
     /// Where it denies now.
     enforced: BTreeSet<&'a str>,
+    /// Where it should, and Kyverno never judges anything.
+    unjudged: BTreeSet<&'a str>,
     /// The accepted trust roots that are at hand.
     roots: Vec<(&'a str, &'a EstateRoot<'a>)>,
     /// The names of those whose TUF repository is asked.
@@ -98,11 +101,9 @@ impl<'a> Task<'a> {
             .filter(|exception| exception.policy == name)
             .flat_map(|exception| exception.namespaces.iter().map(String::as_str))
             .collect();
-        let enforced = estate
-            .namespaces_of(policy, Stage::Enforce)
-            .into_iter()
-            .filter(|namespace| !never.contains(namespace) && !excepted.contains(namespace))
-            .collect();
+        let wanted = estate.namespaces_of(policy, Stage::Enforce).into_iter();
+        let (unjudged, enforced): (BTreeSet<&str>, BTreeSet<&str>) =
+            wanted.filter(|namespace| !excepted.contains(namespace)).partition(|namespace| never.contains(namespace));
         let roots: Vec<(&str, &EstateRoot<'_>)> = policy
             .compiled
             .trust_roots
@@ -112,7 +113,7 @@ impl<'a> Task<'a> {
         let required = policy.compiled.policy.evidence;
         let needs_root = policy.compiled.policy.signers.iter().any(|signer| attestors::needs_root(signer, required));
         let asked = roots.iter().filter(|_| needs_root).map(|(name, _)| *name).collect();
-        Self { name, policy, enforced, roots, asked, left_out, estate }
+        Self { name, policy, enforced, unjudged, roots, asked, left_out, estate }
     }
 
     /// Whether it denies images that no policy names, somewhere.

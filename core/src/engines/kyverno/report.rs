@@ -35,6 +35,18 @@ impl Report {
         }
     }
 
+    /// Refuses where the policy is enforced in a namespace that Kyverno never judges: it would be open there.
+    pub(super) fn refuse_for_places(&mut self, task: &Task<'_>) {
+        if !task.unjudged.is_empty() {
+            let names: Vec<&str> = task.unjudged.iter().copied().collect();
+            let why = format!(
+                "it is enforced in `{}`, where Kyverno judges nothing, so that it and the repository it asks can start; enforce there with the native engine",
+                names.join("`, `")
+            );
+            self.refuse(task, &why);
+        }
+    }
+
     /// Refuses for every loss that would widen, if there is any.
     pub(super) fn refuse_for_losses(&mut self, task: &Task<'_>) {
         let why: Vec<String> = self

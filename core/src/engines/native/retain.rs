@@ -2,6 +2,8 @@
 //!
 //! A registry that is down, a stale root or a restart must not deny what ran yesterday; a verdict that is proven bad must.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +33,8 @@ pub struct Held {
 pub struct Basis {
     /// The pieces of evidence, sorted.
     pub evidence: Vec<Digest>,
-    /// The trust roots, sorted.
-    pub trust: Vec<Digest>,
+    /// The trust roots, by their TrustRootMirror.
+    pub trust: BTreeMap<String, Digest>,
     /// What the policy declared.
     pub policy: Digest,
 }
@@ -44,8 +46,8 @@ pub struct Observed<'a> {
     pub verdict: Option<Reason>,
     /// The evidence that is stored for it, where that could be listed.
     pub evidence: Option<&'a [Digest]>,
-    /// The trust roots in force that the policy accepts, sorted, where all of them are at hand.
-    pub trust: Option<&'a [Digest]>,
+    /// The trust roots in force that the policy accepts, by their TrustRootMirror: those that are at hand.
+    pub trust: &'a BTreeMap<String, Digest>,
     /// What the policy declares, where it still exists.
     pub policy: Option<Digest>,
     /// Whether a pod, a template or a declared intake uses it.
@@ -102,7 +104,7 @@ pub fn decide(held: &Held, now: &Observed<'_>, at: Timestamp, retention: SignedD
         Some((reason, Outcome::Uncovered)) => Err(Out::Proven(reason)),
         Some((_, Outcome::Unknown)) | None => {
             let unchanged = held.basis.policy == policy
-                && now.trust.is_none_or(|trust| trust == held.basis.trust)
+                && now.trust.iter().all(|(name, root)| held.basis.trust.get(name) == Some(root))
                 && now.evidence.is_none_or(|evidence| evidence == held.basis.evidence);
             if unchanged { Ok(kept) } else { Err(Out::Outdated) }
         }
@@ -113,17 +115,21 @@ pub fn decide(held: &Held, now: &Observed<'_>, at: Timestamp, retention: SignedD
 mod tests {
     use super::*;
 
+    fn corp(root: &[u8]) -> BTreeMap<String, Digest> {
+        BTreeMap::from([("corp".to_owned(), Digest::of(root))])
+    }
+
     fn held() -> Held {
-        let basis = Basis { evidence: vec![Digest::of(b"e")], trust: vec![Digest::of(b"t")], policy: Digest::of(b"p") };
+        let basis = Basis { evidence: vec![Digest::of(b"e")], trust: corp(b"t"), policy: Digest::of(b"p") };
         Held { digest: Digest::of(b"i"), policy: "apps".to_owned(), basis, last_seen: Timestamp::UNIX_EPOCH }
     }
 
     fn decided(change: impl FnOnce(&mut Observed<'_>)) -> Result<Kept, Out> {
-        let (trust, soon) = ([Digest::of(b"t")], Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
+        let (trust, soon) = (corp(b"t"), Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
         let mut now = Observed {
             verdict: None,
             evidence: None,
-            trust: Some(&trust),
+            trust: &trust,
             policy: Some(Digest::of(b"p")),
             seen: true,
             clock_sane: true,
@@ -149,16 +155,16 @@ mod tests {
         let now = Observed {
             verdict: Some(Reason::RegistryUnavailable),
             evidence: Some(&all),
-            trust: Some(&held().basis.trust),
+            trust: &corp(b"t"),
             policy: Some(Digest::of(b"p")),
             seen: true,
             clock_sane: true,
         };
         let at = Timestamp::UNIX_EPOCH;
         assert!(decide(&held(), &now, at, RETENTION).is_ok());
-        assert!(decide(&held(), &Observed { trust: None, ..now.clone() }, at, RETENTION).is_ok());
+        assert!(decide(&held(), &Observed { trust: &BTreeMap::new(), ..now.clone() }, at, RETENTION).is_ok());
         for changed in
-            [Observed { evidence: Some(&[]), ..now.clone() }, Observed { trust: Some(&other), ..now.clone() }]
+            [Observed { evidence: Some(&[]), ..now.clone() }, Observed { trust: &corp(b"other"), ..now.clone() }]
         {
             assert_eq!(decide(&held(), &changed, at, RETENTION), Err(Out::Outdated));
             assert!(decide(&held(), &Observed { verdict: Some(Reason::Verified), ..changed }, at, RETENTION).is_ok());
@@ -171,7 +177,7 @@ mod tests {
         let now = Observed {
             verdict: Some(Reason::Verified),
             evidence: None,
-            trust: Some(&basis.trust),
+            trust: &basis.trust,
             policy: Some(basis.policy),
             seen: false,
             clock_sane: true,

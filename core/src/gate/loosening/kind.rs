@@ -76,6 +76,7 @@ loosenings! {
     AttestationDropped => Approval, "SigningIdentityPolicy", "a statement that had to be there need not be";
     EvidenceDropped => Approval, "SigningIdentityPolicy", "evidence that each signature had to carry need not be there";
     EngineDropped => Approval, "SigningIdentityPolicy", "an engine that denied no longer does";
+    EngineAdded => Approval, "SigningIdentityPolicy", "an engine begins to deny at once where the policy is enforced, and nothing was proven of it there";
     EngineChanged => Approval, "SigningIdentityPolicy", "an engine gets objects of another kind, which may express less";
     WaveDropped => Approval, "SigningIdentityPolicy", "a wave that is in force is gone, is narrower or has another place, so that namespaces it would take in are not enforced";
     CannotBeEnforced => Nobody, "SigningIdentityPolicy", "an engine could not be given the form for enforcement, so it would stop denying";

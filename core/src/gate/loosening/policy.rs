@@ -219,6 +219,9 @@ fn engines(old: &Engines, new: &Engines, standing: &Standing<'_>, found: &mut Fi
     ] {
         let field = format!("engines.{engine}");
         found.add_if(had && !has, LooseningKind::EngineDropped, &field, || format!("`{engine}` no longer denies"));
+        found.add_if(!had && has, LooseningKind::EngineAdded, &field, || {
+            format!("`{engine}` would deny at once wherever the policy is enforced; what it denies beyond the others is in its losses")
+        });
         found.add_if(!had && has && standing.others_deny, LooseningKind::ImagesClaimed, &field, || {
             format!("another policy denies in `{engine}` what no policy there is about; images of this policy pass there once signed")
         });
