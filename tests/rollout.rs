@@ -128,3 +128,22 @@ fn an_engine_that_is_too_old_or_unknown_is_said() {
         assert!(answer.err.contains("garbage.json"), "{}", answer.err);
     }
 }
+
+#[test]
+fn policies_that_do_not_go_together_are_both_named() {
+    let place = Place::new();
+    place.declare("other", &json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "strangers"}, "spec": {
+            "images": ["registry.corp.internal/apps/web"], "namespaceSelector": {"matchLabels": {"tier": "apps"}}, "trustRoots": ["corp"],
+            "identities": [{"name": "other", "issuer": "https://issuer.example", "subject": "https://ci.example/other"}], "engines": {"native": {}},
+        },
+    }));
+    let plan: Value = serde_json::from_str(&place.plan(&["-o", "json"]).out).unwrap();
+    let named = |field: &str| plan["conflicts"][0][field].as_str().unwrap().to_owned();
+    assert_eq!(
+        (named("kind"), named("policy"), named("by")),
+        ("TwoSignaturesNeeded".into(), "apps".into(), "strangers".into())
+    );
+    let text = place.plan(&[]).out;
+    assert!(text.contains("conflict TwoSignaturesNeeded: `apps` and `strangers`"), "{text}");
+}

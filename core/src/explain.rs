@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::api::condition::ConditionType;
+use crate::coverage::conflict::ConflictKind;
 use crate::engines::LossKind;
 use crate::gate::{AlarmKind, Check};
 use crate::verify::{Owner, Reason};
@@ -19,6 +20,8 @@ pub enum Sort {
     Check,
     /// What somebody has to look at now.
     Alarm,
+    /// Two policies that do not go together.
+    Conflict,
     /// A condition in status.
     Condition,
 }
@@ -75,6 +78,14 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: alarm.cure(),
     });
+    let conflicts = ConflictKind::ALL.iter().map(|conflict| Term {
+        sort: Sort::Conflict,
+        name: conflict.as_str(),
+        effect: "what one policy says comes to nothing".to_owned(),
+        meaning: conflict.meaning(),
+        owner: Owner::Platform,
+        cure: conflict.cure(),
+    });
     let conditions = ConditionType::ALL.iter().map(|condition| Term {
         sort: Sort::Condition,
         name: condition.as_str(),
@@ -83,7 +94,7 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: condition.cure(),
     });
-    reasons.chain(losses).chain(checks).chain(alarms).chain(conditions).collect()
+    reasons.chain(losses).chain(checks).chain(alarms).chain(conflicts).chain(conditions).collect()
 }
 
 /// The words of this name (a check and a condition may share one), whatever their case.

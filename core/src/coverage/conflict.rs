@@ -51,6 +51,20 @@ impl ConflictKind {
         }
     }
 
+    /// What it means, in a sentence without an end.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::TwoSignaturesNeeded => {
+                "two policies are about the same images and share no identity: only what is signed twice passes"
+            }
+            Self::ExemptionWithoutEffect => "one policy exempts an image that another one demands a signature of",
+            Self::DeniedAsOther => {
+                "one policy denies other images, and what another one is about counts as other where that one only reports"
+            }
+            Self::AllowanceWithoutEffect => "one policy allows other images where another one denies them",
+        }
+    }
+
     /// What to do.
     pub const fn cure(self) -> &'static str {
         match self {
@@ -124,7 +138,7 @@ impl fmt::Display for Conflict {
                 write!(f, " (now in {})", listed(&self.in_force))?;
             }
         }
-        write!(f, ". {}", self.kind.cure())
+        write!(f, "; {}", self.kind.cure())
     }
 }
 

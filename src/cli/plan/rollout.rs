@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::common::NAME_LABEL;
+use holdfast_core::coverage::conflict::{Conflict, Judging, conflicts};
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Inventory};
 use holdfast_core::engines::all::{Capabilities, asks, home};
 use holdfast_core::engines::denial::Denial;
@@ -128,6 +129,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
             .iter()
             .map(|(standing, decision)| PolicyView::of(standing.member, decision, &coverage))
             .collect(),
+        conflicts: inputs.conflicts(&decisions),
         objects: wanted.into_values().flat_map(|rendering| rendering.objects).collect(),
         left_alone,
         remembered: if is_unknown { inputs.memory.clone() } else { remembered(&decisions, held, inputs) },
@@ -212,6 +214,27 @@ impl<'a> Inputs<'a> {
             Some(Ready { form: current.form, policy, compiled: ready.enforced_in(current.namespaces) })
         });
         Standing { member, remembered, ready }
+    }
+
+    /// Policies that do not go together, in the forms in force and where they judge or deny.
+    fn conflicts(&self, decisions: &[(&Standing<'_>, Decision)]) -> Vec<Conflict> {
+        let places: Vec<(&CompiledPolicy, BTreeSet<String>, &BTreeSet<String>)> = decisions
+            .iter()
+            .filter_map(|(standing, decision)| {
+                let ready = standing.ready.as_ref()?;
+                let all = &self.selected(ready) | &decision.namespaces;
+                Some((&ready.compiled, all, &decision.namespaces))
+            })
+            .collect();
+        let judging: Vec<Judging<'_>> = places
+            .iter()
+            .map(|(policy, all, denied)| Judging {
+                policy,
+                namespaces: all.iter().map(String::as_str).collect(),
+                enforced: denied.iter().map(String::as_str).collect(),
+            })
+            .collect();
+        conflicts(&judging)
     }
 
     pub(super) fn approvals(&self, policy: &str) -> Vec<Approval> {

@@ -26,6 +26,12 @@ pub(super) fn print(view: &RolloutView, style: Style, out: &mut dyn Write) -> io
     if view.engines.is_empty() && view.left_alone.is_nothing() {
         writeln!(out, "  no policy names one: nothing is rendered, and nothing can be enforced")?;
     }
+    for conflict in view.conflicts.iter().take(MAX_LINES) {
+        writeln!(out, "  {} {}: {}", style.warn("conflict"), conflict.kind, printable(&conflict.to_string()))?;
+    }
+    if view.conflicts.len() > MAX_LINES {
+        writeln!(out, "    and {} more; `-o json` lists all", view.conflicts.len() - MAX_LINES)?;
+    }
     for policy in &view.policies {
         writeln!(out)?;
         print_policy(policy, &view.engines, style, out)?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::Digest;
 use holdfast_core::api::policy::{EnforcementStatus, Engines};
 use holdfast_core::coverage::Coverage;
+use holdfast_core::coverage::conflict::Conflict;
 use holdfast_core::engines::all::asks;
 use holdfast_core::engines::{EngineKind, Loss, Object, Refused, Rendering, Version};
 use holdfast_core::gate::loosening::Loosening;
@@ -22,6 +23,9 @@ use super::memory::GateMemory;
 pub(super) struct RolloutView {
     pub(super) engines: Vec<EngineView>,
     pub(super) policies: Vec<PolicyView>,
+    /// Policies that do not go together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) conflicts: Vec<Conflict>,
     #[serde(skip_serializing_if = "LeftAlone::is_nothing")]
     pub(super) left_alone: LeftAlone,
     #[serde(skip)]
