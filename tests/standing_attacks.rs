@@ -408,3 +408,21 @@ fn another_namespace_for_holdfast_takes_none_out_of_kyverno() {
     place.plan_hour_any(9, &[&args[..], &["--namespace", "shop"]].concat());
     assert!(kyverno_denies(&place).contains("shop"));
 }
+
+#[test]
+fn a_mirror_that_is_gone_or_laxer_goes_on_as_it_was() {
+    let place = Place::new();
+    let hour = enforced(&place);
+    let before = files(&place.path("out"));
+    let declared = fs::read_to_string(place.path("git/mirror.json")).unwrap();
+    fs::remove_file(place.path("git/mirror.json")).unwrap();
+    let plan = place.plan_hour(hour, &["--render", "out"]);
+    assert_eq!(plan["trust"][0]["held"][0]["kind"], "MirrorDeleted");
+    assert_eq!(files(&place.path("out")), before);
+    // Nor does what is remembered of it, once somebody bends that, make room for another root.
+    edit(&place, |memory| memory["trust"]["corp"]["root"] = json!("{}"));
+    fs::write(place.path("git/mirror.json"), declared).unwrap();
+    let plan = place.plan_hour(hour + 1, &["--render", "out"]);
+    assert!(plan["trust"][0]["refused"].as_str().unwrap().contains("restore the memory"));
+    assert_eq!(files(&place.path("out")), before, "and what was proven stays");
+}

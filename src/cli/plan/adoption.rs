@@ -3,7 +3,7 @@
 use holdfast_core::Digest;
 use holdfast_core::api::mirror::RotationApproval;
 use holdfast_core::api::{TrustRootMirror, TrustRootMirrorSpec};
-use holdfast_core::gate::loosening::{self, AllowedBy, Loosening};
+use holdfast_core::gate::loosening::{self, AllowedBy, Loosening, mirror_deletion};
 use holdfast_core::trust::diff::RootDiff;
 use holdfast_core::trust::keys;
 use holdfast_core::trust::root::TrustRoot;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::trust::Candidate;
 
 /// A trust root with the bytes it was read from; none where it was declared key by key.
+#[derive(Clone)]
 pub(super) struct ReadRoot {
     pub(super) root: TrustRoot,
     pub(super) bytes: Option<Vec<u8>>,
@@ -45,80 +46,65 @@ impl KeptTrust {
     }
 }
 
-/// What comes into force.
-pub(super) struct Adoption {
-    pub(super) adopted: Option<ReadRoot>,
-    pub(super) candidate: Option<Candidate>,
+/// A mirror in the form that is in force.
+pub(super) struct InForce {
+    pub(super) mirror: TrustRootMirror,
+    /// Every way in which the declared form is looser, and waits.
     pub(super) held: Vec<Loosening>,
-    /// The form of the mirror that is in force.
-    pub(super) spec: TrustRootMirrorSpec,
     /// Digests that an approval may name.
     pub(super) asks_for: Vec<Digest>,
 }
 
+impl InForce {
+    /// The declared form; where it is looser than what an enforced policy relies on, the form that was kept, until somebody approves.
+    pub(super) fn of(declared: &TrustRootMirror, kept: Option<&KeptTrust>, approved: &[Digest]) -> Self {
+        let name = declared.metadata.name.clone().unwrap_or_default();
+        let looser = kept.map(|kept| loosening::mirror(&name, &kept.spec, &declared.spec)).unwrap_or_default();
+        let asks_for = looser.iter().map(|loosening| loosening.digest).collect();
+        let waits = |loosening: &Loosening| {
+            loosening.kind.allowed_by() != AllowedBy::Approval || !approved.contains(&loosening.digest)
+        };
+        match kept.filter(|_| looser.iter().any(waits)) {
+            Some(kept) => Self { mirror: TrustRootMirror::new(&name, kept.spec.clone()), held: looser, asks_for },
+            None => Self { mirror: declared.clone(), held: Vec::new(), asks_for },
+        }
+    }
+
+    /// A mirror that is no longer declared goes on as it was.
+    pub(super) fn gone(name: &str, kept: &KeptTrust) -> Self {
+        let mirror = TrustRootMirror::new(name, kept.spec.clone());
+        Self { mirror, held: vec![mirror_deletion(name, &kept.spec)], asks_for: Vec::new() }
+    }
+}
+
+/// What is in force and what waits.
+pub(super) struct Adoption {
+    pub(super) adopted: Option<ReadRoot>,
+    pub(super) candidate: Option<Candidate>,
+}
+
 impl Adoption {
-    /// Nothing is enforced by this trust yet: a first import comes into force; a rotation only once it is approved, or where no approval is asked for.
-    pub(super) fn first(
+    /// A first import comes into force; a rotation only once it is approved, or where no approval is asked for. What is declared by its digest, or key by
+    /// key, was approved with the mirror.
+    pub(super) fn of(
         mirror: &TrustRootMirror,
         adopted: Option<ReadRoot>,
         offered: Option<ReadRoot>,
         approved: &[Digest],
     ) -> Self {
-        let spec = mirror.spec.clone();
-        let asks_for = offered.iter().map(|offered| offered.root.digest).collect();
-        let (adopted, candidate) = match (adopted, offered) {
-            (Some(adopted), Some(offered)) => rotate(mirror, adopted, offered, approved),
-            (adopted, offered) => (adopted.or(offered), None),
+        let (Some(adopted), Some(offered)) = (&adopted, &offered) else {
+            return Self { adopted: adopted.or(offered), candidate: None };
         };
-        Self { adopted, candidate, held: Vec::new(), spec, asks_for }
+        let changes = RootDiff::between(&adopted.root, &offered.root);
+        let (rotation, digest) = (&mirror.spec.rotation, offered.root.digest);
+        let is_approved = mirror.spec.bootstrap.is_none()
+            || rotation.approval == RotationApproval::Automatic
+            || rotation.approved_digest == Some(digest)
+            || approved.contains(&digest);
+        if !changes.is_rotation() || is_approved {
+            return Self { adopted: Some(offered.clone()), candidate: None };
+        }
+        let candidate = Candidate { root: offered.root.clone(), changes, impact: None };
+        Self { adopted: Some(adopted.clone()), candidate: Some(candidate) }
     }
-}
-
-fn rotate(
-    mirror: &TrustRootMirror,
-    adopted: ReadRoot,
-    offered: ReadRoot,
-    approved: &[Digest],
-) -> (Option<ReadRoot>, Option<Candidate>) {
-    let changes = RootDiff::between(&adopted.root, &offered.root);
-    let (rotation, digest) = (&mirror.spec.rotation, offered.root.digest);
-    let is_approved = rotation.approval == RotationApproval::Automatic
-        || rotation.approved_digest == Some(digest)
-        || approved.contains(&digest);
-    if !changes.is_rotation() || is_approved {
-        return (Some(offered), None);
-    }
-    (Some(adopted), Some(Candidate { root: offered.root, changes, impact: None }))
-}
-
-/// An enforced policy accepts this trust: a looser mirror waits, and so does what it offers.
-pub(super) fn follow(
-    mirror: &TrustRootMirror,
-    kept: &KeptTrust,
-    in_force: ReadRoot,
-    newest: Option<ReadRoot>,
-    approved: &[Digest],
-) -> Adoption {
-    let name = mirror.metadata.name.clone().unwrap_or_default();
-    let looser = loosening::mirror(&name, &kept.spec, &mirror.spec);
-    let waits = |loosening: &Loosening| {
-        loosening.kind.allowed_by() != AllowedBy::Approval || !approved.contains(&loosening.digest)
-    };
-    let of_mirror = looser.iter().map(|loosening| loosening.digest);
-    let asks_for: Vec<Digest> = of_mirror.chain(newest.iter().map(|newest| newest.root.digest)).collect();
-    let Some(newest) = newest else {
-        let held: Vec<Loosening> = looser.into_iter().filter(waits).collect();
-        let spec = if held.is_empty() { mirror.spec.clone() } else { kept.spec.clone() };
-        return Adoption { adopted: Some(in_force), candidate: None, held, spec, asks_for };
-    };
-    if looser.iter().any(waits) {
-        let changes = RootDiff::between(&in_force.root, &newest.root);
-        let is_other = newest.root.digest != in_force.root.digest;
-        let candidate = is_other.then_some(Candidate { root: newest.root, changes, impact: None });
-        return Adoption { adopted: Some(in_force), candidate, held: looser, spec: kept.spec.clone(), asks_for };
-    }
-    // What is declared by its digest or key by key is approved with the mirror; what TUF brings is a rotation of its own.
-    let is_tuf = mirror.spec.bootstrap.is_some();
-    let (adopted, candidate) = if is_tuf { rotate(mirror, in_force, newest, approved) } else { (Some(newest), None) };
-    Adoption { adopted, candidate, held: Vec::new(), spec: mirror.spec.clone(), asks_for }
 }

@@ -29,6 +29,7 @@ use holdfast_core::verify::{Evidence, Outcome, PreparedRoot, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::adoption::InForce;
 use self::applied::Change;
 pub(super) use self::args::Args;
 use self::members::{Declared, Members};
@@ -103,12 +104,13 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     for (_, object) in &gitops.objects {
         if let Object::TrustRootMirror(mirror) = object {
             let kept = mirror.metadata.name.as_deref().and_then(|name| memory.trust_of(name));
-            trust.push(TrustView::of(mirror, &places, kept, &args.approve, now)?);
+            let in_force = InForce::of(mirror, kept, &args.approve);
+            trust.push(TrustView::of(in_force, &places, kept, &args.approve, now)?);
         }
     }
     for name in memory.trust.keys() {
         if let Some(kept) = memory.trust_of(name).filter(|_| !trust.iter().any(|view| view.name == *name)) {
-            trust.push(TrustView::gone(name, kept, now));
+            trust.push(TrustView::of(InForce::gone(name, kept), &places, Some(kept), &args.approve, now)?);
         }
     }
     trust.sort_by(|a, b| a.name.cmp(&b.name));

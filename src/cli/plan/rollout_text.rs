@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
+use holdfast_core::Digest;
 use holdfast_core::engines::{Effect, Loss};
-use holdfast_core::gate::Check;
+use holdfast_core::gate::loosening::{AllowedBy, Loosening};
+use holdfast_core::gate::{AlarmKind, Check};
 
 use super::views::{EngineView, PolicyView, RolloutView, is_of};
 use crate::cli::output::{Style, printable};
@@ -99,12 +101,12 @@ fn print_policy(policy: &PolicyView, engines: &[EngineView], style: Style, out: 
     } else if !passed.is_empty() {
         writeln!(out, "  {} {}", style.good("✓"), style.faint(&passed.join(", ")))?;
     }
-    for alarm in &policy.alarms {
+    // What is held, and what fails, stands in lines of its own.
+    let said = [AlarmKind::LooseningHeld, AlarmKind::PromotionHeld, AlarmKind::CheckFailing];
+    for alarm in policy.alarms.iter().filter(|alarm| !said.contains(&alarm.kind)) {
         writeln!(out, "  {} {}: {}", style.bad("alarm"), alarm.kind, printable(&alarm.message))?;
     }
-    for held in &policy.held {
-        writeln!(out, "  {} {}", style.bad("held"), printable(&held.to_string()))?;
-    }
+    print_held(&policy.held, style, out)?;
     for engine in engines.iter().filter(|engine| policy.engines.contains(&engine.name)) {
         let of_policy: Vec<&Loss> =
             engine.losses.iter().filter(|loss| loss.policy.is_some() && is_of(loss, &policy.name)).collect();
@@ -112,6 +114,18 @@ fn print_policy(policy: &PolicyView, engines: &[EngineView], style: Style, out: 
             writeln!(out, "  {}{}", engine.name, verdict(engine, policy))?;
             print_losses(&of_policy, "    ", style, out)?;
         }
+    }
+    Ok(())
+}
+
+/// What waits, and how a plan is made with it.
+pub(super) fn print_held(held: &[Loosening], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    for loosening in held {
+        writeln!(out, "  {} {}", style.bad("held"), printable(&loosening.to_string()))?;
+    }
+    let approved = held.iter().filter(|held| held.kind.allowed_by() == AllowedBy::Approval).map(|held| held.digest);
+    for digest in approved.collect::<BTreeSet<Digest>>() {
+        writeln!(out, "    to plan with it: --approve {digest}")?;
     }
     Ok(())
 }

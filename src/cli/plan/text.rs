@@ -75,9 +75,7 @@ fn print_trust(trust: &TrustView, plan: &Plan, style: Style, out: &mut dyn Write
             printable(&first.what)
         )?;
     }
-    for held in &trust.held {
-        writeln!(out, "  {} {}", style.bad("held"), printable(&held.to_string()))?;
-    }
+    rollout_text::print_held(&trust.held, style, out)?;
     if let Some(refused) = &trust.refused {
         writeln!(out, "  {} {}", style.bad("refused:"), printable(refused))?;
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_core::Digest;
 use holdfast_core::api::TrustRootMirror;
-use holdfast_core::gate::loosening::{Loosening, mirror_deletion};
+use holdfast_core::gate::loosening::Loosening;
 use holdfast_core::trust::budget::Budget;
 use holdfast_core::trust::clock::Sanity;
 use holdfast_core::trust::diff::RootDiff;
@@ -16,7 +16,7 @@ use holdfast_core::trust::tuf::{Grace, Note, Refresh, RoleSummary, State};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::adoption::{Adoption, KeptTrust, ReadRoot, follow};
+use super::adoption::{Adoption, InForce, KeptTrust, ReadRoot};
 use crate::cli::output::CliError;
 use crate::inventory::GitOps;
 use crate::sources::memory::Files;
@@ -105,27 +105,43 @@ struct Seen {
 impl TrustView {
     /// `kept` is what is remembered of the mirror, where a policy that is enforced accepts it.
     pub(super) fn of(
-        mirror: &TrustRootMirror,
+        in_force: InForce,
         places: &Places<'_>,
         kept: Option<&KeptTrust>,
         approved: &[Digest],
         now: Timestamp,
     ) -> Result<Self, CliError> {
+        let InForce { mirror, held, mut asks_for } = in_force;
         let name = mirror.metadata.name.clone().unwrap_or_default();
         let spec = &mirror.spec;
         let grace = Grace::new(spec.freshness.grace.signed()).unwrap_or_default();
-        let seen = look(&name, mirror, places, grace, now)?;
+        let seen = look(&name, &mirror, places, grace, now)?;
         let roles = seen.state.as_ref().map(State::roles).unwrap_or_default();
         let settings =
             Settings { grace, max_age: spec.freshness.max_age.map(holdfast_core::api::duration::GoDuration::signed) };
         let newest = seen.newest.as_ref().map(HeldRoot::imported);
         let freshness = seen.state.as_ref().map(|state| Freshness::judge(state, newest, settings, now));
-        let adoption = match kept.and_then(|kept| Some((kept, kept.read(&name)?))) {
-            Some((kept, in_force)) => follow(mirror, kept, in_force, seen.offered.or(seen.adopted), approved),
-            None => Adoption::first(mirror, seen.adopted, seen.offered, approved),
+        let mut refused = seen.refused;
+        let (before, offered) = match kept {
+            None => (seen.adopted, seen.offered),
+            Some(kept) => {
+                let before = kept.read(&name);
+                if before.is_none() {
+                    refused = Some(
+                        "the trust that is remembered to be in force cannot be read; restore the memory".to_owned(),
+                    );
+                }
+                (before, seen.offered.or(seen.adopted))
+            }
         };
-        let Adoption { adopted, candidate, held, spec, asks_for } = adoption;
-        let kept = adopted.as_ref().map(|root| KeptTrust { spec, root: root.text() });
+        // Of a memory that cannot be read nothing is known: what is offered now is no first import.
+        let offered = offered.filter(|_| kept.is_none() || before.is_some());
+        asks_for.extend(offered.iter().map(|offered| offered.root.digest));
+        let Adoption { adopted, candidate } = Adoption::of(&mirror, before, offered, approved);
+        let kept = match (&adopted, kept) {
+            (Some(root), _) => Some(KeptTrust { spec: mirror.spec.clone(), root: root.text() }),
+            (None, kept) => kept.cloned(),
+        };
         let adopted = adopted.map(|read| read.root);
         let expiry_budget = Budget::of(&roles, adopted.as_ref(), now);
         Ok(Self {
@@ -140,32 +156,9 @@ impl TrustView {
             asks_for,
             kept,
             expiry_budget,
-            refused: seen.refused,
+            refused,
             unseen: seen.unseen,
         })
-    }
-
-    /// A mirror that is no longer declared, and whose trust an enforced policy accepts.
-    pub(super) fn gone(name: &str, kept: &KeptTrust, now: Timestamp) -> Self {
-        let adopted = kept.read(name).map(|read| read.root);
-        Self {
-            name: name.to_owned(),
-            roles: Vec::new(),
-            notes: Vec::new(),
-            freshness: None,
-            clock: Sanity::Sane,
-            expiry_budget: Budget::of(&[], adopted.as_ref(), now),
-            adopted,
-            candidate: None,
-            held: vec![mirror_deletion(name, &kept.spec)],
-            asks_for: Vec::new(),
-            kept: Some(kept.clone()),
-            refused: None,
-            unseen: Some(
-                "it is no longer declared: what it offers is not read, and nothing says how old its trust is"
-                    .to_owned(),
-            ),
-        }
     }
 
     /// Why the trust in force is past its limit, if it is.
