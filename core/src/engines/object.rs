@@ -179,6 +179,11 @@ fn text(value: Option<&Value>) -> &str {
 }
 
 /// A value as JSON, written straight: as a text it would go through a formatter piece by piece.
+/// An object of these fields. What is large is moved into it; `json!` writes every part of it anew.
+pub(super) fn fields<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 fn written(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

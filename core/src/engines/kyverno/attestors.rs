@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::evidence::{self, By, Holds, Logs, Row};
 use super::mirror;
+use crate::engines::object::fields;
 use crate::engines::{EstateRoot, LocalRepository};
 use crate::trust::root::ManagedKey;
 use crate::verify::{EvidenceRequirements, Matcher, Signer};
@@ -61,7 +62,8 @@ pub(super) fn attestors<'a>(
                 });
             let row = evidence::row(by(signer), with.required, holds);
             let name = unique(&mut taken, signer.name(), root.map(|(name, _)| name));
-            let body = json!({ "name": name, "cosign": cosign(signer, root.map(|(_, root)| root), row, with) });
+            let cosign = cosign(signer, root.map(|(_, root)| root), row, with);
+            let body = fields([("name", json!(name)), ("cosign", cosign)]);
             found.push(Attestor { name, identity: signer.name(), root: root.map(|(name, _)| name), row, body });
         };
         if needs_root(signer, with.required) {

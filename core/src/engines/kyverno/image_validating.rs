@@ -11,7 +11,7 @@ use super::attestors::Attestor;
 use super::capability::ServedVersion;
 use super::cel::{self, About, IMAGES};
 use crate::api::common::NamespaceSelector;
-use crate::engines::object::{For, Type};
+use crate::engines::object::{For, Type, fields};
 use crate::engines::{EngineKind, Object, Stage, names};
 use crate::verify::policy::SIGNATURE_PREDICATE;
 
@@ -50,7 +50,7 @@ pub(super) fn audit(parts: Parts<'_>, selector: &NamespaceSelector, but: &BTreeS
     let mut requirements = selector.get("matchExpressions").and_then(Value::as_array).cloned().unwrap_or_default();
     requirements.push(json!({ "key": NAMESPACE_NAME, "operator": "NotIn", "values": but }));
     if let Some(selector) = selector.as_object_mut() {
-        selector.insert("matchExpressions".to_owned(), json!(requirements));
+        selector.insert("matchExpressions".to_owned(), Value::Array(requirements));
     }
     object(parts, Stage::Audit, &selector)
 }
@@ -69,7 +69,7 @@ fn object(parts: Parts<'_>, stage: Stage, selector: &Value) -> Result<Object, To
     let attestations: Vec<Value> = std::iter::once(named(SIGNATURE, SIGNATURE_PREDICATE))
         .chain(parts.attestations.iter().enumerate().map(|(at, predicate)| named(&required(at), predicate)))
         .collect();
-    let attestors: Vec<&Value> = parts.attestors.iter().map(|attestor| &attestor.body).collect();
+    let attestors: Vec<Value> = parts.attestors.iter().map(|attestor| attestor.body.clone()).collect();
     let mut spec = common(stage, selector);
     spec.extend([
         ("matchImageReferences".to_owned(), json!([{ "expression": parts.about.concerns("ref") }])),
@@ -78,9 +78,9 @@ fn object(parts: Parts<'_>, stage: Stage, selector: &Value) -> Result<Object, To
             "validationConfigurations".to_owned(),
             json!({ "mutateDigest": false, "verifyDigest": stage == Stage::Enforce, "required": false }),
         ),
-        ("attestors".to_owned(), json!(attestors)),
-        ("attestations".to_owned(), json!(attestations)),
-        ("validations".to_owned(), json!(validations(parts, stage))),
+        ("attestors".to_owned(), Value::Array(attestors)),
+        ("attestations".to_owned(), Value::Array(attestations)),
+        ("validations".to_owned(), Value::Array(validations(parts, stage))),
     ]);
     let name = match stage {
         Stage::Audit => format!("audit-{}", parts.policy),
@@ -92,7 +92,7 @@ fn object(parts: Parts<'_>, stage: Stage, selector: &Value) -> Result<Object, To
         None,
         &names::name(&name, MAX_NAME),
         For::Policy(parts.policy),
-        json!({ "spec": spec }),
+        fields([("spec", Value::Object(spec))]),
     ))
 }
 
@@ -136,7 +136,7 @@ pub(super) fn other_images(
             json!({ "mutateDigest": false, "verifyDigest": false, "required": false }),
         ),
         ("attestors".to_owned(), json!([])),
-        ("validations".to_owned(), json!(validations)),
+        ("validations".to_owned(), Value::Array(validations)),
     ]);
     sized(Object::new(
         EngineKind::Kyverno,
@@ -144,7 +144,7 @@ pub(super) fn other_images(
         None,
         "holdfast-other-images",
         For::Cluster,
-        json!({ "spec": spec }),
+        fields([("spec", Value::Object(spec))]),
     ))
 }
 

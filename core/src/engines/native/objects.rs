@@ -69,15 +69,15 @@ impl Rule<'_> {
                 "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {},
                 "resourceRules": resource_rules(self.tier.target()),
             },
-            "matchConditions": self.conditions(),
-            "variables": variables,
-            "validations": validations(&self.validations),
         });
-        if let (true, Some(spec)) = (self.sharded, spec.as_object_mut()) {
-            spec.insert(
-                "paramKind".to_owned(),
-                json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": SHARD_KIND}),
-            );
+        if let Some(spec) = spec.as_object_mut() {
+            spec.insert("matchConditions".to_owned(), Value::Array(self.conditions()));
+            spec.insert("variables".to_owned(), Value::Array(variables));
+            spec.insert("validations".to_owned(), Value::Array(validations(&self.validations)));
+            if self.sharded {
+                let kind = json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": SHARD_KIND});
+                spec.insert("paramKind".to_owned(), kind);
+            }
         }
         object(POLICY_KIND, &self.name(), self.why, spec)
     }

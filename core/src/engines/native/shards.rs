@@ -10,12 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::objects::SHARD_KIND;
 use crate::Digest;
 use crate::api::{GROUP, VERSION};
-use crate::engines::object::{For, Type};
+use crate::engines::object::{For, Type, fields};
 use crate::engines::{EngineKind, Object, Verified};
 
 /// The size a shard grows to before all are split, in bytes: etcd takes 1.5 MiB by default, and an object is also read and copied as a whole.
@@ -109,7 +109,7 @@ impl<'a> Shards<'a> {
                 }
             }
         }
-        let rest = json!({"spec": {"data": data}});
+        let rest = fields([("spec", fields([("data", Value::Object(data))]))]);
         let of = Type { api_version: &format!("{GROUP}/{VERSION}"), kind: SHARD_KIND };
         Object::new(EngineKind::Native, of, None, &range.name(), For::Cluster, rest)
     }

@@ -46,5 +46,5 @@ pub(super) fn no_localhost() -> Object {
         "name": "no-port",
         "static": { "action": "fail", "message": "`localhost/` is read as Docker Hub's here; give the registry's port" },
     });
-    cluster_image_policy(&name, For::Cluster, Stage::Enforce, &[LOCALHOST.to_owned()], &[fail])
+    cluster_image_policy(&name, For::Cluster, Stage::Enforce, &[LOCALHOST.to_owned()], vec![fail])
 }

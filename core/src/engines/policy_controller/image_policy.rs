@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::evidence::{Form, Place};
 use super::trust_root;
-use crate::engines::object::{For, Type};
+use crate::engines::object::{For, Type, fields};
 use crate::engines::{EngineKind, Object, Stage, names};
 use crate::pem::pem;
 use crate::trust::root::{ManagedKey, TrustRoot};
@@ -144,15 +144,15 @@ impl Content<'_> {
         if together {
             first.extend(&self.statements);
         }
-        objects.push(self.object(stage, None, &self.globs, &self.rendered(&first, false)));
+        objects.push(self.object(stage, None, &self.globs, self.rendered(&first, false)));
         for statement in self.statements.iter().filter(|_| !together) {
             let role = format!("statement-{}", names::digits(statement));
             let authorities = self.rendered(&[statement], true);
-            objects.push(self.object(stage, Some(&role), &self.globs, &authorities));
+            objects.push(self.object(stage, Some(&role), &self.globs, authorities));
         }
         if !self.exempt.is_empty() {
             let pass = json!({ "name": "exempt", "static": { "action": "pass" } });
-            objects.push(self.object(stage, Some("exempt"), &self.exempt, &[pass]));
+            objects.push(self.object(stage, Some("exempt"), &self.exempt, vec![pass]));
         }
         objects
     }
@@ -170,7 +170,7 @@ impl Content<'_> {
     }
 
     /// One object of the policy; those beside its first have a role.
-    fn object(&self, stage: Stage, role: Option<&str>, globs: &[String], authorities: &[Value]) -> Object {
+    fn object(&self, stage: Stage, role: Option<&str>, globs: &[String], authorities: Vec<Value>) -> Object {
         let of = |role: &str| names::of(role, self.policy, names::MAX_NAME);
         let name = match (role, stage) {
             (None, Stage::Enforce) => names::name(self.policy, names::MAX_NAME),
@@ -188,7 +188,7 @@ pub(super) fn cluster_image_policy(
     why: For<'_>,
     stage: Stage,
     globs: &[String],
-    authorities: &[Value],
+    authorities: Vec<Value>,
 ) -> Object {
     let of = Type { api_version: "policy.sigstore.dev/v1beta1", kind: "ClusterImagePolicy" };
     let mode = match stage {
@@ -196,6 +196,8 @@ pub(super) fn cluster_image_policy(
         Stage::Enforce => "enforce",
     };
     let images: Vec<Value> = globs.iter().map(|glob| json!({ "glob": glob })).collect();
-    let spec = json!({ "spec": { "mode": mode, "images": images, "authorities": authorities } });
+    let spec =
+        fields([("mode", json!(mode)), ("images", Value::Array(images)), ("authorities", Value::Array(authorities))]);
+    let spec = fields([("spec", spec)]);
     Object::new(EngineKind::PolicyController, of, None, name, why, spec)
 }

@@ -10,7 +10,7 @@ use der::oid::ObjectIdentifier;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::engines::object::{For, Type};
+use crate::engines::object::{For, Type, fields};
 use crate::engines::{EngineKind, Object, names};
 use crate::pem::pem;
 use crate::trust::root::{Authority, KeyAlgorithm, Log, TrustRoot, Window};
@@ -101,7 +101,7 @@ pub(super) fn object(root: &TrustRoot, with_logs: bool) -> (Object, LeftOut) {
         keys.insert("ctLogs".to_owned(), object_logs(&root.ct_logs).map(log).collect());
     }
     let of = Type { api_version: "policy.sigstore.dev/v1alpha1", kind: "TrustRoot" };
-    let spec = json!({ "spec": { "sigstoreKeys": keys } });
+    let spec = fields([("spec", fields([("sigstoreKeys", keys)]))]);
     (
         Object::new(EngineKind::PolicyController, of, None, &object_name(&root.name), For::TrustRoot(&root.name), spec),
         left_out,
@@ -155,7 +155,7 @@ pub(super) fn direct_entries(namespace: &str, roots: &[&TrustRoot]) -> Object {
     let data: serde_json::Map<String, Value> =
         roots.iter().map(|root| (direct_name(&root.name), json!(document(root).to_string()))).collect();
     let of = Type { api_version: "v1", kind: "ConfigMap" };
-    Object::part(EngineKind::PolicyController, of, Some(namespace), KEYS, json!({ "data": data }))
+    Object::part(EngineKind::PolicyController, of, Some(namespace), KEYS, fields([("data", Value::Object(data))]))
 }
 
 /// What a direct entry leaves out.
