@@ -271,6 +271,9 @@ fn a_policy_goes_from_audit_to_enforcing_wave_by_wave() {
     let mut estate = Estate::new();
     estate.declare(|spec| spec["enforcement"]["desired"] = json!("Audit"));
     assert_eq!(estate.step().progress.phase, Phase::Audit);
+    estate.cover("billing", Reason::MissingBundle);
+    assert!(failing(&estate.step()).contains(&Check::CoverageMet), "in audit, every selected namespace counts");
+    estate.cover("billing", Reason::Verified);
     estate.declare(|spec| spec["enforcement"]["desired"] = json!("Enforce"));
     let decision = estate.step();
     assert_eq!(
@@ -1022,6 +1025,7 @@ fn an_approval_is_spent_once_another_form_is_in_force() {
     estate.rescan();
     let decision = estate.step();
     assert!(decision.form.unwrap().spec.require.sct, "what was approved once was tightened since");
+    assert!(in_force(&estate.input(), estate.now).unwrap().form.spec.require.sct);
 }
 
 #[test]
