@@ -155,7 +155,7 @@ impl<'e> Renderer<'e, '_> {
             for of_policy in together.policies.iter().filter_map(|policy| self.terms.get(policy)) {
                 terms.add(of_policy);
             }
-            let places = self.places(|at, _| namespaces.contains(at));
+            let places = namespaces.iter().filter_map(|at| Some((*at, self.scope.together.get(at)?))).collect();
             let ends = self.ends(&places, |together| &together.denying);
             let rule = rules::others(self.tier, &together.policies, &terms, &ends);
             objects.push(rule.policy());

@@ -75,12 +75,14 @@ pub(super) fn is_native(policy: &EstatePolicy<'_>) -> bool {
 
 /// The scope of every tier.
 pub(super) fn scopes<'a>(estate: &'a Estate<'a>) -> BTreeMap<Tier, Scope<'a>> {
-    let enforced = places(estate, |policy| estate.namespaces_of(policy, Stage::Enforce));
-    let declared = places(estate, |policy| {
-        let mut all = estate.namespaces_of(policy, Stage::Enforce);
-        all.extend(estate.namespaces_of(policy, Stage::Audit));
-        all
-    });
+    // Each policy is held against every namespace once.
+    let of_policy: BTreeMap<&str, [BTreeSet<&str>; 2]> = estate
+        .policies
+        .iter()
+        .map(|(name, policy)| (*name, [Stage::Enforce, Stage::Audit].map(|stage| estate.namespaces_of(policy, stage))))
+        .collect();
+    let enforced = places(estate, &of_policy, |[enforced, _]| enforced.clone());
+    let declared = places(estate, &of_policy, |[enforced, reported]| enforced | reported);
     let excepted = |name: &str| -> BTreeSet<&'a str> {
         let of_policy = estate.exceptions.iter().filter(move |exception| exception.policy == name);
         of_policy.flat_map(|exception| exception.namespaces.iter().map(String::as_str)).collect()
@@ -89,9 +91,8 @@ pub(super) fn scopes<'a>(estate: &'a Estate<'a>) -> BTreeMap<Tier, Scope<'a>> {
     let mut audit = Scope::default();
     let mut warn = Scope { together: declared.clone(), ..Scope::default() };
     warn.together.extend(enforced.clone());
-    for (name, policy) in estate.policies.iter().filter(|(_, policy)| is_native(policy)) {
-        let denied = estate.namespaces_of(policy, Stage::Enforce);
-        let mut reported = estate.namespaces_of(policy, Stage::Audit);
+    for (name, _) in estate.policies.iter().filter(|(_, policy)| is_native(policy)) {
+        let [denied, mut reported] = of_policy.get(name).cloned().unwrap_or_default();
         // Where a break-glass lets pods in, they are reported all the same.
         reported.extend(denied.iter().filter(|namespace| excepted(name).contains(*namespace)));
         warn.judged.insert(name, denied.union(&reported).copied().collect());
@@ -110,12 +111,13 @@ pub(super) fn scopes<'a>(estate: &'a Estate<'a>) -> BTreeMap<Tier, Scope<'a>> {
 /// The policies of each namespace, of every engine; only namespaces in which this engine judges.
 fn places<'a>(
     estate: &'a Estate<'a>,
-    namespaces: impl Fn(&'a EstatePolicy<'a>) -> BTreeSet<&'a str>,
+    of_policy: &BTreeMap<&'a str, [BTreeSet<&'a str>; 2]>,
+    which: impl Fn(&[BTreeSet<&'a str>; 2]) -> BTreeSet<&'a str>,
 ) -> BTreeMap<&'a str, Together<'a>> {
     let mut places: BTreeMap<&str, Together<'_>> = BTreeMap::new();
     let mut ours = BTreeSet::new();
     for (name, policy) in &estate.policies {
-        for namespace in namespaces(policy) {
+        for namespace in of_policy.get(name).map(&which).unwrap_or_default() {
             let together = places.entry(namespace).or_default();
             together.policies.insert(name);
             if is_native(policy) {

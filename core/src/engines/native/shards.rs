@@ -51,6 +51,8 @@ impl Range {
 pub struct Shards<'a> {
     /// By the value of the first two digits: each policy's digests, in order.
     buckets: Vec<BTreeMap<&'a str, Vec<Digest>>>,
+    /// The length of each policy's longest list, in bytes.
+    longest: BTreeMap<&'a str, usize>,
     count: usize,
 }
 
@@ -67,7 +69,13 @@ impl<'a> Shards<'a> {
             }
         }
         let sizes: Vec<usize> = buckets.iter().map(size).collect();
-        Self { count: count(&sizes, current.map(usize::from)), buckets }
+        let mut longest: BTreeMap<&str, usize> = BTreeMap::new();
+        for (policy, digests) in buckets.iter().flatten() {
+            let length = split(digests).map(|(_, list)| list.len() * ENTRY).max().unwrap_or_default();
+            let so_far = longest.entry(policy).or_default();
+            *so_far = length.max(*so_far);
+        }
+        Self { count: count(&sizes, current.map(usize::from)), longest, buckets }
     }
 
     /// How many there are.
@@ -90,8 +98,7 @@ impl<'a> Shards<'a> {
 
     /// The length of the longest list of a policy, in bytes.
     pub fn longest(&self, policy: &str) -> usize {
-        let lists = self.buckets.iter().filter_map(|bucket| bucket.get(policy));
-        lists.flat_map(|digests| split(digests)).map(|(_, list)| list.len() * ENTRY).max().unwrap_or_default()
+        self.longest.get(policy).copied().unwrap_or_default()
     }
 
     /// The objects, one for each range, also where it holds nothing: a shard that is missing denies.
