@@ -1073,3 +1073,36 @@ fn every_engine_that_denies_is_missed_when_it_is_dropped() {
     let found = loosening::policy(form(&old), form(&new), &loosening::Standing::default());
     assert!(found.iter().any(|loosening| loosening.kind == LooseningKind::EngineDropped), "{found:?}");
 }
+
+#[test]
+fn a_phase_says_since_when_it_lasts() {
+    let mut estate = Estate::new();
+    estate.soak();
+    let since = estate.step().progress.since;
+    let decision = estate.hour();
+    assert_eq!((decision.progress.phase, decision.progress.since), (Phase::Soaking, since));
+    estate.run_until(Trigger::SoakFull, 30);
+    let progress = estate.progress.as_ref().unwrap();
+    assert_eq!((progress.phase, progress.since), (Phase::Promoting, estate.now));
+}
+
+#[test]
+fn a_wave_that_was_promoted_is_named_until_it_is_observed() {
+    let mut estate = Estate::new();
+    estate.soak();
+    estate.run_until(Trigger::SoakFull, 30);
+    let decision = estate.step();
+    assert_eq!((decision.trigger, decision.wave.as_deref()), (Trigger::Nothing, Some("canary")));
+    estate.cover("canary-a", Reason::MissingBundle);
+    assert_eq!(estate.step().trigger, Trigger::CheckFailed);
+}
+
+#[test]
+fn what_holds_is_said_in_a_word_and_other_namespaces_have_no_say() {
+    let mut estate = Estate::enforcing();
+    estate.cover("elsewhere", Reason::MissingBundle);
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    let decision = estate.step();
+    assert_eq!(decision.blocked_by.as_deref(), Some("LooseningHeld"));
+    assert_eq!(decision.progress.would_deny.count(), 0, "the policy is not about that namespace");
+}
