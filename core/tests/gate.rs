@@ -1013,14 +1013,20 @@ fn a_scan_is_a_policys_part_of_a_coverage() {
     );
 }
 
-#[test]
-fn an_approval_is_spent_once_another_form_is_in_force() {
+/// A looser form was approved and came into force, and was tightened since; the approval is still there.
+fn approved_and_tightened_since() -> Estate {
     let mut estate = Estate::enforcing();
     estate.declare(|spec| spec["require"] = json!({"sct": false}));
     estate.approve_what_is_held();
     assert!(estate.step().form.is_some_and(|form| !form.spec.require.sct));
     estate.declare(|spec| spec["require"] = json!({"sct": true}));
     estate.hour();
+    estate
+}
+
+#[test]
+fn an_approval_is_spent_once_another_form_is_in_force() {
+    let mut estate = approved_and_tightened_since();
     estate.declare(|spec| spec["require"] = json!({"sct": false}));
     estate.rescan();
     let decision = estate.step();
@@ -1030,12 +1036,7 @@ fn an_approval_is_spent_once_another_form_is_in_force() {
 
 #[test]
 fn an_old_approval_recovers_no_form_that_is_not_in_force() {
-    let mut estate = Estate::enforcing();
-    estate.declare(|spec| spec["require"] = json!({"sct": false}));
-    estate.approve_what_is_held();
-    assert!(estate.step().form.is_some_and(|form| !form.spec.require.sct));
-    estate.declare(|spec| spec["require"] = json!({"sct": true}));
-    estate.hour();
+    let mut estate = approved_and_tightened_since();
     estate.enforced = None;
     estate.declare(|spec| spec["require"] = json!({"sct": false}));
     assert!(estate.step().form.is_none_or(|form| form.spec.require.sct));
