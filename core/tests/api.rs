@@ -228,12 +228,28 @@ fn everything_a_user_writes_is_bounded_and_every_rule_has_words() {
             walk(items, &format!("{path}[]"), faults);
         }
     }
+    // An API server warns of every other one, each time the definitions are applied.
+    fn formats(schema: &Value, path: &str, faults: &mut Vec<String>) {
+        match schema {
+            Value::Object(fields) => {
+                if let Some(format) = fields.get("format").and_then(Value::as_str)
+                    && !["int32", "int64", "double", "date-time"].contains(&format)
+                {
+                    faults.push(format!("{path}: no API server knows the format {format}"));
+                }
+                fields.iter().for_each(|(name, field)| formats(field, &format!("{path}.{name}"), faults));
+            }
+            Value::Array(items) => items.iter().for_each(|item| formats(item, path, faults)),
+            _ => {}
+        }
+    }
     for crd in crds() {
         let version = &crd.spec.versions[0];
         let schema =
             serde_json::to_value(version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap()).unwrap();
         let mut faults = Vec::new();
         walk(&schema["properties"]["spec"], &crd.spec.names.kind, &mut faults);
+        formats(&schema, &crd.spec.names.kind, &mut faults);
         assert_eq!(faults, Vec::<String>::new());
         assert_eq!(crd.spec.scope, "Cluster");
         // Parameters of admission policies are not something a person looks at.

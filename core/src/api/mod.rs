@@ -17,7 +17,11 @@ mod schema;
 pub mod strict;
 pub mod verified;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt;
 
 pub use break_glass::{TrustApproval, TrustApprovalSpec, TrustBreakGlass, TrustBreakGlassSpec};
@@ -33,12 +37,27 @@ pub const VERSION: &str = "v1alpha1";
 
 /// The definitions of all kinds, in the order in which a person meets them; the last is internal.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let mut crds = vec![
         TrustRootMirror::crd(),
         SigningIdentityPolicy::crd(),
         BundleCoverageReport::crd(),
         TrustBreakGlass::crd(),
         TrustApproval::crd(),
         VerifiedImages::crd(),
-    ]
+    ];
+    let schemas = crds.iter_mut().flat_map(|crd| &mut crd.spec.versions).filter_map(|version| version.schema.as_mut());
+    schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()).for_each(leave_out_foreign_formats);
+    crds
+}
+
+/// Rust's unsigned numbers have formats of their own in a derived schema, which an API server warns of; `minimum` and `maximum` say the same.
+fn leave_out_foreign_formats(schema: &mut JSONSchemaProps) {
+    schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
+    schema.properties.iter_mut().flat_map(BTreeMap::values_mut).for_each(leave_out_foreign_formats);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        leave_out_foreign_formats(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        leave_out_foreign_formats(values);
+    }
 }
