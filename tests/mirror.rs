@@ -400,6 +400,26 @@ fn older_trust_is_refused_and_a_rotation_is_shown() {
     assert!(answer.err.contains("refused, Rollback"), "{}", answer.err);
 }
 
+/// A program reads the refusal where it reads the result, and a person what was accepted before it.
+#[test]
+fn a_refusal_is_typed_and_says_what_is_kept() {
+    let mut place = Place::new();
+    let old = place.text("repository");
+    place.repository.publish(DAY1.parse().unwrap());
+    place.repository.write(&place.path("newer")).unwrap();
+    std::fs::remove_file(place.path("newer/2.snapshot.json")).unwrap();
+    let withheld = place.import_with(&place.text("newer"), &["-o", "json"]);
+    let refused: Value = serde_json::from_str(&withheld.out).unwrap();
+    assert_eq!((withheld.code, &refused["result"], &refused["refusal"]), (1, &"Refused".into(), &"MissingFile".into()));
+    assert!(withheld.err.contains("What was accepted before that is kept: timestamp version 2"), "{}", withheld.err);
+    let rollback = place.import_with(&old, &["-o", "json"]);
+    let refused: Value = serde_json::from_str(&rollback.out).unwrap();
+    assert_eq!(refused["refusal"], "Rollback");
+    assert_eq!((&refused["had"], &refused["got"]), (&2.into(), &1.into()));
+    assert!(!rollback.err.contains("is kept"), "nothing was accepted: {}", rollback.err);
+    assert!(place.import(&old).out.is_empty(), "a person reads it as an error");
+}
+
 /// What a root's new keys made fall is shown to people, and staleness after it says what is true.
 #[test]
 fn recoveries_are_shown() {

@@ -106,6 +106,15 @@ fn a_clock_behind_a_verified_signature_takes_no_import() {
     let bundle = place.compromised.bundle(b"x", &Recipe { at, ..Recipe::image(SUBJECT, ISSUER) });
     std::fs::write(place.path("x"), b"x").unwrap();
     std::fs::write(place.path("x.json"), bundle.to_string()).unwrap();
+    // Signed an hour before the clock, and so before the floor.
+    let earlier = Recipe { at: "2026-06-02T11:00:00Z".parse().unwrap(), ..Recipe::image(SUBJECT, ISSUER) };
+    std::fs::write(place.path("earlier.json"), place.compromised.bundle(b"x", &earlier).to_string()).unwrap();
+    let verify_at = |now: &str| {
+        let args = ["verify", "x", "--bundle", "earlier.json", "--state", "corp", "--now", now];
+        let who = ["--certificate-identity-regexp", ".*", "--certificate-oidc-issuer", ISSUER];
+        holdfast_in(place.dir.path(), &[&args[..], &who].concat())
+    };
+    assert_eq!(verify_at("2026-06-02T12:00:00Z").code, 0);
     let verify = |more: &[&str]| {
         let args = ["verify", "x", "--bundle", "x.json", "--state", "corp", "--now", OFFERED];
         let who = ["--certificate-identity-regexp", ".*", "--certificate-oidc-issuer", ISSUER];
@@ -123,6 +132,11 @@ fn a_clock_behind_a_verified_signature_takes_no_import() {
     let behind = import(&[]);
     assert!(behind.code == 1 && behind.err.contains("refused, ClockBehind"), "{behind:?}");
     assert!(behind.err.contains("2026-06-03T00:00:02Z") && behind.err.contains("--lower-clock-floor"), "{behind:?}");
+    // Nor is anything fresh by that clock, or covered.
+    let shown = place.shown("2026-06-02T12:00:00Z");
+    assert_eq!(shown["freshness"]["limit"]["kind"], "ClockBehind");
+    let unknown = verify_at("2026-06-02T12:00:00Z");
+    assert!(unknown.code == 3 && unknown.out.contains("has certainly passed"), "{unknown:?}");
     let lowered = import(&["--lower-clock-floor"]);
     assert_eq!(lowered.code, 0, "{lowered:?}");
     let again = import(&[]);

@@ -9,7 +9,7 @@ use holdfast_testpki::layout::Layout;
 use holdfast_testpki::tuf::Repository;
 use holdfast_testpki::{Flaw, LogForm, Recipe, Sigstore};
 use serde_json::{Value, json};
-use support::{Answer, holdfast_in};
+use support::{Answer, holdfast_in, holdfast_unread};
 
 const ARTIFACT: &[u8] = b"an artefact";
 const SUBJECT: &str = "https://ci.example/release";
@@ -65,6 +65,18 @@ fn the_exit_code_says_yes_no_or_unknown() {
         let answer = place.verify(&WHO);
         assert_eq!(answer.code, code, "{answer:?}");
         assert!(answer.out.contains(words) && answer.err.is_empty(), "{words}: {answer:?}");
+    }
+}
+
+#[test]
+fn the_exit_code_does_not_depend_on_who_reads_the_output() {
+    let place = Place::new();
+    place.bundle(&Recipe::blob("https://ci.example/other", ISSUER));
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let (artifact, bundle, root) = (path("artifact"), path("bundle.json"), path("root.json"));
+    let args = ["verify", &artifact, "--bundle", &bundle, "--trusted-root", &root];
+    for more in [&[][..], &["-o", "json"]] {
+        assert_eq!(holdfast_unread(&[&args[..], &WHO, &NOW, more].concat()), 1);
     }
 }
 

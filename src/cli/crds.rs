@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use holdfast_core::api::crds;
 
 use super::output::{CliError, Exit};
-use crate::sources::write::{make_dir, replace};
+use crate::sources::write::{make_dir, replace_named};
 
 #[derive(ClapArgs)]
 #[command(after_long_help = EXAMPLES)]
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     for (name, text) in files()? {
         match &args.dir {
             Some(dir) => {
-                replace(&dir.join(&name), text.as_bytes())?;
+                replace_named(&dir.join(&name), text.as_bytes())?;
                 writeln!(out, "{}", dir.join(&name).display())?;
             }
             None => write!(out, "---\n{text}")?,

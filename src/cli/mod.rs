@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use output::WhileRead;
 pub use output::{CliError, Exit, Format, Style};
 
 /// Operates Sigstore trust where Fulcio, Rekor and the public TUF root cannot be reached.
@@ -65,15 +66,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()) * Exit::Usage.code());
         }
     };
-    let mut out = io::stdout().lock();
+    let mut out = WhileRead::new(io::stdout().lock());
     let result = run(cli.verb, &mut out).and_then(|exit| out.flush().map(|()| exit).map_err(CliError::from));
     match result {
         Ok(exit) => ExitCode::from(exit.code()),
-        // Whoever reads our output may stop early, as `head` does.
-        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let style = Style::of(io::stderr().is_terminal());
-            eprintln!("{} {error}", style.bad("error:"));
+            // That it cannot be said changes nothing of the answer.
+            let _ = writeln!(io::stderr(), "{} {error}", style.bad("error:"));
             ExitCode::from(error.exit().code())
         }
     }

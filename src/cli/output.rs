@@ -71,6 +71,14 @@ pub enum CliError {
     /// A source that offers what is not read; exit code 1.
     #[error("refused: {0}")]
     Unacceptable(SourceError),
+    /// A refusal after something was accepted.
+    #[error("{error}. What was accepted before that is kept: {kept}")]
+    After {
+        /// The refusal.
+        error: Box<Self>,
+        /// What was accepted.
+        kept: String,
+    },
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -89,11 +97,23 @@ impl CliError {
     }
 
     /// The exit code that goes with it.
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
+            Self::After { error, .. } => error.exit(),
             Self::Unknown(_) => Exit::Unknown,
             Self::Refused(_) | Self::RefusedRoot(_) | Self::Unacceptable(_) => Exit::No,
             Self::File(_) | Self::State(_) | Self::Write(_) | Self::Output(_) | Self::Usage(_) => Exit::Usage,
+        }
+    }
+}
+
+impl CliError {
+    /// The typed refusal, where trust was refused.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::After { error, .. } => error.refusal(),
+            _ => None,
         }
     }
 }
@@ -140,6 +160,47 @@ impl Format {
             }
         }
         Ok(true)
+    }
+}
+
+/// Output whose reader may stop early, as `head` does: the rest goes nowhere, and the answer, which is the exit code, stays what it is.
+#[derive(Debug)]
+pub(super) struct WhileRead<W: Write> {
+    out: W,
+    read: bool,
+}
+
+impl<W: Write> WhileRead<W> {
+    pub(super) const fn new(out: W) -> Self {
+        Self { out, read: true }
+    }
+
+    fn or_nowhere<T>(&mut self, done: io::Result<T>, nowhere: T) -> io::Result<T> {
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.read = false;
+                Ok(nowhere)
+            }
+            done => done,
+        }
+    }
+}
+
+impl<W: Write> Write for WhileRead<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.read {
+            return Ok(bytes.len());
+        }
+        let written = self.out.write(bytes);
+        self.or_nowhere(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.read {
+            return Ok(());
+        }
+        let flushed = self.out.flush();
+        self.or_nowhere(flushed, ())
     }
 }
 

@@ -32,6 +32,8 @@ const MAX_MEMORY: u64 = 4 * 1024 * 1024;
 /// Bytes of a role's name in the name of its copy; file systems take 255 for the whole, also while it is written.
 const MAX_NAME: usize = 120;
 const MAX_OBJECT: u64 = 16 * 1024 * 1024;
+/// How often a state is looked at anew that is committed to meanwhile.
+const LOOKS: usize = 100;
 
 /// What a state directory holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,17 +183,28 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<(Self, Held), StateError> {
         Self::present(path)?;
         let dir = Self::lock(path)?;
-        let held = Self::load(path)?;
+        let held = Self::load(path, &Self::memory(path)?)?;
         Ok((dir, held))
     }
 
-    /// Reads what a state directory holds without locking it: for looking only. A commit replaces one file, so what is read is whole.
+    /// Reads what a state directory holds without locking it: for looking only.
+    ///
+    /// A commit replaces one file, so what is read is whole; and it takes away what the memory no longer names, so that what was about to be read may be gone.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn look(path: &Path) -> Result<Held, StateError> {
         Self::present(path)?;
-        Self::load(path)
+        let mut memory = Self::memory(path)?;
+        for _ in 0..LOOKS {
+            let held = Self::load(path, &memory);
+            let now = Self::memory(path)?;
+            if held.is_ok() || now == memory {
+                return held;
+            }
+            memory = now;
+        }
+        Err(StateError::Locked { path: path.to_owned() })
     }
 
     /// Whether there is a memory. One that is gone from beside what it was the memory of is a fault, and not an empty directory.
@@ -240,11 +253,15 @@ impl StateDir {
         }
     }
 
-    fn load(path: &Path) -> Result<Held, StateError> {
+    fn memory(path: &Path) -> Result<Vec<u8>, StateError> {
+        file::read(&path.join(MEMORY), "a memory", MAX_MEMORY).map_err(|e| unreadable(path, e))
+    }
+
+    /// What `memory` names.
+    fn load(path: &Path, memory: &[u8]) -> Result<Held, StateError> {
         let damaged = |detail: String| StateError::Damaged { path: path.to_owned(), detail };
-        let bytes = file::read(&path.join(MEMORY), "a memory", MAX_MEMORY).map_err(|e| unreadable(path, e))?;
-        let limits = json::Limits { max_len: bytes.len(), max_depth: 16 };
-        let memory: MemoryFile = json::read(&bytes, limits).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
+        let limits = json::Limits { max_len: memory.len(), max_depth: 16 };
+        let memory: MemoryFile = json::read(memory, limits).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
         let object = |digest: &Digest, what: &str| {
             let bytes = file::read(&path.join(OBJECTS).join(digest.hex()), "an object", MAX_OBJECT)
                 .map_err(|e| unreadable(path, e))?;
@@ -407,69 +424,4 @@ fn unreadable(dir: &Path, error: FileError) -> StateError {
 }
 
 #[cfg(test)]
-mod tests {
-    use holdfast_testpki::tuf::Repository;
-
-    use super::*;
-
-    fn fresh() -> Held {
-        let now = "2026-06-25T00:00:00Z".parse().unwrap();
-        let root = Repository::new(now).files().get("1.root.json").cloned().unwrap();
-        Held { state: State::bootstrap(&root, None, now).unwrap(), trusted_root: None }
-    }
-
-    /// What a first commit that is cut off between its renames leaves behind.
-    fn cut_off(path: &Path, held: &Held) {
-        let dir = StateDir::create(path).unwrap();
-        make_dir(&path.join(OBJECTS)).unwrap();
-        dir.begin().unwrap();
-        for bytes in held.state.held().values() {
-            replace(&path.join(OBJECTS).join(Digest::of(bytes).hex()), bytes).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_first_commit_that_was_cut_off_is_begun_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state");
-        cut_off(&path, &fresh());
-        assert!(matches!(StateDir::look(&path), Err(StateError::Absent { .. })));
-        assert!(matches!(StateDir::open(&path), Err(StateError::Absent { .. })));
-        let held = fresh();
-        StateDir::create(&path).unwrap().commit(&held).unwrap();
-        assert_eq!(StateDir::look(&path).unwrap(), held);
-        assert_eq!(entries(&path.join(OBJECTS)).count(), 1, "what the attempt left is gone");
-        assert!(matches!(StateDir::create(&path), Err(StateError::Present { .. })));
-    }
-
-    /// The note is replaced by the memory: no state that was committed has both, so taking the memory away never brings it back.
-    #[test]
-    fn a_state_whose_memory_was_taken_away_is_damaged() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state");
-        cut_off(&path, &fresh());
-        StateDir::create(&path).unwrap().commit(&fresh()).unwrap();
-        fs::remove_file(path.join(MEMORY)).unwrap();
-        for refused in [StateDir::create(&path).err(), StateDir::look(&path).err()] {
-            assert!(matches!(refused, Some(StateError::Damaged { .. })), "{refused:?}");
-        }
-        // Nor is the note believed beside what only follows a commit.
-        replace(&path.join(MEMORY), BEGUN).unwrap();
-        assert!(matches!(StateDir::create(&path), Err(StateError::Damaged { .. })));
-        fs::remove_dir_all(path.join(METADATA)).unwrap();
-        fs::remove_file(path.join(MEMORY)).unwrap();
-        assert!(matches!(StateDir::create(&path), Err(StateError::Damaged { .. })), "objects alone");
-    }
-
-    #[test]
-    fn a_role_of_any_name_has_a_copy_of_its_own_whose_name_a_file_may_have() {
-        let long = "päckchen/".repeat(100);
-        let names = ["targets", "registry.npmjs.org", "../x", &long, &long[..long.len() - 1], "", "~"];
-        let copies: Vec<String> = names.iter().map(|name| copy_name(name)).collect();
-        let dir = std::env::temp_dir();
-        for (index, copy) in copies.iter().enumerate() {
-            assert!(copy.len() < 220 && !copy.contains('/') && !copies[..index].contains(copy), "{copy}");
-            assert!(dir.join(copy).parent() == Some(dir.as_path()), "{copy}");
-        }
-    }
-}
+mod tests;

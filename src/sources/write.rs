@@ -89,6 +89,20 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     sync(dir_of(path))
 }
 
+/// Writes a file that a person named, as [`replace`] does; but a link, a device or a pipe of that name is left what it is.
+///
+/// # Errors
+/// [`WriteError`].
+pub fn replace_named(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.is_file() => {
+            let error = io::Error::other("it is no plain file, and would not be written to but replaced: name a file");
+            Err(WriteError::new("write", path, error))
+        }
+        _ => replace(path, bytes),
+    }
+}
+
 /// Makes a directory and those above it, where they are missing.
 ///
 /// # Errors
@@ -124,5 +138,19 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         let error = replace(&dir.path().join("y/z"), b"3").unwrap_err().to_string();
         assert!(error.contains("y/z") && error.contains("make it first"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        for path in [link.as_path(), dir.path(), Path::new("/dev/null")] {
+            let error = replace_named(path, b"1").unwrap_err().to_string();
+            assert!(error.contains("no plain file"), "{error}");
+        }
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("/dev/null"));
+        replace_named(&dir.path().join("new"), b"1").unwrap();
+        replace_named(&dir.path().join("new"), b"2").unwrap();
     }
 }

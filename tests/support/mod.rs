@@ -30,6 +30,18 @@ pub(crate) fn holdfast_in(dir: &Path, args: &[&str]) -> Answer {
     }
 }
 
+/// The exit code of `holdfast` whose output nobody reads to its end.
+pub(crate) fn holdfast_unread(args: &[&str]) -> i32 {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child.wait().unwrap().code().unwrap_or(-1)
+}
+
 /// Real data beside the repository, or in `HOLDFAST_REAL_DATA`; where it is absent, says so.
 pub(crate) fn real_data() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("shared/real");

@@ -53,7 +53,7 @@ checks! {
         "mend what the scan names; the next scan looks again";
     ScanFresh => Platform, "the last scan is at most two intervals old",
         "see that holdfast runs and that scans finish within their interval";
-    CoverageMet => Pipeline, "as many images are covered as `minimumCoverage` asks for, in every namespace that is or would be enforced",
+    CoverageMet => Pipeline, "as many images are covered as `minimumCoverage` asks for and none is unknown, in every namespace that is or would be enforced",
         "sign what is not covered in its pipeline; the coverage names each image, its reason and its owner";
     EveryIdentitySeen => Pipeline, "of every identity that is not optional a verified bundle was seen",
         "let the pipeline sign one image, or declare the identity `optional`";

@@ -165,13 +165,13 @@ fn coverage_met(form: PolicyForm<'_>, observed: &Observation, in_scope: &dyn Fn(
     let open = scan.images.iter().filter(|image| image.reason.outcome() != Outcome::Covered);
     let worst = Scan::worst(open.map(|image| &image.users), in_scope);
     let worst = worst.map_or_else(String::new, |(owner, count)| format!("; the worst owner is {owner} with {count}"));
+    if tally.unknown > 0 {
+        return Err(format!("{counts} and {} unknown, which no `minimumCoverage` makes up for{worst}", tally.unknown));
+    }
     if tally.covered.saturating_mul(100) >= wanted.saturating_mul(tally.total()) {
         return Ok(format!("{counts}{worst}"));
     }
-    Err(format!(
-        "{counts} ({} uncovered, {} unknown), and {wanted} per cent are asked for{worst}",
-        tally.uncovered, tally.unknown
-    ))
+    Err(format!("{counts}, {} uncovered, and {wanted} per cent are asked for{worst}", tally.uncovered))
 }
 
 fn identities_seen(form: PolicyForm<'_>, observed: &Observation) -> Found {

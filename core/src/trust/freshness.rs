@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::clock::Sanity;
 use super::tuf::{Grace, Recovery, Refusal, State};
 
 /// What is declared.
@@ -79,6 +80,14 @@ pub enum Limit {
     /// Upstream has said nothing yet.
     #[error("no timestamp was accepted yet")]
     NothingAccepted,
+    /// By this clock nothing can be called fresh.
+    #[error("the clock says {now}, and {floor} has certainly passed")]
+    ClockBehind {
+        /// What has passed.
+        floor: Timestamp,
+        /// What the clock says.
+        now: Timestamp,
+    },
 }
 
 impl Limit {
@@ -90,6 +99,7 @@ impl Limit {
                 "run `holdfast mirror import` from a whole copy of the repository"
             }
             Self::Incomplete { .. } => "bring a whole copy of the repository and run `holdfast mirror import`",
+            Self::ClockBehind { .. } => "set the clock right",
         }
     }
 }
@@ -123,6 +133,9 @@ impl Freshness {
     /// The upstream clock is the expiry of the roles; only the timestamp has a grace. The local clock runs from the instant at which *this version* of the
     /// timestamp was first accepted: reading the same file again confirms nothing.
     pub fn judge(state: &State, root: Option<Imported<'_>>, settings: Settings, now: Timestamp) -> Self {
+        if let Sanity::Behind { floor, now } = state.memory().clock_floor.judge(now) {
+            return Self::Stale { since: now, limit: Limit::ClockBehind { floor, now } };
+        }
         let roles = state.roles();
         let Some(timestamp) = roles.iter().find(|role| role.role == "timestamp") else {
             return Self::without_timestamp(state, now);

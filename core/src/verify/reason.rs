@@ -134,9 +134,9 @@ reasons! {
     /// The required SCT is absent.
     SctMissing => Uncovered, Pipeline, "the proof of certificate transparency the policy requires is absent",
         "let the certificate authority write to a CT log, or require none in the policy (`require.sct: false`)";
-    /// Verified, under a root that is past its limit.
-    StaleTrustRoot => Unknown, Trust, "verified, under a trust root that is past its limit",
-        "let the courier bring a newer repository and import it";
+    /// No trust root within its limit is at hand that could say.
+    StaleTrustRoot => Unknown, Trust, "a trust root that decides is past its limit or not at hand",
+        "let the courier bring a newer repository and import it, or give the trust root the policy accepts";
     /// The registry did not answer.
     RegistryUnavailable => Unknown, Platform, "the registry did not answer",
         "see that the registry answers, or give the layout that holds the image; the next scan looks again";

@@ -52,10 +52,14 @@ fn every_check_fails_alone_for_its_own_fault_and_says_whose_it_is() {
         (Check::ScanFresh, "ahead of the clock", fault(|e| e.now -= HOUR + MINUTE)),
         (
             Check::CoverageMet,
-            "1 of 2 images covered (1 uncovered, 0 unknown), and 100 per cent are asked for; the worst owner is canary-a with 1. Pipeline has to act",
+            "1 of 2 images covered, 1 uncovered, and 100 per cent are asked for; the worst owner is canary-a with 1. Pipeline has to act",
             fault(|e| e.cover("canary-a", Reason::MissingBundle)),
         ),
-        (Check::CoverageMet, "(0 uncovered, 1 unknown)", fault(|e| e.cover("canary-a", Reason::RegistryUnavailable))),
+        (
+            Check::CoverageMet,
+            "1 of 2 images covered and 1 unknown",
+            fault(|e| e.cover("canary-a", Reason::RegistryUnavailable)),
+        ),
         (
             Check::EveryIdentitySeen,
             "of 1 of 1 identities no verified bundle was seen: `web`",
@@ -178,6 +182,10 @@ fn coverage_counts_what_is_or_would_be_enforced_and_rounds_against_the_policy() 
     assert_eq!(failing(&estate.step()), [], "1 of 2 is 50 per cent");
     estate.declare(|spec| spec["enforcement"]["minimumCoverage"] = json!(51));
     assert_eq!(failing(&estate.step()), [Check::CoverageMet]);
+    estate.declare(|spec| spec["enforcement"]["minimumCoverage"] = json!(0));
+    assert_eq!(failing(&estate.step()), [], "what is uncovered may be let go");
+    estate.cover("canary-a", Reason::RegistryUnavailable);
+    assert_eq!(failing(&estate.step()), [Check::CoverageMet], "what is unknown is not");
 }
 
 #[test]

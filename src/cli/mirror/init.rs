@@ -32,7 +32,7 @@ pub(super) struct Args {
     now: Option<Timestamp>,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 const EXAMPLES: &str = "\

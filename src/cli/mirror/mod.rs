@@ -12,11 +12,12 @@ use std::path::Path;
 use clap::{Args as ClapArgs, Subcommand};
 use holdfast_core::trust::freshness::{Freshness, Settings};
 use holdfast_core::trust::root::TrustRoot;
-use holdfast_core::trust::tuf::Grace;
+use holdfast_core::trust::tuf::{Grace, Refusal};
 use holdfast_core::verify::{Reason, Verdict};
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
-use super::output::{CliError, Exit};
+use super::output::{CliError, Exit, Format};
 use crate::sources::file;
 use crate::sources::state::{Held, HeldRoot, StateDir};
 
@@ -49,14 +50,50 @@ enum Verb {
     Diff(show::DiffArgs),
 }
 
+/// A refusal, for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Refused<'a> {
+    result: &'static str,
+    /// The typed refusal; absent where it is the content of a file that is refused.
+    #[serde(flatten)]
+    refusal: Option<&'a Refusal>,
+    message: String,
+}
+
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
-    match &args.verb {
+    let done = carry_out(&args.verb, out);
+    if let Err(error) = &done
+        && error.exit() == Exit::No
+    {
+        let refused = Refused { result: "Refused", refusal: error.refusal(), message: error.to_string() };
+        args.verb.output().print(&refused, out)?;
+    }
+    done
+}
+
+fn carry_out(verb: &Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
+    match verb {
         Verb::Init(args) => init::run(args, out),
         Verb::Refresh(args) => renew::refresh(args, out),
         Verb::Import(args) => renew::import(args, out),
         Verb::Target(args) => target::run(args, out),
         Verb::Show(args) => show::show(args, out),
         Verb::Diff(args) => show::diff(args, out),
+    }
+}
+
+impl Verb {
+    /// How its result is printed.
+    const fn output(&self) -> Format {
+        match self {
+            Self::Init(args) => args.output,
+            Self::Refresh(args) => args.output,
+            Self::Import(args) => args.output,
+            Self::Target(args) => args.output,
+            Self::Show(args) => args.output,
+            Self::Diff(args) => args.output,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct RefreshArgs {
     repository: Repository,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 const REFRESH_EXAMPLES: &str = "\
@@ -37,7 +37,7 @@ pub(super) struct ImportArgs {
     repository: Repository,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 const IMPORT_EXAMPLES: &str = "\

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use holdfast_core::trust::tuf::{Grace, OnEquivocation, Refresh};
+use holdfast_core::trust::tuf::{Grace, OnEquivocation, Refresh, RoleSummary};
 use jiff::Timestamp;
 
 use super::grace;
-use crate::cli::output::{CliError, Progress, now};
+use crate::cli::output::{CliError, Progress, now, printable};
 use crate::sources::http::{Patience, Reading};
 use crate::sources::state::{Held, HeldRoot, StateDir};
 use crate::sources::{self, Directory, Http, ImportError, Source, file};
@@ -125,7 +125,24 @@ impl Session {
             return result.and_then(|value| self.dir.repair(&next).map(|()| value).map_err(CliError::from));
         }
         self.dir.commit(&next)?;
-        self.held = next;
-        result
+        let before = std::mem::replace(&mut self.held, next);
+        result.map_err(|error| match accepted_since(&before, &self.held) {
+            kept if kept.is_empty() => error,
+            kept => CliError::After { error: Box::new(error), kept },
+        })
     }
+}
+
+/// The roles, and their versions, that were accepted since `before`.
+fn accepted_since(before: &Held, held: &Held) -> String {
+    let before = before.state.roles();
+    let is_new = |role: &RoleSummary| !before.iter().any(|old| old.role == role.role && old.version == role.version);
+    let new: Vec<String> = held
+        .state
+        .roles()
+        .into_iter()
+        .filter(is_new)
+        .map(|role| format!("{} version {}", printable(&role.role), role.version))
+        .collect();
+    new.join(", ")
 }

@@ -33,7 +33,7 @@ pub(super) struct ShowArgs {
     now: Option<Timestamp>,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 const SHOW_EXAMPLES: &str = "\
@@ -50,7 +50,7 @@ pub(super) struct DiffArgs {
     new: PathBuf,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 const DIFF_EXAMPLES: &str = "\

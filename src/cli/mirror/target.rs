@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::repository::{Repository, Session};
 use crate::cli::output::{CliError, Exit, Format, printable};
-use crate::sources::write::{make_dir, replace};
+use crate::sources::write::{make_dir, replace_named};
 use crate::sources::{self, file};
 
 const MAX_TARGET: u64 = 64 * 1024 * 1024;
@@ -31,7 +31,7 @@ pub(super) struct Args {
     out_dir: Option<PathBuf>,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 const EXAMPLES: &str = "\
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         let path = path_of(target.name());
         let bytes = target.bytes();
         if there(target.name()).as_deref() != Some(bytes) {
-            replace(&path, bytes)?;
+            replace_named(&path, bytes)?;
         }
         let (name, role) = (target.name().to_owned(), target.role().to_owned());
         written.push(Written { name, path, bytes: bytes.len(), digest: Digest::of(bytes), role });

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::adoption::KeptTrust;
 use crate::cli::output::CliError;
 use crate::sources::file;
-use crate::sources::write::replace;
+use crate::sources::write::replace_named;
 
 /// The largest such file, in bytes.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -93,7 +93,7 @@ impl GateMemory {
                 path.display()
             )));
         }
-        replace(path, text.as_bytes())?;
+        replace_named(path, text.as_bytes())?;
         Ok(())
     }
 }
