@@ -161,17 +161,18 @@ fn coverage_met(form: PolicyForm<'_>, observed: &Observation, in_scope: &dyn Fn(
     if scan.images.is_empty() {
         return Err("no image that the policy is about was seen, so nothing is proven".to_owned());
     }
-    let counts = format!("{} of {} images covered", tally.covered, tally.total());
+    let covered = format!("{} of {} images covered", tally.covered, tally.total());
     let open = scan.images.iter().filter(|image| image.reason.outcome() != Outcome::Covered);
     let worst = Scan::worst(open.map(|image| &image.users), in_scope);
     let worst = worst.map_or_else(String::new, |(owner, count)| format!("; the worst owner is {owner} with {count}"));
+    let counts = format!("{covered} ({} uncovered, {} unknown)", tally.uncovered, tally.unknown);
     if tally.unknown > 0 {
-        return Err(format!("{counts} and {} unknown, which no `minimumCoverage` makes up for{worst}", tally.unknown));
+        return Err(format!("{counts}, and none may be unknown{worst}"));
     }
     if tally.covered.saturating_mul(100) >= wanted.saturating_mul(tally.total()) {
-        return Ok(format!("{counts}{worst}"));
+        return Ok(format!("{covered}{worst}"));
     }
-    Err(format!("{counts}, {} uncovered, and {wanted} per cent are asked for{worst}", tally.uncovered))
+    Err(format!("{counts}, and {wanted} per cent are asked for{worst}"))
 }
 
 fn identities_seen(form: PolicyForm<'_>, observed: &Observation) -> Found {

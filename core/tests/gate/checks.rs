@@ -52,12 +52,12 @@ fn every_check_fails_alone_for_its_own_fault_and_says_whose_it_is() {
         (Check::ScanFresh, "ahead of the clock", fault(|e| e.now -= HOUR + MINUTE)),
         (
             Check::CoverageMet,
-            "1 of 2 images covered, 1 uncovered, and 100 per cent are asked for; the worst owner is canary-a with 1. Pipeline has to act",
+            "1 of 2 images covered (1 uncovered, 0 unknown), and 100 per cent are asked for; the worst owner is canary-a with 1. Pipeline has to act",
             fault(|e| e.cover("canary-a", Reason::MissingBundle)),
         ),
         (
             Check::CoverageMet,
-            "1 of 2 images covered and 1 unknown",
+            "(0 uncovered, 1 unknown), and none may be unknown",
             fault(|e| e.cover("canary-a", Reason::RegistryUnavailable)),
         ),
         (
