@@ -367,6 +367,18 @@ fn a_policy_too_large_to_store_is_not_rendered() {
 }
 
 #[test]
+fn a_loss_names_three_identities_and_counts_the_others() {
+    for (count, end) in [(3, "`i2` under `v1`: "), (5, "`i2` under `v1` and 2 more: ")] {
+        let mut world = World::new(&["v1"]);
+        let identity = |at| json!({ "name": format!("i{at}"), "issuer": ISSUER, "subject": format!("{SUBJECT}{at}") });
+        let identities: Vec<Value> = (0..count).map(identity).collect();
+        world.policy("apps", json!({ "trustRoots": ["v1"], "identities": identities }), &["shop"]);
+        let losses = render(&world, 19).losses;
+        assert!(losses.iter().any(|loss| loss.detail.contains(end)), "{losses:#?}");
+    }
+}
+
+#[test]
 fn where_other_images_cannot_be_denied_nothing_is_enforced() {
     let mut world = World::new(&["v2"]);
     let images: Vec<String> =

@@ -149,6 +149,52 @@ fn openshift_is_refused_where_it_would_let_in() {
     );
 }
 
+/// What is not let in is said of the right thing: the subject, the issuer, or how much there is.
+#[test]
+fn openshift_says_what_of_a_policy_it_cannot_store() {
+    let rendered = |change: &dyn Fn(&mut Value)| {
+        let mut spec = email();
+        change(&mut spec);
+        let owned = Owned::new().policy("apps", &["shop", "billing"], &spec);
+        OpenShift::render(&owned.estate(), &openshift(Some(&["registry.corp.internal"])))
+    };
+    let subject = |subject: String| {
+        rendered(&|spec| {
+            spec["identities"] = json!([{ "name": "ci", "issuer": "https://idp.corp.internal", "subject": subject }]);
+        })
+    };
+    let longest = format!("{}@x", "a".repeat(318));
+    assert_eq!(subject(longest.clone()).objects.len(), 1);
+    for other in ["@x", "x@", "a b@x", "https://a@x", "x", &format!("a{longest}")] {
+        let rendering = subject(other.to_owned());
+        let details: Vec<&str> = rendering.losses.iter().map(|loss| loss.detail.as_str()).collect();
+        assert!(rendering.objects.is_empty() && details.contains(&"`ci` is not an e-mail address"), "{details:?}");
+    }
+    let issuer = rendered(&|spec| spec["identities"][0]["issuer"] = json!("idp"));
+    assert!(issuer.losses.iter().any(|loss| loss.detail.starts_with("the issuer of `ci` is not an address")));
+
+    let scopes = |count: usize| {
+        let images: Vec<String> = (0..count).map(|at| format!("registry.corp.internal/apps/{at}/**")).collect();
+        rendered(&|spec| spec["images"] = json!(images))
+    };
+    assert_eq!(scopes(256).objects.len(), 1);
+    for (rendering, count) in [(scopes(257), 257), (rendered(&|spec| spec["images"] = json!(["registry.corp.internal/*/web"])), 0)] {
+        assert!(rendering.objects.is_empty());
+        let said = format!("{count} patterns are scopes, and from 1 to 256 are stored");
+        assert!(rendering.losses.iter().any(|loss| loss.detail == said), "{:#?}", rendering.losses);
+    }
+
+    // A key without a log needs no trust root.
+    for (log, misses) in [(false, false), (true, true)] {
+        let rendering = rendered(&|spec| {
+            spec["trustRoots"] = json!(["gone"]);
+            spec["identities"] = json!([{ "name": "vendor", "key": { "pem": KEY } }]);
+            spec["require"]["transparencyLog"] = json!(log);
+        });
+        assert_eq!(has(&rendering, LossKind::TrustRootAbsent), misses);
+    }
+}
+
 #[test]
 fn openshift_has_nothing_for_audit() {
     let rendering = OpenShift::render(&Owned::new().policy("apps", &[], &email()).estate(), &openshift(None));

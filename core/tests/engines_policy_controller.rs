@@ -119,6 +119,23 @@ fn audit_warns_and_says_that_it_denies_all_the_same() {
 }
 
 #[test]
+fn what_cannot_be_expressed_does_not_warn() {
+    let spec = |change: &dyn Fn(&mut Value)| {
+        let mut spec = json!({ "require": require(false, true, false) });
+        change(&mut spec);
+        render(&Owned::new().policy("apps", &[], &spec))
+    };
+    assert_eq!(policies(&spec(&|_| {})).len(), 1);
+    // By log under a root without one; of images that no glob names.
+    for nothing in [
+        spec(&|spec| spec["require"] = require(true, false, false)),
+        spec(&|spec| spec["images"] = json!(["localhost/**"])),
+    ] {
+        assert!(policies(&nothing).is_empty() && !has(&nothing, LossKind::PolicyControllerWarnDenies), "{nothing:#?}");
+    }
+}
+
+#[test]
 fn without_signature_format_there_is_only_a_legacy_audit() {
     let owned = Owned::new().policy("apps", &["shop"], &json!({ "require": require(false, true, false) }));
     let rendering =

@@ -476,6 +476,14 @@ fn a_break_glass_counts_with_two_other_people_behind_guards_until_its_very_end()
     }
     assert!(pending(judge(&declared, &by(&["bob", "carol"]), false, now)), "guards removed while it is open");
     assert!(pending(judge(&declared, &[approval("bob", digest), approval("carol", Digest::of(b"x"))], true, now)));
+    for (kind, name) in [("TrustRootMirror", "inc"), ("TrustBreakGlass", "other")] {
+        let mut other = approval("carol", digest);
+        (other.spec.r#for.kind, other.spec.r#for.name) = (kind.to_owned(), name.to_owned());
+        assert!(
+            pending(judge(&declared, &[approval("bob", digest), other], true, now)),
+            "an approval of {kind} {name}"
+        );
+    }
     assert!(matches!(judge(&declared, &by(&["bob", "carol"]), true, until), Activity::Expired { .. }));
     assert!(matches!(judge(&declared, &by(&["bob", "carol"]), true, "2026-11-25T05:59:59Z"), Activity::Active(_)));
     for refused in [glass(Some(created), "2026-11-26T06:00:01Z"), glass(None, until), glass(Some(created), "tomorrow")]

@@ -95,4 +95,13 @@ mod tests {
             assert!(text.parse::<Version>().is_err(), "{text}");
         }
     }
+
+    #[test]
+    fn a_later_major_version_is_later_and_a_version_is_written_as_it_is_read() {
+        for (version, is) in [((1, 18, 9), false), ((1, 19, 0), true), ((2, 0, 0), true), ((0, 99, 0), false)] {
+            let version = Version::new(version.0, version.1, version.2);
+            assert_eq!(version.is_at_least(1, 19), is, "{version}");
+            assert_eq!(String::from(version).parse(), Ok(version));
+        }
+    }
 }
