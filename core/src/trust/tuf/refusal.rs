@@ -62,6 +62,20 @@ pub enum Refusal {
         /// Keys found.
         got: usize,
     },
+    /// Too few valid signatures, where some keys cannot be read: whether those signed cannot be told.
+    #[error(
+        "{role} has valid signatures of {got} distinct keys and needs {need}, and {unread} of its keys are in a form that is not read, as keys in hex: whether they signed it cannot be told. Start from a later root, whose keys are PEM (of the public Sigstore repository, version 5 or later)"
+    )]
+    UnreadKeys {
+        /// The role.
+        role: Role,
+        /// Keys needed.
+        need: usize,
+        /// Keys found to have signed.
+        got: usize,
+        /// Keys that cannot be read.
+        unread: usize,
+    },
     /// The same version with other bytes.
     #[error(
         "{role} version {version} was accepted as {had} and is now offered as {got}: one version has two contents. Ask the publisher; do not import until it is explained"
@@ -185,6 +199,7 @@ impl Refusal {
             Self::Rollback { .. } => "Rollback",
             Self::Expired { .. } => "Expired",
             Self::Threshold { .. } => "Threshold",
+            Self::UnreadKeys { .. } => "UnreadKeys",
             Self::Equivocation { .. } => "Equivocation",
             Self::Mismatch { .. } => "Mismatch",
             Self::Removed { .. } => "Removed",
