@@ -8,7 +8,7 @@ use holdfast_core::verify::Outcome;
 use super::trust::{Candidate, TrustView};
 use super::{Plan, applied, rollout_text};
 use crate::cli::output::{Style, printable};
-use crate::cli::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, remaining};
+use crate::cli::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, print_root_notes, remaining};
 
 /// How many images, namespaces and workloads are named before the rest is counted.
 const MAX_IMAGES: usize = 40;
@@ -66,6 +66,9 @@ fn print_trust(trust: &TrustView, plan: &Plan, style: Style, out: &mut dyn Write
     }
     print_roles(&trust.roles, plan.now, style, out)?;
     print_notes(&trust.notes, style, out)?;
+    if let Some(root) = &trust.adopted {
+        print_root_notes(&root.notes, style, out)?;
+    }
     if let Some(first) = trust.expiry_budget.first() {
         writeln!(
             out,
