@@ -473,7 +473,7 @@ fn targets_are_found_through_delegations_and_verified() {
         ("a//b", "UnsafeTargetName"),
         ("", "UnsafeTargetName"),
     ] {
-        assert_eq!(target(&state, &files, name, day(1)).1.unwrap_err().kind(), want, "{name}");
+        assert_eq!(target(&state, &files, name, day(1)).1.unwrap_err().kind().as_str(), want, "{name}");
     }
     let path = files.keys().find(|name| name.ends_with(".keys.json")).unwrap().clone();
     for bytes in [b"kexs".to_vec(), b"keys ".to_vec()] {

@@ -1,9 +1,13 @@
 //! Why an import is refused: a closed set.
 
+mod kind;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
+
+pub use kind::RefusalKind;
 
 use crate::Digest;
 use crate::json::{self, JsonError};
@@ -193,29 +197,6 @@ fn grace_hint(role: &Role) -> &'static str {
 }
 
 impl Refusal {
-    /// The name as it stands in status and metrics.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Rollback { .. } => "Rollback",
-            Self::Expired { .. } => "Expired",
-            Self::Threshold { .. } => "Threshold",
-            Self::UnreadKeys { .. } => "UnreadKeys",
-            Self::Equivocation { .. } => "Equivocation",
-            Self::Mismatch { .. } => "Mismatch",
-            Self::Removed { .. } => "Removed",
-            Self::MissingFile { .. } => "MissingFile",
-            Self::TooLarge { .. } => "TooLarge",
-            Self::Malformed { .. } => "Malformed",
-            Self::PinMismatch { .. } => "PinMismatch",
-            Self::TooManyRoots { .. } => "TooManyRoots",
-            Self::UnsafeTargetName { .. } => "UnsafeTargetName",
-            Self::UnknownTarget { .. } => "UnknownTarget",
-            Self::TooManyDelegations { .. } => "TooManyDelegations",
-            Self::ClockBehind { .. } => "ClockBehind",
-            Self::MemoryDamaged { .. } => "MemoryDamaged",
-        }
-    }
-
     pub(super) fn json(file: &str, error: &JsonError) -> Self {
         Self::Malformed { file: file.to_owned(), detail: error.to_string() }
     }
