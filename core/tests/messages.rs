@@ -80,6 +80,19 @@ fn without_a_trust_root_what_cannot_be_checked_is_named() {
     }
 }
 
+/// A signed statement that does not say what it states is none.
+#[test]
+fn a_statement_of_no_type_is_malformed() {
+    let sigstore = Sigstore::new();
+    let root = root_of(&sigstore.trusted_root());
+    for predicate in ["", " "] {
+        let bundle = sigstore.bundle(IMAGE, &Recipe { predicate: Some(predicate.to_owned()), ..image() });
+        let verdict = judged(&bundle, &anyone(EvidenceRequirements::DEFAULT), &[&root]);
+        assert_eq!(verdict.reason, Reason::Malformed, "{verdict:#?}");
+        assert!(verdict.message.contains("predicate type is empty"), "{verdict:#?}");
+    }
+}
+
 /// What is missed may stand in the root and be unreadable: then it is not the signer who has to act.
 #[test]
 fn an_unreadable_entry_of_the_root_is_named_where_it_may_be_what_is_missed() {
