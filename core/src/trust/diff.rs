@@ -110,6 +110,7 @@ pub struct Change {
 
 /// All changes between two trusted roots; the most consequential first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RootDiff {
     /// The changes.
     pub changes: Vec<Change>,
