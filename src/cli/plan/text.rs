@@ -18,11 +18,11 @@ const MAX_WORKLOADS: usize = 3;
 pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "Plan for {}: {} manifests, {} workloads, {} policies",
+        "Plan for {}: {}, {}, {}",
         plan.now,
-        plan.manifests,
-        plan.workloads,
-        plan.rollout.policies.len()
+        count(plan.manifests, "manifest", "manifests"),
+        count(plan.workloads, "workload", "workloads"),
+        count(plan.rollout.policies.len(), "policy", "policies")
     )?;
     for problem in &plan.problems {
         writeln!(out, "{} {}", style.bad("problem:"), printable(problem))?;
@@ -202,6 +202,10 @@ fn print_image(image: &ImageResult, out: &mut dyn Write) -> io::Result<()> {
 fn percent(part: usize, whole: usize) -> String {
     let tenths = part.saturating_mul(1000) / whole.max(1);
     format!("{}.{}%", tenths / 10, tenths % 10)
+}
+
+fn count(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 const fn plural(count: usize) -> &'static str {
