@@ -117,10 +117,10 @@ reasons! {
     UntrustedAuthority => Uncovered, Trust, "the certificate was issued by an authority that is in no accepted trust root",
         "import a trust root that holds the authority, or approve the rotation that brings it; if nobody knows it, the image was signed elsewhere";
     /// The log is in none of the accepted roots.
-    UnknownLog => Uncovered, Trust, "the entry is of a log that is in no accepted trust root",
+    UnknownLog => Uncovered, Trust, "the entry fits no log of an accepted trust root",
         "import a trust root that holds the log, or approve the rotation that brings it";
     /// The timestamp authority is in none of the accepted roots.
-    UnknownTimestampAuthority => Uncovered, Trust, "the timestamp is of an authority that is in no accepted trust root",
+    UnknownTimestampAuthority => Uncovered, Trust, "the timestamp fits no authority of an accepted trust root",
         "import a trust root that holds the authority, or approve the rotation that brings it";
     /// A key or certificate was not valid when it signed.
     OutsideValidity => Uncovered, Trust, "a key or certificate was not valid when it was used: at an authenticated signing time or, where there is none, at the instant judged at",
