@@ -35,6 +35,19 @@ fn a_word_is_explained_in_a_few_lines() {
     assert_eq!(both.matches("owner").count(), 1, "nobody has to mend a reason that holds: {both}");
 }
 
+/// What an import prints after "refused," is a word like any other.
+#[test]
+fn refusals_are_explained() {
+    for word in ["Rollback", "Expired", "Threshold", "Equivocation", "MemoryDamaged"] {
+        let answer = explain(&[word]);
+        assert_eq!(answer.code, 0, "{answer:?}");
+        assert!(answer.out.contains("refusal (what was held stays in force)"), "{answer:?}");
+    }
+    let both = explain(&["Malformed"]).out;
+    assert!(both.contains("reason (uncovered)") && both.contains("refusal ("), "{both}");
+    assert!(explain(&["OutsideValidity"]).out.contains("at an authenticated signing time"));
+}
+
 #[test]
 fn an_unknown_word_is_an_error_that_names_the_nearest() {
     let answer = explain(&["MisingBundle"]);

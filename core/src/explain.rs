@@ -6,6 +6,7 @@ use crate::api::condition::ConditionType;
 use crate::coverage::conflict::ConflictKind;
 use crate::engines::LossKind;
 use crate::gate::{AlarmKind, Check};
+use crate::trust::tuf::RefusalKind;
 use crate::verify::{Owner, Reason};
 
 /// What sort of word it is.
@@ -14,6 +15,8 @@ use crate::verify::{Owner, Reason};
 pub enum Sort {
     /// The cause of a verdict.
     Reason,
+    /// Why an import of trust is refused.
+    Refusal,
     /// What an engine cannot express.
     Loss,
     /// What has to hold before anything is enforced.
@@ -53,6 +56,14 @@ pub fn terms() -> Vec<Term> {
         meaning: reason.meaning(),
         owner: reason.owner(),
         cure: reason.cure(),
+    });
+    let refusals = RefusalKind::ALL.iter().map(|refusal| Term {
+        sort: Sort::Refusal,
+        name: refusal.as_str(),
+        effect: "what was held stays in force".to_owned(),
+        meaning: refusal.meaning(),
+        owner: mends(*refusal),
+        cure: refusal.cure(),
     });
     let losses = LossKind::ALL.iter().map(|loss| Term {
         sort: Sort::Loss,
@@ -94,7 +105,16 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: condition.cure(),
     });
-    reasons.chain(losses).chain(checks).chain(alarms).chain(conflicts).chain(conditions).collect()
+    reasons.chain(refusals).chain(losses).chain(checks).chain(alarms).chain(conflicts).chain(conditions).collect()
+}
+
+/// Who can mend what a refusal names.
+const fn mends(refusal: RefusalKind) -> Owner {
+    match refusal {
+        RefusalKind::Threshold | RefusalKind::Equivocation | RefusalKind::PinMismatch => Owner::Security,
+        RefusalKind::ClockBehind | RefusalKind::MemoryDamaged => Owner::Platform,
+        _ => Owner::Trust,
+    }
 }
 
 /// The words of this name (a check and a condition may share one), whatever their case.

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod gate;
 pub mod image;
 pub mod json;
+pub mod nearest;
 mod pem;
 pub mod trust;
 pub mod verify;

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use sigstore_verify::trust_root::{SIGSTORE_PRODUCTION_TRUSTED_ROOT, SIGSTORE_STAGING_TRUSTED_ROOT};
 use support::{anyone, at, dependency, prepared};
 
+/// Read in any of its known versions, and shown in none.
+const MEDIA_TYPE: &str = "/mediaType";
 /// A checkpoint is signed but for the name that stands before its signature, which no key covers (C2SP signed-note); the key decides, not the name.
 const CHECKPOINT: &str = "/verificationMaterial/tlogEntries/0/inclusionProof/checkpoint/envelope";
 
@@ -52,6 +54,13 @@ fn changes(leaf: &Value) -> Vec<Value> {
                     .collect();
                 changed.push(json!(flipped));
                 changed.push(json!(format!("{text}x")));
+            }
+            // The one leaf whose other values are a few known words.
+            if text.starts_with("application/vnd.dev.sigstore.bundle") {
+                let versions = ["0.1", "0.2", "0.3"];
+                changed
+                    .extend(versions.map(|v| json!(format!("application/vnd.dev.sigstore.bundle+json;version={v}"))));
+                changed.retain(|other| other != leaf);
             }
             changed
         }
@@ -103,18 +112,19 @@ fn unsigned(path: &str, root: &PreparedRoot) -> Vec<String> {
 }
 
 #[test]
-fn of_a_rekor_v1_bundle_only_the_name_beside_the_checkpoints_signature_is_free() {
+fn of_a_rekor_v1_bundle_the_media_type_and_the_name_beside_the_checkpoints_signature_are_free() {
     let root = prepared("public", SIGSTORE_PRODUCTION_TRUSTED_ROOT);
     for path in ["bundles/conda-attestation.sigstore.json", "bundles/cosign-v3-blob.sigstore.json"] {
-        assert_eq!(unsigned(path, &root), [CHECKPOINT], "{path}");
+        assert_eq!(unsigned(path, &root), [MEDIA_TYPE, CHECKPOINT], "{path}");
     }
 }
 
 #[test]
-fn of_a_rekor_v2_bundle_the_log_id_and_the_copies_of_the_checkpoint_are_free() {
+fn of_a_rekor_v2_bundle_the_media_type_the_log_id_and_the_copies_of_the_checkpoint_are_free() {
     let root = prepared("staging", SIGSTORE_STAGING_TRUSTED_ROOT);
     let entry = "/verificationMaterial/tlogEntries/0";
     let want = [
+        MEDIA_TYPE.to_owned(),
         CHECKPOINT.to_owned(),
         format!("{entry}/inclusionProof/logIndex"),
         format!("{entry}/inclusionProof/rootHash"),

@@ -1,8 +1,9 @@
 //! Real trusted roots read right, and what producers get wrong is set right, left out aloud, or refused.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use holdfast_core::trust::diff::{Kind, RootDiff};
 use holdfast_core::trust::root::{KeyAlgorithm, Log, RootError, RootNote, TrustRoot};
 use serde_json::{Value, json};
 use sigstore_verify::trust_root::{
@@ -37,7 +38,23 @@ fn one_unusable_key_does_not_cost_the_others() {
     document["tlogs"][0]["publicKey"]["rawBytes"] = json!(STANDARD.encode(b"not a key"));
     let root = read(&document).unwrap();
     assert_eq!(root.logs.len(), 1);
-    assert!(matches!(&root.notes[..], [RootNote::Dropped { entry, .. }] if entry == "tlogs[0]"), "{:?}", root.notes);
+    let [RootNote::Dropped { kind: Kind::TransparencyLog, entry, .. }] = &root.notes[..] else {
+        panic!("{:?}", root.notes)
+    };
+    assert_eq!(entry, "tlogs[0] (rekor.sigstore.dev)");
+}
+
+/// An entry that cannot be read has not been taken away: whoever compares two roots is told of both.
+#[test]
+fn an_entry_that_cannot_be_read_is_told_beside_what_it_removes() {
+    let mut document = production();
+    document["timestampAuthorities"][0]["certChain"]["certificates"][0]["rawBytes"] = json!("AAAA");
+    let diff = RootDiff::between(&read(&production()).unwrap(), &read(&document).unwrap());
+    assert_eq!(diff.changes.len(), 1);
+    let [RootNote::Dropped { kind: Kind::TimestampAuthority, entry, .. }] = &diff.left_out[..] else {
+        panic!("{:?}", diff.left_out)
+    };
+    assert_eq!(entry, "timestampAuthorities[0] (timestamp.sigstore.dev/api/v1/timestamp)");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::output::{CliError, Exit, Format, Style};
     after_long_help = "EXAMPLES\n  holdfast explain MissingBundle\n  holdfast explain            # every word there is\n  holdfast explain -o json"
 )]
 pub(super) struct Args {
-    /// A reason, loss, check, alarm or condition; every one there is where none is named
+    /// A reason, refusal, loss, check, alarm, conflict or condition; every one there is where none is named
     word: Option<String>,
 
     /// Print the page `docs/reference.md`: every word there is, as Markdown
@@ -45,6 +45,7 @@ pub fn reference() -> String {
 const fn heading(sort: Sort) -> &'static str {
     match sort {
         Sort::Reason => "\n## Reasons: why an image passes or does not\n",
+        Sort::Refusal => "\n## Refusals: why trust is not imported\n",
         Sort::Loss => "\n## Losses: what an engine cannot express\n",
         Sort::Check => "\n## Checks: what holds back enforcement\n",
         Sort::Alarm => "\n## Alarms: what somebody has to look at\n",
@@ -100,7 +101,7 @@ fn unknown(word: &str, nearest: Option<&str>) -> CliError {
         None => "`holdfast explain` lists every word there is".to_owned(),
     };
     CliError::usage(format!(
-        "`{}` is no reason, loss, check, alarm or condition; {hint}",
+        "`{}` is no reason, refusal, loss, check, alarm, conflict or condition; {hint}",
         super::output::printable(word)
     ))
 }

@@ -54,22 +54,22 @@ impl From<holdfast_core::verify::Outcome> for Exit {
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// A file that cannot be read.
-    #[error(transparent)]
+    #[error("{}", printable(&.0.to_string()))]
     File(#[from] FileError),
     /// A state directory that cannot be used.
-    #[error(transparent)]
+    #[error("{}", printable(&.0.to_string()))]
     State(#[from] StateError),
     /// A file that cannot be written.
-    #[error(transparent)]
+    #[error("{}", printable(&.0.to_string()))]
     Write(#[from] WriteError),
     /// Trust that is refused; exit code 1.
-    #[error("refused, {}: {}", .0.kind(), .0)]
+    #[error("refused, {}: {}", .0.kind(), printable(&.0.to_string()))]
     Refused(Refusal),
     /// A trusted root that is refused; exit code 1.
-    #[error("refused: {0}")]
+    #[error("refused: {}", printable(.0))]
     RefusedRoot(String),
     /// A source that offers what is not read; exit code 1.
-    #[error("refused: {0}")]
+    #[error("refused: {}", printable(&.0.to_string()))]
     Unacceptable(SourceError),
     /// A refusal after something was accepted.
     #[error("{error}. What was accepted before that is kept: {kept}")]
@@ -86,14 +86,20 @@ pub enum CliError {
     #[error("{0}")]
     Usage(String),
     /// A source that could not be looked at; exit code 3.
-    #[error("{0}")]
+    #[error("{}", printable(.0))]
     Unknown(String),
 }
 
 impl CliError {
-    /// An error of usage or of an input.
+    /// An error of usage or of an input, on one line.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self::Usage(message.into())
+        Self::Usage(printable(&message.into()))
+    }
+
+    /// Several errors of an input, each on a line of its own.
+    pub(super) fn several<E: std::fmt::Display>(errors: impl IntoIterator<Item = E>) -> Self {
+        let lines: Vec<String> = errors.into_iter().map(|error| printable(&error.to_string())).collect();
+        Self::Usage(lines.join("\n       "))
     }
 
     /// The exit code that goes with it.
@@ -123,7 +129,7 @@ impl From<ImportError> for CliError {
         match error {
             ImportError::Refused(refusal) => Self::Refused(refusal),
             ImportError::Source(error @ SourceError::Unacceptable { .. }) => Self::Unacceptable(error),
-            ImportError::Source(error @ SourceError::Unusable { .. }) => Self::Usage(error.to_string()),
+            ImportError::Source(error @ SourceError::Unusable { .. }) => Self::usage(error.to_string()),
             ImportError::Source(error @ SourceError::Unavailable { .. }) => Self::Unknown(error.to_string()),
         }
     }
@@ -305,6 +311,11 @@ impl<W: Write> Drop for Progress<W> {
 #[allow(clippy::disallowed_methods)] // the command line is the one place that may ask for the time
 pub(super) fn now(given: Option<Timestamp>) -> Timestamp {
     given.unwrap_or_else(Timestamp::now)
+}
+
+/// Reads a `--now`.
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "write an instant as RFC 3339 has it, as 2026-11-24T06:00:00Z".to_owned())
 }
 
 /// Text from outside, made safe to print: control characters are shown, not obeyed.

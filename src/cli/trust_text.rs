@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use holdfast_core::trust::budget::Budget;
 use holdfast_core::trust::diff::{Happening, Kind, RootDiff};
 use holdfast_core::trust::freshness::Freshness;
-use holdfast_core::trust::root::{TrustRoot, Window};
+use holdfast_core::trust::root::{RootNote, TrustRoot, Window};
 use holdfast_core::trust::tuf::{ClockLowering, Note, Recovery, RoleSummary, TrustMemory};
 use jiff::Timestamp;
 
@@ -155,15 +155,18 @@ pub(super) fn print_root(root: &TrustRoot, now: Timestamp, style: Style, out: &m
     for key in &root.keys {
         line(Kind::Key, &key.name, &key.algorithm.to_string(), key.window)?;
     }
-    for note in &root.notes {
-        writeln!(out, "  {} {}", style.warn("note:"), printable(&note.to_string()))?;
-    }
-    Ok(())
+    print_root_notes(&root.notes, style, out)
+}
+
+/// What was set right or left out of a trusted root while it was read.
+pub(super) fn print_root_notes(notes: &[RootNote], style: Style, out: &mut dyn Write) -> io::Result<()> {
+    notes.iter().try_for_each(|note| writeln!(out, "  {} {}", style.warn("note:"), printable(&note.to_string())))
 }
 
 pub(super) fn print_diff(diff: &RootDiff, style: Style, out: &mut dyn Write) -> io::Result<()> {
     if diff.is_empty() {
-        return writeln!(out, "no change: the two trusted roots say the same");
+        writeln!(out, "no change: the two trusted roots say the same")?;
+        return print_root_notes(&diff.left_out, style, out);
     }
     let kind = if diff.is_rotation() { "rotation" } else { "no rotation: addresses only" };
     writeln!(out, "{kind}, {} change{}", diff.changes.len(), if diff.changes.len() == 1 { "" } else { "s" })?;
@@ -184,7 +187,7 @@ pub(super) fn print_diff(diff: &RootDiff, style: Style, out: &mut dyn Write) -> 
         )?;
         writeln!(out, "            {}", change.meaning)?;
     }
-    Ok(())
+    print_root_notes(&diff.left_out, style, out)
 }
 
 pub(super) fn print_budget(budget: &Budget, now: Timestamp, style: Style, out: &mut dyn Write) -> io::Result<()> {

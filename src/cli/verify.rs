@@ -1,34 +1,31 @@
 //! `holdfast verify`: judge a signature or statement offline.
 
+mod subject;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use holdfast_core::Digest;
-use holdfast_core::coverage::{CompiledPolicy, Found, Memo, judge_under};
-use holdfast_core::image::ImageRef;
+use holdfast_core::coverage::{CompiledPolicy, Memo, judge_under};
 use holdfast_core::trust::root::{ManagedKey, TrustRoot, Window};
 use holdfast_core::trust::tuf::Grace;
 use holdfast_core::verify::pattern::IdentityPattern;
 use holdfast_core::verify::policy::SIGNATURE_PREDICATE;
 use holdfast_core::verify::{
-    Accept, Artifact, Evidence, EvidenceRequirements, Limits, Matcher, Outcome, Policy, PreparedRoot, Signer, Verdict,
-    judge,
+    Accept, Artifact, Evidence, EvidenceRequirements, Limits, Matcher, Policy, PreparedRoot, Signer, Verdict, judge,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
+use self::subject::{Subject, subject, verdict};
 use super::mirror;
-use super::output::{CliError, Exit, Format, Style, now};
+use super::output::{CliError, Exit, Format, Style, instant, now};
 use super::verify_policy::{about, accepted, declared, named_roots};
-use super::verify_text::print;
+use super::verify_text::{print, want_of_trust};
 use crate::inventory::OWN_NAMESPACE;
-use crate::registry::{self, EvidenceStore, layout::Layout};
 use crate::sources::file;
 use crate::sources::state::StateDir;
 
-/// Bytes of a file that are kept for signatures that need them; larger files are judged by their digest.
-const KEEP_ARTIFACT: usize = 256 * 1024 * 1024;
 const MAX_KEY: u64 = 64 * 1024;
 
 #[derive(ClapArgs)]
@@ -106,7 +103,7 @@ pub(super) struct Args {
     use_signed_timestamps: bool,
 
     /// Judge at this instant instead of now (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     now: Option<Timestamp>,
 
     /// How to print the result
@@ -163,11 +160,12 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
             "give the trust to verify certificates with: --trusted-root FILE, or --state DIR as `holdfast mirror` keeps it",
         ));
     }
-    let most = u64::try_from(judge_by.limits().payload_bytes.saturating_mul(2)).unwrap_or(u64::MAX);
+    let most = u64::try_from(judge_by.limits().bundle_bytes()).unwrap_or(u64::MAX);
     let given = args
         .bundle
         .iter()
-        .map(|path| Ok(Evidence::bundle(path.display().to_string(), file::read(path, "a bundle", most)?)))
+        // One byte more than a bundle has shows that it is none; it is judged as such.
+        .map(|path| Ok(Evidence::bundle(path.display().to_string(), file::beginning(path, most.saturating_add(1))?)))
         .collect::<Result<Vec<_>, CliError>>()?;
     if given.is_empty() && matches!(subject, Subject::Artifact(_)) {
         return Err(CliError::usage("give the bundle to judge by with --bundle FILE"));
@@ -176,7 +174,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         By::Flags(policy) => {
             let roots: Vec<&PreparedRoot> = roots.iter().collect();
             let judge = |artifact: &Artifact, evidence: &[Evidence]| judge(artifact, evidence, policy, &roots, now);
-            (verdict(subject, given, judge), None)
+            let verdict = verdict(subject, given, judge);
+            let note = if roots.is_empty() { want_of_trust(verdict.reason) } else { None };
+            (verdict, note.map(str::to_owned))
         }
         By::Declared(policy) => {
             let note = subject.image().map(|(digest, image)| about(policy, digest, image)).transpose()?.flatten();
@@ -215,103 +215,6 @@ impl By {
     fn names_certificates(&self) -> bool {
         let certificate = |signer: &Signer| matches!(signer, Signer::Certificate { .. });
         matches!(self, Self::Flags(policy) if policy.signers.iter().any(certificate))
-    }
-}
-
-/// What is judged.
-enum Subject {
-    Artifact(Artifact),
-    Image {
-        digest: Digest,
-        /// The reference it was named by, where that says of which repository it is.
-        named: Option<ImageRef>,
-        found: Found,
-    },
-}
-
-impl Subject {
-    const fn image(&self) -> Option<(Digest, Option<&ImageRef>)> {
-        match self {
-            Self::Artifact(_) => None,
-            Self::Image { digest, named, .. } => Some((*digest, named.as_ref())),
-        }
-    }
-}
-
-fn subject(given: &str) -> Result<Subject, CliError> {
-    if given.starts_with("sha256:") && !Path::new(given).exists() {
-        let digest: Digest = given.parse().map_err(|e| CliError::usage(format!("{e}")))?;
-        return Ok(Subject::Artifact(Artifact::of_digest(digest)));
-    }
-    if let Some(place) = given.strip_prefix("oci:") {
-        return image(place);
-    }
-    let (digest, bytes) = file::digest(Path::new(given), KEEP_ARTIFACT)?;
-    Ok(Subject::Artifact(Artifact { digest, bytes }))
-}
-
-/// An image in a layout, as `DIR@sha256:<hex>` or `DIR:tag`.
-fn image(place: &str) -> Result<Subject, CliError> {
-    let is_dir = |dir: &&str| Path::new(dir).is_dir();
-    // A path may have `@` and `:` in it, and so may a reference: the directory that exists decides.
-    let by_digest = place.rsplit_once('@').filter(|(dir, _)| is_dir(dir));
-    let by_tag = || {
-        place
-            .match_indices(':')
-            .filter_map(|(at, _)| Some((place.get(..at)?, place.get(at + 1..)?)))
-            .find(|(dir, _)| is_dir(dir))
-    };
-    let (dir, digest, tag) = match (by_digest, by_tag()) {
-        (Some((dir, digest)), _) => {
-            (dir, Some(digest.parse::<Digest>().map_err(|e| CliError::usage(format!("oci:{place}: {e}")))?), None)
-        }
-        (None, Some((dir, tag))) => (dir, None, Some(tag)),
-        (None, None) => {
-            return Err(CliError::usage(format!(
-                "oci:{place}: write oci:DIR@sha256:<hex> or oci:DIR:tag, with the directory of an image layout"
-            )));
-        }
-    };
-    let layout = Layout::open(Path::new(dir)).map_err(|e| CliError::usage(e.to_string()))?;
-    let digest = match tag {
-        Some(tag) => {
-            let tagged = layout.tagged(tag);
-            match tagged.first() {
-                Some(digest) if tagged.len() == 1 => *digest,
-                Some(_) => return Err(CliError::Unknown(format!("oci:{place}: {}", registry::ambiguous(&tagged)))),
-                None => {
-                    let known: Vec<&str> = layout.names().take(10).collect();
-                    let known = if known.is_empty() {
-                        format!("it names none of its images: name one by digest, as oci:{dir}@sha256:<hex>")
-                    } else {
-                        format!("it has {}", known.join(", "))
-                    };
-                    return Err(CliError::usage(format!("oci:{place}: the layout has no tag `{tag}`; {known}")));
-                }
-            }
-        }
-        None => digest.unwrap_or(Digest::of(&[])),
-    };
-    let named = tag.filter(|tag| tag.contains('/')).and_then(|tag| ImageRef::parse(tag).ok());
-    Ok(Subject::Image { digest, named, found: layout.image(digest) })
-}
-
-fn verdict(subject: Subject, given: Vec<Evidence>, judge: impl FnOnce(&Artifact, &[Evidence]) -> Verdict) -> Verdict {
-    match subject {
-        Subject::Artifact(artifact) => judge(&artifact, &given),
-        Subject::Image { digest, found: Found::Not { reason, message }, .. } => {
-            Verdict::without_evidence(digest, reason, message)
-        }
-        Subject::Image { found: Found::Image { artifact, mut evidence, incomplete }, .. } => {
-            evidence.extend(given);
-            let verdict = judge(&artifact, &evidence);
-            match incomplete {
-                Some((reason, message)) if verdict.outcome() != Outcome::Covered => {
-                    Verdict { reason, message, ..verdict }
-                }
-                _ => verdict,
-            }
-        }
     }
 }
 

@@ -17,9 +17,7 @@ use crate::inventory;
 /// The policy in a manifest, given as `FILE`, or as `FILE#NAME` where there are several.
 pub(super) fn declared(given: &Path, namespace: &str) -> Result<CompiledPolicy, CliError> {
     let (path, wanted) = file_and_name(given);
-    let gitops = inventory::read(std::slice::from_ref(&path)).map_err(|errors| {
-        CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
-    })?;
+    let gitops = inventory::read(std::slice::from_ref(&path)).map_err(CliError::several)?;
     let policies: Vec<&SigningIdentityPolicy> = gitops
         .objects
         .iter()
@@ -30,9 +28,7 @@ pub(super) fn declared(given: &Path, namespace: &str) -> Result<CompiledPolicy, 
         .collect();
     let policy = chosen(&policies, wanted.as_deref())
         .map_err(|detail| CliError::usage(format!("--policy {}: {detail}", path.display())))?;
-    compile(policy, &|reference| gitops.public_key(reference, namespace)).map_err(|problems| {
-        CliError::usage(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
-    })
+    compile(policy, &|reference| gitops.public_key(reference, namespace)).map_err(CliError::several)
 }
 
 /// A path may have `#` in it: a file that exists is one.

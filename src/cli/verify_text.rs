@@ -22,6 +22,16 @@ pub(super) fn print(verdict: &Verdict, note: Option<&str>, style: Style, out: &m
     Ok(())
 }
 
+/// What to give where nothing was given to check evidence with: a key needs no trust root, and what goes with its signature does.
+pub(super) const fn want_of_trust(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::UnknownLog | Reason::UnknownTimestampAuthority => Some(
+            "give the trust to check log entries and timestamps with: --trusted-root FILE, or --state DIR as `holdfast mirror` keeps it",
+        ),
+        _ => None,
+    }
+}
+
 fn print_evidence(piece: &EvidenceVerdict, style: Style, out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out, "{}  {} ({})", style.outcome(piece.reason.outcome()), printable(&piece.source), piece.form)?;
     let mut field = |name: &str, value: &str| writeln!(out, "  {name:<10} {}", printable(value));

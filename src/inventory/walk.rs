@@ -286,19 +286,20 @@ fn is_template(text: &str) -> bool {
     text.lines().any(|line| line.trim_start().starts_with("{{"))
 }
 
+const TOO_DEEP: &str = "it is nested deeper than is read, and than any Kubernetes object is; was another file given?";
+
 /// The reader's text without its advice to programmers.
 fn in_words(text: &str) -> String {
-    match text.strip_prefix("budget breached") {
-        Some(limit) => {
-            let why = if limit.contains("lias") || limit.contains("nchor") {
-                "it repeats itself by aliases more than is read; write it out"
-            } else {
-                "it holds more than is read of one file; split it"
-            };
-            let place =
-                limit.rfind(" at line").and_then(|at| limit.get(at..)).unwrap_or_default().trim_end_matches(')');
-            format!("{why}{place}")
+    let why = match text.strip_prefix("budget breached") {
+        Some(limit) if limit.contains("lias") || limit.contains("nchor") => {
+            "it repeats itself by aliases more than is read; write it out"
         }
-        None => text.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
-    }
+        Some(limit) if limit.contains("Depth") => TOO_DEEP,
+        Some(_) => "it holds more than is read of one file; split it",
+        None if text.contains("recursion limit") => TOO_DEEP,
+        None if text.contains("weak recursion") => "an alias in it stands for what it is part of; write it out",
+        None => return text.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
+    };
+    let place = text.rfind(" at line").and_then(|at| text.get(at..)).unwrap_or_default().trim_end_matches(')');
+    format!("{why}{place}")
 }

@@ -320,9 +320,7 @@ impl Layout {
             Err(error) => return collected.fault(&error),
         };
         let limits = Limits::default();
-        let most =
-            u64::try_from(limits.payload_bytes.saturating_mul(4).div_ceil(3).saturating_add(limits.material_bytes))
-                .unwrap_or(u64::MAX);
+        let most = u64::try_from(limits.bundle_bytes()).unwrap_or(u64::MAX);
         for (index, layer) in manifest.layers.iter().enumerate() {
             // By the layer, not by the artifact type of an index: registries report other ones there.
             let is_evidence =

@@ -69,7 +69,7 @@ impl Source for Directory {
             Err(FileError::TooLarge { max, .. }) => {
                 Err(unacceptable(&format!("it has more than the {max} bytes that are read of it")))
             }
-            Err(error @ FileError::NotAFile { .. }) => Err(unacceptable(&error.to_string())),
+            Err(FileError::NotAFile { what: kind, .. }) => Err(unacceptable(&format!("it is {kind}, not a file"))),
             Err(FileError::Io { error, .. }) => {
                 Err(SourceError::Unusable { what, detail: format!("it cannot be read: {error}") })
             }

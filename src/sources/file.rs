@@ -64,15 +64,22 @@ fn open(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// [`FileError`], naming the file.
 pub fn read(path: &Path, what: &'static str, max: u64) -> Result<Vec<u8>, FileError> {
-    let file = open(path)?;
-    let mut bytes = Vec::new();
-    // The bound is on what is read, not on what the file says of itself: it may grow meanwhile.
-    file.take(max.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|error| FileError::Io { path: path.to_owned(), error })?;
+    let bytes = beginning(path, max.saturating_add(1))?;
     if bytes.len() as u64 > max {
         return Err(FileError::TooLarge { path: path.to_owned(), what, max });
     }
+    Ok(bytes)
+}
+
+/// The beginning of a file, at most `most` bytes: for who judges what is too long as well.
+///
+/// # Errors
+/// [`FileError`], naming the file.
+pub fn beginning(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    // The bound is on what is read, not on what the file says of itself: it may grow meanwhile.
+    file.take(most).read_to_end(&mut bytes).map_err(|error| FileError::Io { path: path.to_owned(), error })?;
     Ok(bytes)
 }
 

@@ -279,7 +279,13 @@ impl StateDir {
         if memory.accepted_as.as_ref().is_some_and(|accepted| Some(accepted.digest) != memory.trusted_root) {
             return Err(damaged(format!("the held {TRUSTED_ROOT} is not the one that was accepted")));
         }
-        let state = State::restore(memory.tuf, held).map_err(|e: Refusal| damaged(e.to_string()))?;
+        let state = State::restore(memory.tuf, held).map_err(|refusal| match refusal {
+            // What to do about it is said once, of the state.
+            Refusal::MemoryDamaged { file, detail } => {
+                damaged(format!("the held {file} is not what was accepted ({detail})"))
+            }
+            other => damaged(other.to_string()),
+        })?;
         let trusted_root = bytes.map(|bytes| match memory.accepted_as {
             Some(accepted_as) => HeldRoot { bytes, accepted_as: Some(accepted_as) },
             None => HeldRoot::worked_out(bytes, &state),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::root::{Authority, KeyAlgorithm, Log, ManagedKey, TrustRoot, Window};
+use super::root::{Authority, KeyAlgorithm, Log, ManagedKey, RootNote, TrustRoot, Window};
 use crate::Digest;
 
 /// What an entry of a trusted root is.
@@ -110,9 +110,13 @@ pub struct Change {
 
 /// All changes between two trusted roots; the most consequential first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RootDiff {
     /// The changes.
     pub changes: Vec<Change>,
+    /// What the new root lists and nobody can read: it may be what is said to be removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<RootNote>,
 }
 
 impl RootDiff {
@@ -152,7 +156,7 @@ impl RootDiff {
         changes.sort_by(|a, b| {
             (rank(&a.happening), a.entry.kind, &a.entry.name).cmp(&(rank(&b.happening), b.entry.kind, &b.entry.name))
         });
-        Self { changes }
+        Self { changes, left_out: new.left_out().cloned().collect() }
     }
 
     /// Whether nothing changes.

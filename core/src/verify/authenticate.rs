@@ -19,9 +19,10 @@ use sigstore_verify::{Policy as LibraryPolicy, VerificationPolicy, VerificationR
 use super::bundle::{Candidate, SignedBy};
 use super::certificate::{self, Leaf, Sct};
 use super::fault::{self, Fault};
-use super::log::{entry_logs, in_window, is_v1, named_log, signing_log};
+use super::log::{entry_logs, in_window, is_v1, signing_log, unknown_log};
 use super::verdict::{Authenticated, SigningTime, TimeSource};
 use super::{Artifact, EvidenceRequirements, PreparedRoot, Reason};
+use crate::trust::diff::Kind;
 use crate::trust::root::{Log, TrustRoot};
 
 /// Verifies a certificate's signature under `root`.
@@ -116,9 +117,10 @@ fn sct_can_be_checked(leaf: &Leaf, root: &TrustRoot) -> Result<(), Fault> {
         Some(sct) => Err(Fault::new(
             Reason::UnknownLog,
             format!(
-                "the certificate's transparency log {} is not in the trust root `{}`",
+                "the certificate says that it was logged in {}, which is no certificate transparency log of the trust root `{}`{}",
                 hex::encode(sct.log),
-                root.name
+                root.name,
+                root.perhaps_left_out(Kind::CtLog)
             ),
         )),
         None => Ok(()),
@@ -163,14 +165,11 @@ pub(super) fn checkable(
         if entry_logs(&entry, root).next().is_some() {
             kept.verification_material.tlog_entries.push(entry);
         } else {
-            unknown = Some(named_log(&entry));
+            unknown = Some(unknown_log(&entry, root));
         }
     }
-    if let (Some(log), true) = (&unknown, required.transparency_log) {
-        return Err(Fault::new(
-            Reason::UnknownLog,
-            format!("the entry is of {log}, which is not in the trust root `{}`", root.name),
-        ));
+    if let Some(fault) = unknown.filter(|_| required.transparency_log) {
+        return Err(fault);
     }
     if kept.verification_material.tlog_entries.is_empty() && kept.media_type == MediaType::Bundle0_1 {
         // Version 0.1 demands a promise that no longer takes part; 0.2 is the same form without that demand.
@@ -223,7 +222,8 @@ pub(super) fn signing_times(result: &VerificationResult, bundle: &Bundle, root: 
         .iter()
         .filter(|entry| is_v1(entry) && entry.inclusion_promise.is_some() && entry.integrated_time.is_some())
         .map(|entry| {
-            TimeSource::TransparencyLog(entry_logs(entry, root).next().map_or_else(|| named_log(entry), Log::name))
+            let name = entry_logs(entry, root).next().map(Log::name);
+            TimeSource::TransparencyLog(name.unwrap_or_else(|| "a transparency log of the trust root".to_owned()))
         });
     // A bare key's result lists log entries before timestamps; a certificate's lists timestamps first.
     let sources: Vec<TimeSource> = if result.certificate().is_some() {
@@ -303,7 +303,11 @@ fn tree_is_the_signed_one(entry: &TransparencyLogEntry) -> Result<(), Fault> {
 fn untrusted(root: &TrustRoot) -> Fault {
     Fault::new(
         Reason::UntrustedAuthority,
-        format!("the signing certificate was not issued by an authority of the trust root `{}`", root.name),
+        format!(
+            "the signing certificate was not issued by an authority of the trust root `{}`{}",
+            root.name,
+            root.perhaps_left_out(Kind::CertificateAuthority)
+        ),
     )
 }
 
@@ -340,18 +344,19 @@ pub(super) fn explain_timestamp(fault: Fault, bundle: &Bundle, root: &TrustRoot)
         return fault;
     }
     let timestamps = &bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
-    let unknown = timestamps.iter().any(|timestamp| {
+    let unknown = timestamps.iter().find_map(|timestamp| {
         let token = timestamp.signed_timestamp.as_bytes();
-        certificate::timestamp_signer(token).is_some() && certificate::timestamp_authority(root, token).is_none()
+        certificate::timestamp_signer(token).filter(|_| certificate::timestamp_authority(root, token).is_none())
     });
-    if unknown {
-        return Fault::new(
-            Reason::UnknownTimestampAuthority,
-            format!(
-                "a timestamp is of an authority that is not in the trust root `{}`; every time a bundle carries has to hold",
-                root.name
-            ),
-        );
-    }
-    fault
+    let Some((issuer, serial)) = unknown else { return fault };
+    Fault::new(
+        Reason::UnknownTimestampAuthority,
+        format!(
+            "a timestamp names its signer itself, as certificate {} of `{}`, which is no timestamp authority of the trust root `{}`; every time a bundle carries has to hold{}",
+            hex::encode(serial),
+            issuer.chars().take(100).collect::<String>(),
+            root.name,
+            root.perhaps_left_out(Kind::TimestampAuthority)
+        ),
+    )
 }

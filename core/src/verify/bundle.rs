@@ -39,7 +39,8 @@ pub(super) struct Unreadable {
 pub(super) fn read(evidence: &Evidence, digest: Digest, limits: &Limits) -> Result<Candidate, Unreadable> {
     match &evidence.form {
         EvidenceForm::Bundle(bytes) => {
-            let form = form_of(bytes);
+            // Without a version: the media type that names it is not signed.
+            let form = "bundle".to_owned();
             read_bundle(bytes, limits)
                 .and_then(|bundle| candidate(bundle, form.clone()))
                 .map_err(|fault| Unreadable { form, fault })
@@ -63,28 +64,14 @@ pub(super) fn read(evidence: &Evidence, digest: Digest, limits: &Limits) -> Resu
     }
 }
 
-/// The form as a person knows it; from the media type, which nothing signs, so for display alone.
-fn form_of(bytes: &[u8]) -> String {
-    let media_type = std::str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.split_once("\"mediaType\""))
-        .and_then(|(_, rest)| rest.split('"').nth(1))
-        .unwrap_or_default();
-    let version = ["0.1", "0.2", "0.3"]
-        .into_iter()
-        .find(|v| media_type.contains(&format!("version={v}")) || media_type.contains(&format!(".v{v}+")));
-    version.map_or_else(|| "bundle".to_owned(), |v| format!("bundle v{v}"))
-}
-
 fn read_bundle(bytes: &[u8], limits: &Limits) -> Result<Bundle, Fault> {
     let malformed = |message: String| Fault::new(Reason::Malformed, message);
     if bytes.is_empty() {
         return Err(malformed("the bundle is empty".to_owned()));
     }
-    // Base64 of the payload, and the rest.
-    let most = limits.payload_bytes.saturating_mul(4).div_ceil(3).saturating_add(limits.material_bytes);
+    let most = limits.bundle_bytes();
     if bytes.len() > most {
-        return Err(malformed(format!("the bundle has {} bytes, more than the {most} that are read", bytes.len())));
+        return Err(malformed(format!("the bundle has more than the {most} bytes that are read")));
     }
     crate::json::check(bytes, crate::json::Limits { max_len: most, max_depth: MAX_DEPTH })
         .map_err(|e| malformed(format!("the bundle is not JSON that is read: {e}")))?;
@@ -255,6 +242,12 @@ fn statement_content(payload_type: &str, payload: &[u8]) -> Result<Content, Faul
         return Err(Fault::new(
             Reason::UnsupportedFormat,
             format!("the statement type `{}` is not known", shorten(&head.statement_type)),
+        ));
+    }
+    if head.predicate_type.trim().is_empty() {
+        return Err(Fault::new(
+            Reason::Malformed,
+            "the statement's predicate type is empty: it does not say what it states",
         ));
     }
     if head.predicate_type == SIGNATURE_PREDICATE {

@@ -55,19 +55,24 @@ pub(super) fn with_key(
             authenticated.timestamp_authorities = authority_names(&times);
             authenticated.signed_at = times;
         }
-        None if required.transparency_log
-            || required.signed_timestamp
-            || !material.timestamp_verification_data.rfc3161_timestamps.is_empty() =>
-        {
-            return Err(Fault::new(
-                Reason::UnknownLog,
-                "the bundle carries a log entry or timestamp, and no trust root was given to check it with",
-            ));
+        // What is required is there: that was looked at first.
+        None if required.transparency_log => return Err(unchecked(Reason::UnknownLog, "a log entry", "log")),
+        None if !material.timestamp_verification_data.rfc3161_timestamps.is_empty() => {
+            return Err(unchecked(Reason::UnknownTimestampAuthority, "a signed timestamp", "timestamp authority"));
         }
         None => bare_key(artifact, candidate, &bundle, key)?,
     }
     in_key_window(key, &authenticated.signed_at, now)?;
     Ok(authenticated)
+}
+
+fn unchecked(reason: Reason, carried: &str, holder: &str) -> Fault {
+    Fault::new(
+        reason,
+        format!(
+            "the bundle carries {carried}, and no trust root was given to check it with: give the one that holds its {holder}"
+        ),
+    )
 }
 
 fn in_key_window(key: &ManagedKey, times: &[SigningTime], now: Timestamp) -> Result<(), Fault> {

@@ -119,7 +119,7 @@ pub(super) fn attestation(
     annotations: &BTreeMap<String, String>,
     limits: &Limits,
 ) -> Result<Bundle, Fault> {
-    let most = limits.payload_bytes.saturating_mul(4).div_ceil(3).saturating_add(limits.material_bytes);
+    let most = limits.bundle_bytes();
     crate::json::check(envelope, crate::json::Limits { max_len: most, max_depth: 8 })
         .map_err(|e| malformed(format!("the envelope is not JSON that is read: {e}")))?;
     let envelope: Value =

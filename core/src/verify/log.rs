@@ -5,6 +5,7 @@ use sigstore_verify::crypto::VerificationKey;
 use sigstore_verify::types::{DerPublicKey, KindVersion, bundle::TransparencyLogEntry};
 
 use super::{Reason, fault::Fault, verdict::SigningTime};
+use crate::trust::diff::Kind;
 use crate::trust::root::{Log, TrustRoot};
 
 /// The logs of `root` that may have made this entry: by its log id where the log signs it (Rekor v1), by the checkpoint's key hints else.
@@ -22,14 +23,19 @@ pub(super) fn entry_logs<'a>(entry: &'a TransparencyLogEntry, root: &'a TrustRoo
     })
 }
 
-/// A name for the log an unverified entry claims to be of.
-pub(super) fn named_log(entry: &TransparencyLogEntry) -> String {
-    let origin = entry
-        .inclusion_proof
-        .as_ref()
-        .and_then(|proof| proof.checkpoint.checkpoint())
-        .map(|c| c.origin().chars().take(100).collect::<String>());
-    origin.map_or_else(|| "a log without checkpoint".to_owned(), |origin| format!("the log `{origin}`"))
+/// An entry that no log of `root` may have made. What it says of its log is not authenticated, and is told as what it says.
+pub(super) fn unknown_log(entry: &TransparencyLogEntry, root: &TrustRoot) -> Fault {
+    let shorten = |text: &str| text.chars().take(100).collect::<String>();
+    let id = shorten(&hex::encode(entry.log_id.key_id.as_bytes()));
+    let of = match entry.inclusion_proof.as_ref().and_then(|proof| proof.checkpoint.checkpoint()) {
+        Some(checkpoint) => format!(
+            "the entry gives the log id `{id}` and has a checkpoint that calls itself `{}`: together they fit",
+            shorten(checkpoint.origin())
+        ),
+        None => format!("the entry gives the log id `{id}`, which fits"),
+    };
+    let perhaps = root.perhaps_left_out(Kind::TransparencyLog);
+    Fault::new(Reason::UnknownLog, format!("{of} no log of the trust root `{}`{perhaps}", root.name))
 }
 
 /// Whether the entry is of a Rekor v1 log; only those carry an authenticated time.

@@ -121,6 +121,13 @@ pub struct Limits {
     pub evidence: usize,
 }
 
+impl Limits {
+    /// A whole bundle or envelope, in bytes: the payload in base64, and the rest.
+    pub const fn bundle_bytes(&self) -> usize {
+        self.payload_bytes.saturating_mul(4).div_ceil(3).saturating_add(self.material_bytes)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -117,13 +117,13 @@ reasons! {
     UntrustedAuthority => Uncovered, Trust, "the certificate was issued by an authority that is in no accepted trust root",
         "import a trust root that holds the authority, or approve the rotation that brings it; if nobody knows it, the image was signed elsewhere";
     /// The log is in none of the accepted roots.
-    UnknownLog => Uncovered, Trust, "the entry is of a log that is in no accepted trust root",
+    UnknownLog => Uncovered, Trust, "the entry fits no log of an accepted trust root",
         "import a trust root that holds the log, or approve the rotation that brings it";
     /// The timestamp authority is in none of the accepted roots.
-    UnknownTimestampAuthority => Uncovered, Trust, "the timestamp is of an authority that is in no accepted trust root",
+    UnknownTimestampAuthority => Uncovered, Trust, "the timestamp fits no authority of an accepted trust root",
         "import a trust root that holds the authority, or approve the rotation that brings it";
     /// A key or certificate was not valid when it signed.
-    OutsideValidity => Uncovered, Trust, "a key or certificate was not valid at the signing time",
+    OutsideValidity => Uncovered, Trust, "a key or certificate was not valid when it was used: at an authenticated signing time or, where there is none, at the instant judged at",
         "compare the signing time with the windows that `holdfast mirror show` lists; sign anew, or import a root whose windows cover it";
     /// The required log entry is absent.
     LogEntryMissing => Uncovered, Pipeline, "the log entry the policy requires is absent",
@@ -138,7 +138,7 @@ reasons! {
     StaleTrustRoot => Unknown, Trust, "a trust root that decides is past its limit or not at hand",
         "let the courier bring a newer repository and import it, or give the trust root the policy accepts";
     /// The registry did not answer.
-    RegistryUnavailable => Unknown, Platform, "the registry did not answer",
+    RegistryUnavailable => Unknown, Platform, "the registry did not answer, or the files of a layout cannot be read",
         "see that the registry answers, or give the layout that holds the image; the next scan looks again";
     /// The registry, or the disk a layout is on, refused to be read.
     Unauthorized => Unknown, Platform, "the registry refused the credentials, or the files of a layout may not be read",

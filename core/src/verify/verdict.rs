@@ -43,7 +43,7 @@ impl Verdict {
 pub struct EvidenceVerdict {
     /// Where it was found.
     pub source: String,
-    /// Its form, as `bundle v0.3` or `cosign simple signing`.
+    /// Its form, as `bundle` or `cosign simple signing`.
     pub form: String,
     /// What it is, as far as its signature was verified.
     #[serde(skip_serializing_if = "Option::is_none")]

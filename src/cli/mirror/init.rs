@@ -9,7 +9,7 @@ use holdfast_core::trust::tuf::State;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::cli::output::{CliError, Exit, Format, now};
+use crate::cli::output::{CliError, Exit, Format, instant, now};
 use crate::sources::file;
 use crate::sources::state::{Held, StateDir};
 
@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "HEX")]
     root_sha256: Option<String>,
     /// Judge at this instant instead of now (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     now: Option<Timestamp>,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]

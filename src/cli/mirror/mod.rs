@@ -100,7 +100,7 @@ impl Verb {
 /// Reads a `--grace`.
 pub(super) fn grace(text: &str) -> Result<Grace, String> {
     let duration: SignedDuration =
-        text.parse().map_err(|e| format!("{e}; write hours, minutes and seconds, as `72h`"))?;
+        text.parse().map_err(|_| "write hours, minutes and seconds, as `72h` for three days, or `1h30m`".to_owned())?;
     Grace::new(duration).map_err(|e| e.to_string())
 }
 

@@ -8,7 +8,7 @@ use holdfast_core::trust::tuf::{Grace, OnEquivocation, Refresh, RoleSummary};
 use jiff::Timestamp;
 
 use super::grace;
-use crate::cli::output::{CliError, Progress, now, printable};
+use crate::cli::output::{CliError, Progress, instant, now, printable};
 use crate::sources::http::{Patience, Reading};
 use crate::sources::state::{Held, HeldRoot, StateDir};
 use crate::sources::{self, Directory, Http, ImportError, Source, file};
@@ -39,7 +39,7 @@ pub(super) struct Repository {
     #[arg(long)]
     lower_clock_floor: bool,
     /// Judge at this instant instead of now (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     now: Option<Timestamp>,
 }
 

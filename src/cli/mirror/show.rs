@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{any_root, freshness, grace, held_root};
-use crate::cli::output::{CliError, Exit, Format, Style, now};
+use crate::cli::output::{CliError, Exit, Format, Style, instant, now};
 use crate::cli::trust_text::{
     print_budget, print_diff, print_freshness, print_notes, print_records, print_roles, print_root,
 };
@@ -29,7 +29,7 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = grace)]
     grace: Grace,
     /// Judge at this instant instead of now (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     now: Option<Timestamp>,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]

@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
     if !args.output.print(&written, out)? {
         for Written { path, bytes, digest, role, .. } in &written {
-            writeln!(out, "{} ({bytes} bytes, {digest}, listed by {})", path.display(), printable(role))?;
+            let path = printable(&path.display().to_string());
+            writeln!(out, "{path} ({bytes} bytes, {digest}, listed by {})", printable(role))?;
         }
     }
     Ok(Exit::Yes)

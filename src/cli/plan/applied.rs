@@ -56,9 +56,7 @@ type Key = (String, String, String, String);
 
 /// Compares what is wanted with what manifests in `dir` say is applied. What is applied, ours, and no longer wanted is removed.
 pub(super) fn compare(dir: &Path, wanted: &[Object], left: &LeftAlone) -> Result<Vec<Change>, CliError> {
-    let manifests = inventory::manifests(dir).map_err(|errors| {
-        CliError::usage(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       "))
-    })?;
+    let manifests = inventory::manifests(dir).map_err(CliError::several)?;
     let mut applied: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
     for manifest in manifests {
         if let Some(key) = key(&manifest) {

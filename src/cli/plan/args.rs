@@ -7,7 +7,7 @@ use holdfast_core::Digest;
 use holdfast_core::engines::{EngineKind, Version};
 use jiff::Timestamp;
 
-use crate::cli::output::Format;
+use crate::cli::output::{Format, instant};
 use crate::inventory::OWN_NAMESPACE;
 
 #[derive(ClapArgs)]
@@ -66,7 +66,7 @@ pub(crate) struct Args {
     pub(super) approve: Vec<Digest>,
 
     /// Plan for this instant instead of now (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(super) now: Option<Timestamp>,
 
     /// Exit with 1 where something is uncovered, denied, refused or held, or an alarm is up; with 3 where something is unknown

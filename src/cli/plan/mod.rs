@@ -93,10 +93,7 @@ impl Plan {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let now = now(args.now);
-    let gitops = inventory::read(&args.paths).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        CliError::usage(lines.join("\n       "))
-    })?;
+    let gitops = inventory::read(&args.paths).map_err(CliError::several)?;
     let layouts = args.images.iter().map(|text| layout(text)).collect::<Result<Vec<_>, _>>()?;
     let places = Places { gitops: &gitops, states: states(&args.state)?, volumes: &args.volume };
     let memory = args.as_of.as_deref().map(GateMemory::read).transpose()?.unwrap_or_default();

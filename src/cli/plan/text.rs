@@ -8,7 +8,7 @@ use holdfast_core::verify::Outcome;
 use super::trust::{Candidate, TrustView};
 use super::{Plan, applied, rollout_text};
 use crate::cli::output::{Style, printable};
-use crate::cli::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, remaining};
+use crate::cli::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, print_root_notes, remaining};
 
 /// How many images, namespaces and workloads are named before the rest is counted.
 const MAX_IMAGES: usize = 40;
@@ -18,11 +18,11 @@ const MAX_WORKLOADS: usize = 3;
 pub(super) fn print(plan: &Plan, style: Style, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "Plan for {}: {} manifests, {} workloads, {} policies",
+        "Plan for {}: {}, {}, {}",
         plan.now,
-        plan.manifests,
-        plan.workloads,
-        plan.rollout.policies.len()
+        count(plan.manifests, "manifest", "manifests"),
+        count(plan.workloads, "workload", "workloads"),
+        count(plan.rollout.policies.len(), "policy", "policies")
     )?;
     for problem in &plan.problems {
         writeln!(out, "{} {}", style.bad("problem:"), printable(problem))?;
@@ -66,6 +66,9 @@ fn print_trust(trust: &TrustView, plan: &Plan, style: Style, out: &mut dyn Write
     }
     print_roles(&trust.roles, plan.now, style, out)?;
     print_notes(&trust.notes, style, out)?;
+    if let Some(root) = &trust.adopted {
+        print_root_notes(&root.notes, style, out)?;
+    }
     if let Some(first) = trust.expiry_budget.first() {
         writeln!(
             out,
@@ -199,6 +202,10 @@ fn print_image(image: &ImageResult, out: &mut dyn Write) -> io::Result<()> {
 fn percent(part: usize, whole: usize) -> String {
     let tenths = part.saturating_mul(1000) / whole.max(1);
     format!("{}.{}%", tenths / 10, tenths % 10)
+}
+
+fn count(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 const fn plural(count: usize) -> &'static str {

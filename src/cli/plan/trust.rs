@@ -21,7 +21,7 @@ use crate::cli::output::CliError;
 use crate::inventory::GitOps;
 use crate::sources::memory::Files;
 use crate::sources::state::{Held, HeldRoot, StateDir, TRUSTED_ROOT};
-use crate::sources::{self, Directory, Source};
+use crate::sources::{self, Directory, ImportError, Source};
 
 /// One mirror, as it would be operated.
 #[derive(Debug, Serialize)]
@@ -198,7 +198,7 @@ fn look(
             .config_map(&reference.namespace, &reference.name)
             .map(|files| Box::new(Files(files)) as Box<dyn Source>),
         (None, Some(volume)) => match places.volume(&volume.path) {
-            Some(dir) => Some(Box::new(Directory::open(&dir, None).map_err(|e| CliError::Unknown(e.to_string()))?)),
+            Some(dir) => Some(Box::new(Directory::open(&dir, None).map_err(ImportError::from)?)),
             None => None,
         },
         (None, None) => None,

@@ -19,6 +19,7 @@ pub use certificate::{Certificate, KeyAlgorithm};
 pub use parse::{MAX_BYTES, MAX_ENTRIES, RootError};
 pub use window::{Window, WindowError};
 
+use super::diff::Kind;
 use crate::Digest;
 
 /// Trust an operator accepts: authorities, logs and keys, each with the window in which it counts.
@@ -129,7 +130,9 @@ pub enum RootNote {
     /// An entry was left out: nothing it signed will verify.
     #[error("{entry} was left out: {why}")]
     Dropped {
-        /// Which entry, as `tlogs[1]` or `certificateAuthorities[0] (O=corp)`.
+        /// What it would have been.
+        kind: Kind,
+        /// Which entry, as `tlogs[1] (rekor.corp.internal)` or `certificateAuthorities[0] (O=corp)`.
         entry: String,
         /// Why it cannot be used.
         why: String,
@@ -166,6 +169,26 @@ pub enum RootNote {
     },
 }
 
+impl TrustRoot {
+    /// The entries that were left out while reading: what is missed may be one of them.
+    pub fn left_out(&self) -> impl Iterator<Item = &RootNote> {
+        self.notes.iter().filter(|note| matches!(note, RootNote::Dropped { .. }))
+    }
+
+    /// Where something of `kind` was left out: what, as the end of a sentence about what is missed.
+    pub(crate) fn perhaps_left_out(&self, kind: Kind) -> String {
+        let left_out = self.left_out().filter(|note| matches!(note, RootNote::Dropped { kind: of, .. } if *of == kind));
+        let left_out: Vec<String> = left_out.map(ToString::to_string).collect();
+        match left_out.as_slice() {
+            [] => String::new(),
+            [first, others @ ..] => {
+                let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+                format!("; the trust root has an entry that cannot be read: {first}{more}")
+            }
+        }
+    }
+}
+
 impl Authority {
     /// The window in which what the authority signs counts: the declared one, no wider than every certificate of its chain.
     ///
@@ -190,10 +213,14 @@ impl Authority {
 impl Log {
     /// A name for people: the host of the log's address, or the start of its identifier.
     pub fn name(&self) -> String {
-        let host = self.base_url.split_once("://").map_or(self.base_url.as_str(), |(_, rest)| rest);
-        match host.trim_end_matches('/') {
+        match host(&self.base_url) {
             "" => format!("log {}", self.log_id.to_string().get(..12).unwrap_or_default()),
             host => host.to_owned(),
         }
     }
+}
+
+/// An address as people name it: without its scheme.
+fn host(address: &str) -> &str {
+    address.split_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/')
 }

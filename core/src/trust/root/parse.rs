@@ -4,11 +4,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sigstore_verify::crypto::{SigningScheme, VerificationKey};
 
 use super::{
-    Authority, Certificate, KeyAlgorithm, Log, LogId, ManagedKey, RootNote, TrustRoot, Window, WindowError, library,
+    Authority, Certificate, KeyAlgorithm, Log, LogId, ManagedKey, RootNote, TrustRoot, Window, WindowError, host,
+    library,
     raw::{RawAuthority, RawLog, RawRoot, RawWindow},
 };
 use crate::Digest;
 use crate::json::{self, JsonError, Object};
+use crate::trust::diff::Kind;
 
 /// The largest `trusted_root.json` read, in bytes. The public one has 7 KB, the largest known 32 KB.
 pub const MAX_BYTES: usize = 1024 * 1024;
@@ -123,10 +125,10 @@ impl TrustRoot {
         let root = Self {
             name: name.to_owned(),
             digest: Digest::of(bytes),
-            certificate_authorities: authorities("certificateAuthorities", raw.certificate_authorities, &mut notes)?,
-            timestamp_authorities: authorities("timestampAuthorities", raw.timestamp_authorities, &mut notes)?,
-            logs: logs("tlogs", LogKind::Signatures, raw.tlogs, &mut notes)?,
-            ct_logs: logs("ctlogs", LogKind::Certificates, raw.ctlogs, &mut notes)?,
+            certificate_authorities: authorities(CAS, raw.certificate_authorities, &mut notes)?,
+            timestamp_authorities: authorities(TSAS, raw.timestamp_authorities, &mut notes)?,
+            logs: logs(("tlogs", Kind::TransparencyLog), raw.tlogs, &mut notes)?,
+            ct_logs: logs(("ctlogs", Kind::CtLog), raw.ctlogs, &mut notes)?,
             keys: Vec::new(),
             notes: Vec::new(),
         };
@@ -154,8 +156,8 @@ impl TrustRoot {
         let mut root = Self {
             name: name.to_owned(),
             digest: Digest::of(&[]),
-            certificate_authorities: usable_authorities("certificateAuthorities", certificate_authorities, &mut notes),
-            timestamp_authorities: usable_authorities("timestampAuthorities", timestamp_authorities, &mut notes),
+            certificate_authorities: usable_authorities(CAS, numbered(CAS, certificate_authorities), &mut notes),
+            timestamp_authorities: usable_authorities(TSAS, numbered(TSAS, timestamp_authorities), &mut notes),
             logs: distinct("logs", logs, &mut notes)?,
             ct_logs: distinct("ctLogs", ct_logs, &mut notes)?,
             keys,
@@ -185,7 +187,7 @@ impl Log {
     /// # Errors
     /// A sentence saying why the key cannot be used.
     pub fn from_key(base_url: &str, key: Vec<u8>, log_id: Option<[u8; 32]>, window: Window) -> Result<Self, String> {
-        usable_key(LogKind::Certificates, &key)?;
+        usable_key(Kind::CtLog, &key)?;
         let key_digest = Digest::of(&key);
         Ok(Self {
             base_url: base_url.to_owned(),
@@ -225,10 +227,22 @@ impl ManagedKey {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LogKind {
-    Signatures,
-    Certificates,
+/// A list of the document, and what its entries are.
+type List = (&'static str, Kind);
+
+const CAS: List = ("certificateAuthorities", Kind::CertificateAuthority);
+const TSAS: List = ("timestampAuthorities", Kind::TimestampAuthority);
+
+fn numbered<T>((field, _): List, read: Vec<T>) -> Vec<(String, T)> {
+    read.into_iter().enumerate().map(|(index, entry)| (format!("{field}[{index}]"), entry)).collect()
+}
+
+/// An entry with the address it gives, where it gives one: what it holds could not be read.
+fn addressed(entry: &str, address: &str) -> String {
+    match host(address) {
+        "" => entry.to_owned(),
+        host => format!("{entry} ({})", host.chars().take(100).collect::<String>()),
+    }
 }
 
 fn window(entry: &str, raw: Option<Object<RawWindow>>) -> Result<Window, RootError> {
@@ -244,13 +258,12 @@ fn decode(what: &str, text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn authorities(
-    field: &str,
+    list: List,
     raw: Vec<Object<RawAuthority>>,
     notes: &mut Vec<RootNote>,
 ) -> Result<Vec<Authority>, RootError> {
     let mut read = Vec::new();
-    for (index, Object(raw)) in raw.into_iter().enumerate() {
-        let entry = format!("{field}[{index}]");
+    for (entry, Object(raw)) in numbered(list, raw) {
         let window = window(&entry, raw.valid_for)?;
         if raw.cert_chain.0.certificates.len() > MAX_CHAIN {
             return Err(RootError::TooMany {
@@ -267,26 +280,17 @@ fn authorities(
             .map(|c| decode("a certificate", &c.0.raw_bytes).and_then(Certificate::from_der))
             .collect();
         match chain {
-            Ok(chain) => read.push(Authority { uri: raw.uri, chain, window }),
-            Err(why) => {
-                notes.push(RootNote::Dropped { entry, why });
-                read.push(Authority { uri: raw.uri, chain: Vec::new(), window });
-            }
+            Ok(chain) => read.push((entry, Authority { uri: raw.uri, chain, window })),
+            Err(why) => notes.push(RootNote::Dropped { kind: list.1, entry: addressed(&entry, &raw.uri), why }),
         }
     }
-    Ok(usable_authorities(field, read, notes))
+    Ok(usable_authorities(list, read, notes))
 }
 
-/// Keeps the authorities that verification can use; the others are noted (once).
-fn usable_authorities(field: &str, read: Vec<Authority>, notes: &mut Vec<RootNote>) -> Vec<Authority> {
+/// Keeps the authorities that verification can use; the others are noted.
+fn usable_authorities((_, kind): List, read: Vec<(String, Authority)>, notes: &mut Vec<RootNote>) -> Vec<Authority> {
     let mut kept: Vec<(String, Authority)> = Vec::new();
-    for (index, authority) in read.into_iter().enumerate() {
-        let entry = format!("{field}[{index}]");
-        let already_noted =
-            notes.iter().any(|note| matches!(note, RootNote::Dropped { entry: dropped, .. } if *dropped == entry));
-        if already_noted {
-            continue;
-        }
+    for (entry, authority) in read {
         let labelled = format!("{entry} ({})", authority.name());
         let why = if authority.chain.is_empty() {
             Some("its certificate chain is empty".to_owned())
@@ -299,7 +303,7 @@ fn usable_authorities(field: &str, read: Vec<Authority>, notes: &mut Vec<RootNot
             library::authority_error(&authority)
         };
         if let Some(why) = why {
-            notes.push(RootNote::Dropped { entry: labelled, why });
+            notes.push(RootNote::Dropped { kind, entry: labelled, why });
             continue;
         }
         if let Some((first, _)) =
@@ -321,16 +325,12 @@ fn usable_authorities(field: &str, read: Vec<Authority>, notes: &mut Vec<RootNot
     kept.into_iter().map(|(_, authority)| authority).collect()
 }
 
-fn logs(
-    field: &str,
-    kind: LogKind,
-    raw: Vec<Object<RawLog>>,
-    notes: &mut Vec<RootNote>,
-) -> Result<Vec<Log>, RootError> {
+fn logs(list: List, raw: Vec<Object<RawLog>>, notes: &mut Vec<RootNote>) -> Result<Vec<Log>, RootError> {
+    let (field, kind) = list;
     let mut read = Vec::new();
-    for (index, Object(raw)) in raw.into_iter().enumerate() {
-        let entry = format!("{field}[{index}]");
+    for (entry, Object(raw)) in numbered(list, raw) {
         let window = window(&entry, raw.public_key.0.valid_for)?;
+        let labelled = addressed(&entry, &raw.base_url);
         let log = decode("the public key", &raw.public_key.0.raw_bytes).and_then(|key| {
             if !matches!(raw.hash_algorithm.as_str(), "" | "SHA2_256") {
                 return Err(format!("its hash algorithm `{}` is not known", raw.hash_algorithm));
@@ -347,7 +347,7 @@ fn logs(
         });
         match log {
             Ok(log) => read.push(log),
-            Err(why) => notes.push(RootNote::Dropped { entry, why }),
+            Err(why) => notes.push(RootNote::Dropped { kind, entry: labelled, why }),
         }
     }
     distinct(field, read, notes)
@@ -361,10 +361,10 @@ fn log_id(
     given: &str,
     key_digest: Digest,
     algorithm: KeyAlgorithm,
-    kind: LogKind,
+    kind: Kind,
 ) -> Result<(LogId, Option<&'static str>), String> {
     if given.is_empty() {
-        if kind == LogKind::Signatures && algorithm == KeyAlgorithm::Ed25519 {
+        if kind == Kind::TransparencyLog && algorithm == KeyAlgorithm::Ed25519 {
             return Err(
                 "it has no log id, and that of a Rekor v2 log cannot be worked out from its key alone".to_owned()
             );
@@ -383,11 +383,11 @@ fn log_id(
 }
 
 /// Whether verification can use the key: the same test [`sigstore_verify::Verifier::new`] makes, which else refuses the whole root for one key.
-fn usable_key(kind: LogKind, spki: &[u8]) -> Result<(), String> {
+fn usable_key(kind: Kind, spki: &[u8]) -> Result<(), String> {
     let key = sigstore_verify::types::DerPublicKey::new(spki.to_vec());
     let usable = VerificationKey::from_spki(&key).or_else(|error| match kind {
-        LogKind::Certificates => VerificationKey::from_der(&key, SigningScheme::RsaPkcs1Sha256),
-        LogKind::Signatures => Err(error),
+        Kind::CtLog => VerificationKey::from_der(&key, SigningScheme::RsaPkcs1Sha256),
+        _ => Err(error),
     });
     usable.map(drop).map_err(|e| format!("its key cannot be used: {e}"))
 }

@@ -22,7 +22,7 @@ pub use listing::Listing;
 pub use memory::{ClockLowering, Floor, Recovery, TrustMemory};
 pub use recount::Note;
 pub use refresh::Refresh;
-pub use refusal::{Refusal, Role};
+pub use refusal::{Refusal, RefusalKind, Role};
 pub use search::{TargetSearch, VerifiedTarget, quote};
 pub use state::State;
 pub use step::{OnEquivocation, RoleSummary, Want};

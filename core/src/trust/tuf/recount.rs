@@ -55,9 +55,13 @@ pub(super) fn recount<T: LibraryRole>(
 ) -> Result<Vec<Note>, Refusal> {
     let mut by_key: BTreeMap<Digest, BTreeSet<&str>> = BTreeMap::new();
     let mut notes = Vec::new();
+    let mut unread = BTreeSet::new();
     for id in &role_keys.keyids {
         let Some(key) = keys.get(id) else { continue };
         by_key.entry(material(key)).or_default().insert(id);
+        if key.verification_key().is_err() {
+            unread.insert(material(key));
+        }
         if key.key_id().is_ok_and(|hash| hash != *id) {
             notes.push(Note::KeyIdNotHash { role: role.to_owned(), id: id.clone() });
         }
@@ -72,11 +76,11 @@ pub(super) fn recount<T: LibraryRole>(
             signed.insert(material(key));
         }
     }
-    if signed.len() < role_keys.threshold.max(1) {
-        return Err(Refusal::Threshold {
-            role: Role(role.to_owned()),
-            need: role_keys.threshold.max(1),
-            got: signed.len(),
+    let (role_name, need, got) = (Role(role.to_owned()), role_keys.threshold.max(1), signed.len());
+    if got < need {
+        return Err(match unread.len() {
+            0 => Refusal::Threshold { role: role_name, need, got },
+            unread => Refusal::UnreadKeys { role: role_name, need, got, unread },
         });
     }
     notes.extend(

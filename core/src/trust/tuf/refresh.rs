@@ -199,13 +199,13 @@ impl Refresh {
             return Err(Refusal::TooManyRoots { max: MAX_ROOTS });
         }
         let metadata: Metadata<Root> = read(file, bytes, MAX_ROOT)?;
-        let mut set = self.set.clone();
-        set.update_root(bytes).map_err(|e| Refusal::library(file, &e))?;
         // Signed by the threshold of the old root and of the new one (section 5.3.4), each counted by key.
         let mut notes = Vec::new();
-        for root in [self.set.root(), set.root()] {
+        for root in [self.set.root(), metadata.signed()] {
             notes.extend(recount(&metadata, &root.keys, role_keys(root, "root", file)?, "root")?);
         }
+        let mut set = self.set.clone();
+        set.update_root(bytes).map_err(|e| Refusal::library(file, &e))?;
         self.set = set;
         let root = self.set.root().clone();
         self.notes.retain(
@@ -230,9 +230,9 @@ impl Refresh {
 
     fn timestamp(&mut self, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let metadata: Metadata<TimestampRole> = read(file, bytes, MAX_TIMESTAMP)?;
+        let notes = self.recount_top("timestamp", file, &metadata)?;
         let mut set = self.set.clone();
         set.update_timestamp(bytes, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
-        let notes = self.recount_top("timestamp", file, &metadata)?;
         let signed = metadata.signed();
         let (bytes, unchanged) = match self.against_floor("timestamp", signed.version, bytes) {
             Err(Refusal::Equivocation { .. })
@@ -269,9 +269,9 @@ impl Refresh {
 
     fn snapshot(&mut self, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let metadata: Metadata<Snapshot> = read(file, bytes, MAX_SNAPSHOT)?;
+        let notes = self.recount_top("snapshot", file, &metadata)?;
         let mut set = self.set.clone();
         set.update_snapshot(bytes, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
-        let notes = self.recount_top("snapshot", file, &metadata)?;
         let signed = metadata.signed();
         let (bytes, unchanged) = self.against_floor("snapshot", signed.version, bytes)?;
         // No targets role may go back or vanish (section 5.5.5).
@@ -307,9 +307,9 @@ impl Refresh {
 
     fn targets(&mut self, file: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let metadata: Metadata<Targets> = read(file, bytes, MAX_TARGETS)?;
+        let notes = self.recount_top("targets", file, &metadata)?;
         let mut set = self.set.clone();
         set.update_targets(bytes, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
-        let notes = self.recount_top("targets", file, &metadata)?;
         let signed = metadata.signed();
         let (bytes, unchanged) = self.against_floor("targets", signed.version, bytes)?;
         self.alive("targets", signed)?;

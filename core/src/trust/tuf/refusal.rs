@@ -1,9 +1,13 @@
 //! Why an import is refused: a closed set.
 
+mod kind;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::Serialize;
+
+pub use kind::RefusalKind;
 
 use crate::Digest;
 use crate::json::{self, JsonError};
@@ -61,6 +65,20 @@ pub enum Refusal {
         need: usize,
         /// Keys found.
         got: usize,
+    },
+    /// Too few valid signatures, where some keys cannot be read: whether those signed cannot be told.
+    #[error(
+        "{role} has valid signatures of {got} distinct keys and needs {need}, and {unread} of its keys are in a form that is not read, as keys in hex: whether they signed it cannot be told. Start from a later root, whose keys are PEM (of the public Sigstore repository, version 5 or later)"
+    )]
+    UnreadKeys {
+        /// The role.
+        role: Role,
+        /// Keys needed.
+        need: usize,
+        /// Keys found to have signed.
+        got: usize,
+        /// Keys that cannot be read.
+        unread: usize,
     },
     /// The same version with other bytes.
     #[error(
@@ -179,28 +197,6 @@ fn grace_hint(role: &Role) -> &'static str {
 }
 
 impl Refusal {
-    /// The name as it stands in status and metrics.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Rollback { .. } => "Rollback",
-            Self::Expired { .. } => "Expired",
-            Self::Threshold { .. } => "Threshold",
-            Self::Equivocation { .. } => "Equivocation",
-            Self::Mismatch { .. } => "Mismatch",
-            Self::Removed { .. } => "Removed",
-            Self::MissingFile { .. } => "MissingFile",
-            Self::TooLarge { .. } => "TooLarge",
-            Self::Malformed { .. } => "Malformed",
-            Self::PinMismatch { .. } => "PinMismatch",
-            Self::TooManyRoots { .. } => "TooManyRoots",
-            Self::UnsafeTargetName { .. } => "UnsafeTargetName",
-            Self::UnknownTarget { .. } => "UnknownTarget",
-            Self::TooManyDelegations { .. } => "TooManyDelegations",
-            Self::ClockBehind { .. } => "ClockBehind",
-            Self::MemoryDamaged { .. } => "MemoryDamaged",
-        }
-    }
-
     pub(super) fn json(file: &str, error: &JsonError) -> Self {
         Self::Malformed { file: file.to_owned(), detail: error.to_string() }
     }

@@ -151,7 +151,6 @@ impl<'a> TargetSearch<'a> {
     fn role(&mut self, file: &str, role: &str, delegator: &str, bytes: &[u8]) -> Result<(), Refusal> {
         let metadata: Metadata<Targets> = read(file, bytes, MAX_TARGETS)?;
         let mut set = self.refresh.set.clone();
-        set.update_delegated_targets(bytes, role, delegator, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
         let notes = match set.targets_role(delegator).and_then(|d| d.delegations.as_ref()) {
             Some(delegations) => match delegations.roles.iter().find(|d| d.name == role) {
                 Some(delegated) => recount(&metadata, &delegations.keys, &delegated.role_keys(), role)?,
@@ -159,6 +158,7 @@ impl<'a> TargetSearch<'a> {
             },
             None => Vec::new(),
         };
+        set.update_delegated_targets(bytes, role, delegator, NO_EXPIRY).map_err(|e| Refusal::library(file, &e))?;
         let signed = metadata.signed();
         // The snapshot's pins already forbid going back; the same version with other bytes is left to refuse.
         let (bytes, unchanged) = self.refresh.against_floor(role, signed.version, bytes)?;

@@ -25,18 +25,19 @@ impl State {
     /// Starts from a root that was agreed on out of band; its digest is the pin. An expired bootstrap root is normal: only the newest root counts.
     ///
     /// # Errors
-    /// [`Refusal::PinMismatch`] where `pin` is another digest; [`Refusal::Threshold`] or [`Refusal::Malformed`] where it is not a root that signed itself.
+    /// [`Refusal::PinMismatch`] where `pin` is another digest; [`Refusal::Threshold`], [`Refusal::UnreadKeys`] or [`Refusal::Malformed`] where it is not a root that signed itself.
     pub fn bootstrap(root: &[u8], pin: Option<Digest>, now: Timestamp) -> Result<Self, Refusal> {
         let got = Digest::of(root);
         if let Some(pinned) = pin.filter(|pinned| *pinned != got) {
             return Err(Refusal::PinMismatch { pinned, got });
         }
         let parsed: Metadata<Root> = read("the bootstrap root", root, MAX_ROOT)?;
-        TrustedMetadataSet::from_root(root).map_err(|e| Refusal::library("the bootstrap root", &e))?;
         let signed = parsed.signed();
+        // Before the library, which has one word for keys that did not sign and for keys that cannot be read.
         if let Some(keys) = signed.role("root") {
             recount(&parsed, &signed.keys, keys, "root")?;
         }
+        TrustedMetadataSet::from_root(root).map_err(|e| Refusal::library("the bootstrap root", &e))?;
         let mut state = Self { memory: TrustMemory::new(got), held: BTreeMap::new() };
         state.accept("root", signed.version, root, signed.expires, now);
         Ok(state)
