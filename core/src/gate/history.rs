@@ -315,3 +315,21 @@ impl History {
 const fn sums_up(event: &Event) -> bool {
     matches!(event, Event::Summary { .. } | Event::Recovered { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever can make records anew makes their digests anew, too.
+    #[test]
+    fn records_that_are_made_anew_still_have_to_follow_one_another() {
+        let (at, start) = (Timestamp::UNIX_EPOCH, Digest::of(b""));
+        let record = |number, previous| Record::new(number, at, Event::Observed { wave: number.to_string() }, previous);
+        let chain = |records: Vec<Record>| History { records }.verify(None).is_ok();
+        let first = record(0, start);
+        assert!(chain(vec![first.clone(), record(1, first.digest)]));
+        assert!(!chain(vec![first.clone(), record(2, first.digest)]), "a number is left out");
+        assert!(!chain(vec![first.clone(), record(1, start)]), "it follows another one");
+        assert!(!chain(vec![record(0, first.digest)]), "the first one follows nothing");
+    }
+}

@@ -8,6 +8,7 @@
 )] // a test that cannot go on fails
 
 mod checks;
+mod edges;
 #[path = "../support/gate_estate.rs"]
 mod estate;
 mod holds;
