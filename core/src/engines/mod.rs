@@ -123,7 +123,10 @@ impl Rendering {
     /// In the one order that does not depend on how it was put together.
     #[must_use]
     pub fn sorted(mut self) -> Self {
-        self.objects.sort_by(|a, b| a.key().cmp(&b.key()));
+        self.objects.sort_by_cached_key(|object| {
+            let (engine, kind, namespace, name) = object.key();
+            (engine, kind.to_owned(), namespace.to_owned(), name.to_owned())
+        });
         self.losses.sort();
         self.losses.dedup();
         self.refused.sort();
