@@ -125,7 +125,8 @@ impl Rendering {
     pub fn sorted(mut self) -> Self {
         self.objects.sort_by_cached_key(|object| {
             let (engine, kind, namespace, name) = object.key();
-            (engine, kind.to_owned(), namespace.to_owned(), name.to_owned())
+            // One text, as no name has this character and every other one comes after it.
+            (engine, [kind, namespace, name].join("\0"))
         });
         self.losses.sort();
         self.losses.dedup();

@@ -158,7 +158,8 @@ fn render_image_policies(estate: &Estate<'_>, mut tasks: Vec<Task<'_>>, installe
     }
     let mut denying = BTreeSet::new();
     for task in &tasks {
-        if render_image_policy(task, served, installed, mirrors.get(task.name).copied(), report) {
+        let Some(about) = abouts.get(task.name) else { continue };
+        if render_image_policy(task, about, served, installed, mirrors.get(task.name).copied(), report) {
             denying.insert(task.name);
         }
     }
@@ -169,6 +170,7 @@ fn render_image_policies(estate: &Estate<'_>, mut tasks: Vec<Task<'_>>, installe
 /// Renders one policy; says whether it is rendered for enforcement.
 fn render_image_policy(
     task: &Task<'_>,
+    about: &About,
     served: ServedVersion,
     installed: &Installed,
     mirror: Option<Mirror<'_>>,
@@ -183,10 +185,9 @@ fn render_image_policy(
     let with = With { required: compiled.policy.evidence, repository, inline: installed.inline_root };
     let attestors = attestors::attestors(&compiled.policy.signers, &task.roots, with);
     report.of_the_evidence(task, &attestors);
-    let about = About::of(task.policy.declared);
     let parts = Parts {
         policy: task.name,
-        about: &about,
+        about,
         attestors: &attestors,
         attestations: &task.policy.declared.spec.require.attestations,
         served,

@@ -62,9 +62,10 @@ impl Rule<'_> {
 
     pub(super) fn into_policy(self) -> Object {
         let (name, why, target) = (self.name(), self.why, self.tier.target());
-        let named = |name: &str, expression: String| fields([("name", name.into()), ("expression", expression.into())]);
-        let conditions = conditions(target, self.excepted).map(|(name, expression)| named(name, expression));
-        let variables = self.variables.into_iter().map(|variable| named(&variable.name, variable.expression));
+        let named =
+            |name: String, expression: String| fields([("name", name.into()), ("expression", expression.into())]);
+        let conditions = conditions(target, self.excepted).map(|(name, expression)| named(name.to_owned(), expression));
+        let variables = self.variables.into_iter().map(|variable| named(variable.name, variable.expression));
         let mut spec = vec![
             ("failurePolicy", self.tier.failure_policy().into()),
             (
