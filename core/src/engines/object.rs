@@ -189,7 +189,11 @@ fn text(value: Option<&Value>) -> &str {
 
 /// An object of these fields. What is large is moved into it; `json!` writes every part of it anew.
 pub(super) fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
-    Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    let mut object = Map::new();
+    for (name, value) in fields {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
 }
 
 /// A value as JSON, written straight: as a text it would go through a formatter piece by piece.
