@@ -1,6 +1,6 @@
 //! Losses and refusals of one engine, as they are found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Effect, EngineKind, Loss, LossKind, Refused, Rendering};
 
@@ -14,7 +14,7 @@ pub(super) struct Ledger {
     /// Objects, losses, refusals.
     pub(super) rendering: Rendering,
     /// The losses that would widen, each as a sentence, by policy.
-    widening: BTreeMap<String, BTreeSet<String>>,
+    widening: BTreeMap<String, Vec<String>>,
 }
 
 impl Ledger {
@@ -33,7 +33,7 @@ impl Ledger {
             detail,
         };
         if loss.effect() == Effect::Wider {
-            self.widening.entry(policy.to_owned()).or_default().insert(loss.to_string());
+            self.widening.entry(policy.to_owned()).or_default().push(loss.to_string());
         }
         self.rendering.losses.push(loss);
     }
@@ -45,8 +45,14 @@ impl Ledger {
 
     /// A policy that is enforced somewhere and not rendered so: its widening losses say why, or `else_why`.
     pub(super) fn refuse(&mut self, policy: &str, else_why: &str) {
-        let widening = |why: &BTreeSet<String>| why.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
-        let why = self.widening.get(policy).map_or_else(|| else_why.to_owned(), widening);
+        let why = match self.widening.get_mut(policy) {
+            Some(why) => {
+                why.sort();
+                why.dedup();
+                why.join("; ")
+            }
+            None => else_why.to_owned(),
+        };
         self.rendering.refused.push(Refused { policy: policy.to_owned(), why });
     }
 }

@@ -230,3 +230,19 @@ impl Serialize for Object {
         self.body.serialize(serializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_knows_its_size() {
+        let of = Type { api_version: "v1", kind: "ConfigMap" };
+        let rest = fields([("data", json!({"a": "\"quoted\"\n", "b": "ü"}))]);
+        let whole = Object::new(EngineKind::Native, of, None, "apps", For::Policy("apps"), rest.clone());
+        let part = Object::part(EngineKind::PolicyController, of, Some("cosign-system"), "trust", rest);
+        for object in [whole, part] {
+            assert_eq!(object.size(), written(object.body()).len(), "{}", object.name());
+        }
+    }
+}

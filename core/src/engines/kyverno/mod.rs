@@ -150,7 +150,8 @@ fn render_image_policies(estate: &Estate<'_>, mut tasks: Vec<Task<'_>>, installe
     let abouts: BTreeMap<&str, About> =
         estate.policies.iter().map(|(name, policy)| (*name, About::of(policy.declared))).collect();
     // Before any policy is rendered: one whose other images cannot be denied is not enforced. Fewer policies only make the object smaller.
-    if let Some(Err(too_large)) = other_images(estate, &abouts, &tasks, |_| true, served) {
+    let of_all = other_images(estate, &abouts, &tasks, |_| true, served);
+    if let Some(Err(too_large)) = &of_all {
         for task in tasks.iter().filter(|task| task.denies_others()) {
             let detail = format!("the object for other images has {} bytes", too_large.bytes);
             report.loss(task.name, LossKind::KyvernoPolicyTooLarge, "otherImages", detail);
@@ -163,7 +164,9 @@ fn render_image_policies(estate: &Estate<'_>, mut tasks: Vec<Task<'_>>, installe
             denying.insert(task.name);
         }
     }
-    let others = other_images(estate, &abouts, &tasks, |name| denying.contains(name), served);
+    let all_deny = tasks.iter().filter(|task| task.denies_others()).all(|task| denying.contains(task.name));
+    let others =
+        if all_deny { of_all } else { other_images(estate, &abouts, &tasks, |name| denying.contains(name), served) };
     report.rendering.objects.extend(others.and_then(Result::ok));
 }
 
