@@ -1,5 +1,7 @@
 //! Losses and refusals of one engine, as they are found.
 
+use std::collections::BTreeMap;
+
 use super::{Effect, EngineKind, Loss, LossKind, Refused, Rendering};
 
 /// How many names a sentence lists.
@@ -11,11 +13,13 @@ pub(super) struct Ledger {
     engine: EngineKind,
     /// Objects, losses, refusals.
     pub(super) rendering: Rendering,
+    /// The losses that would widen, each as a sentence, by policy.
+    widening: BTreeMap<String, Vec<String>>,
 }
 
 impl Ledger {
     pub(super) fn new(engine: EngineKind) -> Self {
-        Self { engine, rendering: Rendering::default() }
+        Self { engine, rendering: Rendering::default(), widening: BTreeMap::new() }
     }
 
     /// A loss of a policy.
@@ -28,16 +32,27 @@ impl Ledger {
             versions,
             detail,
         };
+        if loss.effect() == Effect::Wider {
+            self.widening.entry(policy.to_owned()).or_default().push(loss.to_string());
+        }
         self.rendering.losses.push(loss);
+    }
+
+    /// Whether any loss of this policy would admit what it declares bad.
+    pub(super) fn widens(&self, policy: &str) -> bool {
+        self.widening.contains_key(policy)
     }
 
     /// A policy that is enforced somewhere and not rendered so: its widening losses say why, or `else_why`.
     pub(super) fn refuse(&mut self, policy: &str, else_why: &str) {
-        let widening = |loss: &&Loss| loss.effect() == Effect::Wider && loss.policy.as_deref() == Some(policy);
-        let mut why: Vec<String> = self.rendering.losses.iter().filter(widening).map(ToString::to_string).collect();
-        why.sort();
-        why.dedup();
-        let why = if why.is_empty() { else_why.to_owned() } else { why.join("; ") };
+        let why = match self.widening.get_mut(policy) {
+            Some(why) => {
+                why.sort();
+                why.dedup();
+                why.join("; ")
+            }
+            None => else_why.to_owned(),
+        };
         self.rendering.refused.push(Refused { policy: policy.to_owned(), why });
     }
 }
@@ -45,8 +60,9 @@ impl Ledger {
 /// Names in a sentence, not more than a person reads.
 pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
-    let shown: Vec<String> = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect();
-    let rest = names.len().saturating_sub(LISTED);
-    let more = if rest == 0 { String::new() } else { format!(" and {rest} more") };
-    format!("{}{more}", shown.join(", "))
+    match (names.get(..LISTED).unwrap_or(&names), names.len().saturating_sub(LISTED)) {
+        ([], _) => String::new(),
+        (all, 0) => format!("`{}`", all.join("`, `")),
+        (shown, rest) => format!("`{}` and {rest} more", shown.join("`, `")),
+    }
 }

@@ -123,7 +123,11 @@ impl Rendering {
     /// In the one order that does not depend on how it was put together.
     #[must_use]
     pub fn sorted(mut self) -> Self {
-        self.objects.sort_by(|a, b| a.key().cmp(&b.key()));
+        self.objects.sort_by_cached_key(|object| {
+            let (engine, kind, namespace, name) = object.key();
+            // One text, as no name has this character and every other one comes after it.
+            (engine, [kind, namespace, name].join("\0"))
+        });
         self.losses.sort();
         self.losses.dedup();
         self.refused.sort();

@@ -9,6 +9,9 @@ use crate::Digest;
 /// The longest name of a file before its ending, in bytes. File systems take 255 for the whole, also while it is written under another name.
 const MAX_FILE_NAME: usize = 200;
 
+/// What most objects fit in as JSON, in bytes.
+const USUAL_SIZE: usize = 8 * 1024;
+
 /// Who manages what holdfast writes.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Which policy an object was rendered for.
@@ -29,6 +32,8 @@ pub const PART: &str = "holdfast.dev/part-of-another";
 pub struct Object {
     engine: EngineKind,
     body: Value,
+    /// In bytes, as JSON.
+    size: usize,
 }
 
 /// What an object is rendered for.
@@ -106,11 +111,15 @@ impl Object {
         body.insert("kind".to_owned(), json!(of.kind));
         body.insert("metadata".to_owned(), Value::Object(metadata));
         let mut body = Value::Object(body);
-        let digest = Digest::of(&written(&body));
-        if let Some(annotations) = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-            annotations.insert(INTENT.to_owned(), json!(digest));
+        let unmarked = written(&body);
+        let digest = Digest::of(&unmarked).to_string();
+        // Another annotation stands before it, so it comes with a comma.
+        let size = unmarked.len() + r#","":"""#.len() + INTENT.len() + digest.len();
+        let annotations = body.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations"));
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+            annotations.insert(INTENT.to_owned(), Value::String(digest));
         }
-        Self { engine, body }
+        Self { engine, body, size }
     }
 
     /// The engine that a manifest says it is for, where it is one of ours.
@@ -155,8 +164,8 @@ impl Object {
     }
 
     /// How large it is, in bytes as JSON.
-    pub fn size(&self) -> usize {
-        written(&self.body).len()
+    pub const fn size(&self) -> usize {
+        self.size
     }
 
     /// Engine, kind, namespace and name: what tells it from every other object.
@@ -178,14 +187,22 @@ fn text(value: Option<&Value>) -> &str {
     value.and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A value as JSON, written straight: as a text it would go through a formatter piece by piece.
 /// An object of these fields. What is large is moved into it; `json!` writes every part of it anew.
-pub(super) fn fields<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+pub(super) fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let mut object = Map::new();
+    for (name, value) in fields {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
 }
 
+/// A value as JSON, written straight: as a text it would go through a formatter piece by piece.
 fn written(value: &Value) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
+    let mut bytes = Vec::with_capacity(USUAL_SIZE);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
 }
 
 /// The name of the file an engine's object is written to: its own, and no other object's. A namespace has no `.`, so that it ends where the first one is.
@@ -211,5 +228,21 @@ pub fn is_rendered(body: &Value) -> bool {
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.body.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_knows_its_size() {
+        let of = Type { api_version: "v1", kind: "ConfigMap" };
+        let rest = fields([("data", json!({"a": "\"quoted\"\n", "b": "ü"}))]);
+        let whole = Object::new(EngineKind::Native, of, None, "apps", For::Policy("apps"), rest.clone());
+        let part = Object::part(EngineKind::PolicyController, of, Some("cosign-system"), "trust", rest);
+        for object in [whole, part] {
+            assert_eq!(object.size(), written(object.body()).len(), "{}", object.name());
+        }
     }
 }

@@ -70,7 +70,7 @@ impl Engine for OpenShift {
                 );
             } else if enforced(policy) {
                 let object = render(estate, name, policy, &all, capability, &mut ledger);
-                if !ledger.rendering.widens(name)
+                if !ledger.widens(name)
                     && let Some(object) = object
                 {
                     ledger.rendering.objects.push(object);

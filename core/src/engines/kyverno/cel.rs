@@ -3,6 +3,8 @@
 //! Kyverno matches the text of the pod, not a parsed reference, so every spelling of an image has to be matched ([`crate::image::spelling`]). A text that
 //! has no one reading could be any image: every policy is about it, and denies it.
 
+use std::sync::LazyLock;
+
 use crate::api::SigningIdentityPolicy;
 use crate::image::spelling::{NAMES_A_HOST, Spellings, well_formed};
 use crate::image::{ImagePattern, ImageRef, MAX_WRITTEN};
@@ -17,19 +19,27 @@ pub(super) struct About {
     exempt: Vec<(Reading, String)>,
 }
 
-/// The expressions for one pattern. Nothing stands for every text.
+/// The expressions for one pattern, as literals. Nothing stands for every text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Reading(Option<Spellings>);
+
+/// The texts that are image references at all. Every object asks for them, several times.
+static WELL_FORMED: LazyLock<Reading> = LazyLock::new(|| Reading::of(&well_formed()));
+/// [`NAMES_A_HOST`] as a literal.
+static HOSTED: LazyLock<String> = LazyLock::new(|| literal(NAMES_A_HOST));
 
 impl About {
     /// Reads the patterns and exceptions of a policy that was compiled before. A pattern that cannot be read matches everything, and an exception that
     /// cannot is none: both are narrower.
     pub(super) fn of(policy: &SigningIdentityPolicy) -> Self {
-        let reading = |pattern: &str| Reading(ImagePattern::parse(pattern).ok().map(|pattern| pattern.spellings()));
+        let reading = |pattern: &str| match ImagePattern::parse(pattern) {
+            Ok(pattern) => Reading::of(&pattern.spellings()),
+            Err(_) => Reading(None),
+        };
         let exempt = policy.spec.exempt_images.iter().filter_map(|exempt| {
             let image = ImageRef::parse(&exempt.image).ok()?;
             let spellings = ImagePattern::parse(&image.name()).ok()?.spellings();
-            Some((Reading(Some(spellings)), format!("@{}", image.digest()?)))
+            Some((Reading::of(&spellings), format!("@{}", image.digest()?)))
         });
         Self { images: policy.spec.images.iter().map(|pattern| reading(pattern)).collect(), exempt: exempt.collect() }
     }
@@ -65,17 +75,27 @@ impl About {
 }
 
 impl Reading {
+    fn of(spellings: &Spellings) -> Self {
+        Self(Some(Spellings {
+            hosted: literal(&spellings.hosted),
+            unhosted: spellings.unhosted.as_deref().map(literal),
+        }))
+    }
+
     fn render(&self, text: &str) -> String {
         match &self.0 {
             None => "true".to_owned(),
-            Some(spellings) => spelled(spellings, text),
+            Some(Spellings { hosted, unhosted: None }) => format!("{text}.matches({hosted})"),
+            Some(Spellings { hosted, unhosted: Some(unhosted) }) => {
+                format!("{text}.matches({hosted}) || (!{text}.matches({}) && {text}.matches({unhosted}))", *HOSTED)
+            }
         }
     }
 }
 
 /// Whether the text in a variable is an image reference with one reading.
 pub(super) fn readable(text: &str) -> String {
-    format!("size({text}) <= {MAX_WRITTEN} && ({})", spelled(&well_formed(), text))
+    format!("size({text}) <= {MAX_WRITTEN} && ({})", WELL_FORMED.render(text))
 }
 
 /// Whether the text in a variable ends in a digest.
@@ -89,16 +109,6 @@ pub(super) fn volumes(passes: impl Fn(&str) -> String) -> String {
         "!has(object.spec.volumes) || object.spec.volumes.all(v, !has(v.image) || !has(v.image.reference) || ({}))",
         passes("v.image.reference")
     )
-}
-
-fn spelled(spellings: &Spellings, text: &str) -> String {
-    let matches = |expression: &str| format!("{text}.matches({})", literal(expression));
-    match &spellings.unhosted {
-        None => matches(&spellings.hosted),
-        Some(unhosted) => {
-            format!("{} || (!{} && {})", matches(&spellings.hosted), matches(NAMES_A_HOST), matches(unhosted))
-        }
-    }
 }
 
 /// A text as a string literal.

@@ -72,7 +72,7 @@ fn object(parts: Parts<'_>, stage: Stage, selector: &Value) -> Result<Object, To
     let attestors: Vec<Value> = parts.attestors.iter().map(|attestor| attestor.body.clone()).collect();
     let mut spec = common(stage, selector);
     spec.extend([
-        ("matchImageReferences".to_owned(), json!([{ "expression": parts.about.concerns("ref") }])),
+        ("matchImageReferences".to_owned(), matching(parts.about.concerns("ref"))),
         // Kyverno's own look at the digest; before 1.19 it has none, so there is an expression as well.
         (
             "validationConfigurations".to_owned(),
@@ -109,7 +109,6 @@ pub(super) fn other_images(
     let foreign: Vec<String> = std::iter::once(format!("!({})", cel::readable("ref")))
         .chain(allowed.iter().map(|(_, abouts)| format!("!{}", names_it(abouts, "ref"))))
         .collect();
-    let validation = |expression: String, message: &str| json!({ "expression": expression, "message": message });
     let unreadable = "an image is not written in the one form that is read alike everywhere";
     let mut validations = vec![
         validation(format!("{IMAGES}.all(i, {})", cel::readable("i")), unreadable),
@@ -130,7 +129,7 @@ pub(super) fn other_images(
     let everywhere: BTreeSet<&str> = allowed.iter().flat_map(|(namespaces, _)| namespaces.iter().copied()).collect();
     let mut spec = common(Stage::Enforce, &by_name(&everywhere));
     spec.extend([
-        ("matchImageReferences".to_owned(), json!([{ "expression": foreign.join(" || ") }])),
+        ("matchImageReferences".to_owned(), matching(foreign.join(" || "))),
         (
             "validationConfigurations".to_owned(),
             json!({ "mutateDigest": false, "verifyDigest": false, "required": false }),
@@ -146,6 +145,14 @@ pub(super) fn other_images(
         For::Cluster,
         fields([("spec", Value::Object(spec))]),
     ))
+}
+
+fn matching(expression: String) -> Value {
+    Value::Array(vec![fields([("expression", expression.into())])])
+}
+
+fn validation(expression: String, message: &str) -> Value {
+    fields([("expression", expression.into()), ("message", message.into())])
 }
 
 fn sized(object: Object) -> Result<Object, TooLarge> {
@@ -184,22 +191,23 @@ fn common(stage: Stage, selector: &Value) -> serde_json::Map<String, Value> {
 
 fn validations(parts: Parts<'_>, stage: Stage) -> Vec<Value> {
     let policy = parts.policy;
-    let validation = |expression: String, what: &str| json!({ "expression": expression, "message": format!("SigningIdentityPolicy {policy}: {what}") });
-    let mut all = vec![validation(
+    let says =
+        |expression: String, what: &str| validation(expression, &format!("SigningIdentityPolicy {policy}: {what}"));
+    let mut all = vec![says(
         format!("{IMAGES}.all(i, {})", cel::readable("i")),
         "an image is not written in the one form that is read alike everywhere",
     )];
     if stage == Stage::Enforce {
-        all.push(validation(format!("{IMAGES}.all(i, {})", cel::by_digest("i")), "an image is not declared by digest"));
+        all.push(says(format!("{IMAGES}.all(i, {})", cel::by_digest("i")), "an image is not declared by digest"));
     }
     // A volume the policy is about cannot be verified; what it is not about is none of its business.
-    all.push(validation(
+    all.push(says(
         cel::volumes(|volume| format!("!({})", parts.about.concerns(volume))),
         "an image volume cannot be verified by Kyverno",
     ));
-    all.push(validation(signed(parts, SIGNATURE), "an image is not signed by any identity of the policy"));
+    all.push(says(signed(parts, SIGNATURE), "an image is not signed by any identity of the policy"));
     for (at, predicate) in parts.attestations.iter().enumerate() {
-        all.push(validation(
+        all.push(says(
             signed(parts, &required(at)),
             &format!("an image has no statement of type {predicate} by any identity of the policy"),
         ));

@@ -150,7 +150,8 @@ fn render_image_policies(estate: &Estate<'_>, mut tasks: Vec<Task<'_>>, installe
     let abouts: BTreeMap<&str, About> =
         estate.policies.iter().map(|(name, policy)| (*name, About::of(policy.declared))).collect();
     // Before any policy is rendered: one whose other images cannot be denied is not enforced. Fewer policies only make the object smaller.
-    if let Some(Err(too_large)) = other_images(estate, &abouts, &tasks, |_| true, served) {
+    let of_all = other_images(estate, &abouts, &tasks, |_| true, served);
+    if let Some(Err(too_large)) = &of_all {
         for task in tasks.iter().filter(|task| task.denies_others()) {
             let detail = format!("the object for other images has {} bytes", too_large.bytes);
             report.loss(task.name, LossKind::KyvernoPolicyTooLarge, "otherImages", detail);
@@ -158,17 +159,21 @@ fn render_image_policies(estate: &Estate<'_>, mut tasks: Vec<Task<'_>>, installe
     }
     let mut denying = BTreeSet::new();
     for task in &tasks {
-        if render_image_policy(task, served, installed, mirrors.get(task.name).copied(), report) {
+        let Some(about) = abouts.get(task.name) else { continue };
+        if render_image_policy(task, about, served, installed, mirrors.get(task.name).copied(), report) {
             denying.insert(task.name);
         }
     }
-    let others = other_images(estate, &abouts, &tasks, |name| denying.contains(name), served);
+    let all_deny = tasks.iter().filter(|task| task.denies_others()).all(|task| denying.contains(task.name));
+    let others =
+        if all_deny { of_all } else { other_images(estate, &abouts, &tasks, |name| denying.contains(name), served) };
     report.rendering.objects.extend(others.and_then(Result::ok));
 }
 
 /// Renders one policy; says whether it is rendered for enforcement.
 fn render_image_policy(
     task: &Task<'_>,
+    about: &About,
     served: ServedVersion,
     installed: &Installed,
     mirror: Option<Mirror<'_>>,
@@ -183,10 +188,9 @@ fn render_image_policy(
     let with = With { required: compiled.policy.evidence, repository, inline: installed.inline_root };
     let attestors = attestors::attestors(&compiled.policy.signers, &task.roots, with);
     report.of_the_evidence(task, &attestors);
-    let about = About::of(task.policy.declared);
     let parts = Parts {
         policy: task.name,
-        about: &about,
+        about,
         attestors: &attestors,
         attestations: &task.policy.declared.spec.require.attestations,
         served,

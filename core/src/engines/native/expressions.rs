@@ -33,7 +33,16 @@ pub(super) const PINNED: &str = "@sha256:[0-9a-f]{64}$";
 
 /// A text as CEL writes it.
 pub(super) fn text(text: &str) -> String {
-    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+    let mut literal = String::with_capacity(text.len() + 2);
+    literal.push('\'');
+    for character in text.chars() {
+        if matches!(character, '\\' | '\'') {
+            literal.push('\\');
+        }
+        literal.push(character);
+    }
+    literal.push('\'');
+    literal
 }
 
 /// A list of texts.

@@ -74,7 +74,7 @@ pub fn guards(settings: &GuardSettings) -> Vec<Object> {
         guards.push(scope(settings));
     }
     let holdfast = format!("system:serviceaccount:{}:{}", settings.namespace, settings.service_account);
-    let mut objects: Vec<Object> = guards.iter().flat_map(|guard| guard.objects(&holdfast)).collect();
+    let mut objects: Vec<Object> = guards.into_iter().flat_map(|guard| guard.into_objects(&holdfast)).collect();
     objects.sort_by(|a, b| a.key().cmp(&b.key()));
     objects
 }
@@ -89,7 +89,7 @@ struct Guard {
 }
 
 impl Guard {
-    fn objects(&self, holdfast: &str) -> [Object; 2] {
+    fn into_objects(self, holdfast: &str) -> [Object; 2] {
         let part = format!("guard-{}", self.name);
         let namespaces = self.namespace.as_ref().map_or_else(
             || json!({}),
@@ -104,7 +104,7 @@ impl Guard {
             },
             "matchConditions": conditions,
             "variables": [{"name": "isHoldfast", "expression": format!("request.userInfo.username == {}", text(holdfast))}],
-            "validations": validations(&self.validations),
+            "validations": validations(self.validations),
         });
         let policy_name = name(&part, MAX_NAME);
         let binding = json!({

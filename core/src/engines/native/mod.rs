@@ -30,6 +30,7 @@ pub use steps::{Step, steps};
 
 use self::cost::Costs;
 use self::exceptions::Ends;
+use self::rules::Rules;
 use self::scope::{Scope, Tier, Together, is_native, scopes};
 use self::terms::Terms;
 use super::{Engine, EngineKind, Estate, Object, Refused, Rendering};
@@ -113,18 +114,19 @@ struct Renderer<'e, 's> {
 impl<'e> Renderer<'e, '_> {
     /// Renders the tier, and gives what each rule costs with the policies it is of.
     fn render(&self, objects: &mut Vec<Object>) -> Vec<(String, Costs)> {
+        let rules = Rules::of(self.tier);
         let mut costs = Vec::new();
         for pinned in [true, false] {
             let places = self.places(|_, together| together.denying.is_empty() != pinned);
             if !places.is_empty() {
                 let ends = self.ends(&places, |together| &together.policies);
-                let rule = rules::form(self.tier, pinned, &ends);
-                objects.push(rule.policy());
-                objects.push(rule.binding("", &places.keys().copied().collect(), None));
+                let rule = rules.form(pinned, &ends);
                 costs.push((String::new(), rule.costs()));
+                objects.push(rule.binding("", &places.keys().copied().collect(), None));
+                objects.push(rule.into_policy());
             }
         }
-        self.others(objects, &mut costs);
+        self.others(&rules, objects, &mut costs);
         for (policy, namespaces) in self.scope.judged.iter().filter(|(_, namespaces)| !namespaces.is_empty()) {
             let Some(terms) = self.terms.get(policy) else { continue };
             let longest = self.shards.longest(policy) as u64;
@@ -132,18 +134,18 @@ impl<'e> Renderer<'e, '_> {
                 Tier::Enforce => exceptions::of_policy(self.estate, policy),
                 Tier::Audit | Tier::Warn => Ends::default(),
             };
-            let rule = rules::judge(self.tier, policy, terms, longest, &ends);
-            objects.push(rule.policy());
+            let rule = rules.judge(policy, terms, longest, &ends);
             costs.push(((*policy).to_owned(), rule.costs()));
             for range in self.shards.ranges() {
                 objects.push(rule.binding(&range.suffix(), namespaces, Some(&range.name())));
             }
+            objects.push(rule.into_policy());
         }
         costs
     }
 
     /// One rule for each set of policies that are together somewhere and of which one denies other images.
-    fn others(&self, objects: &mut Vec<Object>, costs: &mut Vec<(String, Costs)>) {
+    fn others(&self, rules: &Rules, objects: &mut Vec<Object>, costs: &mut Vec<(String, Costs)>) {
         let mut by_set: BTreeMap<&Together<'e>, BTreeSet<&'e str>> = BTreeMap::new();
         for (namespace, together) in &self.scope.together {
             if !together.denying.is_empty() {
@@ -157,10 +159,10 @@ impl<'e> Renderer<'e, '_> {
             }
             let places = namespaces.iter().filter_map(|at| Some((*at, self.scope.together.get(at)?))).collect();
             let ends = self.ends(&places, |together| &together.denying);
-            let rule = rules::others(self.tier, &together.policies, &terms, &ends);
-            objects.push(rule.policy());
+            let rule = rules.others(&together.policies, &terms, &ends);
             costs.push((String::new(), rule.costs()));
             objects.push(rule.binding("", &namespaces, None));
+            objects.push(rule.into_policy());
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::cost::Costs;
 use super::expressions::{Target, Variable};
 use super::scope::Tier;
 use crate::api::{GROUP, VERSION};
 use crate::engines::names::{MAX_NAME, name};
-use crate::engines::object::{For, Type};
+use crate::engines::object::{For, Type, fields};
 use crate::engines::{EngineKind, Object};
 
 pub(super) const ADMISSION: &str = "admissionregistration.k8s.io/v1";
@@ -60,26 +60,29 @@ impl Rule<'_> {
         Costs::new(self.variables.iter().map(|variable| variable.cost).collect())
     }
 
-    pub(super) fn policy(&self) -> Object {
-        let variables: Vec<Value> =
-            self.variables.iter().map(|v| json!({"name": v.name, "expression": v.expression})).collect();
-        let mut spec = json!({
-            "failurePolicy": self.tier.failure_policy(),
-            "matchConstraints": {
-                "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {},
-                "resourceRules": resource_rules(self.tier.target()),
-            },
-        });
-        if let Some(spec) = spec.as_object_mut() {
-            spec.insert("matchConditions".to_owned(), Value::Array(self.conditions()));
-            spec.insert("variables".to_owned(), Value::Array(variables));
-            spec.insert("validations".to_owned(), Value::Array(validations(&self.validations)));
-            if self.sharded {
-                let kind = json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": SHARD_KIND});
-                spec.insert("paramKind".to_owned(), kind);
-            }
+    pub(super) fn into_policy(self) -> Object {
+        let (name, why, target) = (self.name(), self.why, self.tier.target());
+        let named =
+            |name: String, expression: String| fields([("name", name.into()), ("expression", expression.into())]);
+        let conditions = conditions(target, self.excepted).map(|(name, expression)| named(name.to_owned(), expression));
+        let variables = self.variables.into_iter().map(|variable| named(variable.name, variable.expression));
+        let mut spec = vec![
+            ("failurePolicy", self.tier.failure_policy().into()),
+            (
+                "matchConstraints",
+                json!({
+                    "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {},
+                    "resourceRules": resource_rules(target),
+                }),
+            ),
+            ("matchConditions", conditions.collect()),
+            ("variables", variables.collect()),
+            ("validations", validations(self.validations)),
+        ];
+        if self.sharded {
+            spec.push(("paramKind", json!({"apiVersion": format!("{GROUP}/{VERSION}"), "kind": SHARD_KIND})));
         }
-        object(POLICY_KIND, &self.name(), self.why, spec)
+        object(POLICY_KIND, &name, why, fields(spec))
     }
 
     /// A binding in namespaces by name, to a shard where the rule looks one up.
@@ -99,43 +102,31 @@ impl Rule<'_> {
         }
         object(BINDING_KIND, &name(&format!("{}{suffix}", self.part), MAX_NAME), self.why, spec)
     }
-
-    fn conditions(&self) -> Vec<Value> {
-        let mut conditions = Vec::new();
-        let mut condition =
-            |name: &str, expression: String| conditions.push(json!({"name": name, "expression": expression}));
-        if self.tier.target() == Target::Pods {
-            // The annotation alone can be forged; only a node may create the mirror of a static pod, and it runs already.
-            condition(NO_MIRROR_POD.0, NO_MIRROR_POD.1.to_owned());
-        }
-        condition(
-            "not-on-its-way-out",
-            "!(request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp))".to_owned(),
-        );
-        if let Some(excepted) = &self.excepted {
-            condition("no-break-glass", excepted.clone());
-        }
-        conditions
-    }
 }
 
-pub(super) fn validations(validations: &[Validation]) -> Vec<Value> {
-    validations
-        .iter()
-        .map(|validation| {
-            let mut value =
-                json!({"expression": validation.expression, "message": validation.message, "reason": "Forbidden"});
-            if let (Some(expression), Some(value)) = (&validation.message_expression, value.as_object_mut()) {
-                value.insert("messageExpression".to_owned(), json!(expression));
-            }
-            value
-        })
-        .collect()
+/// When a rule over a target is judged, but for what is excepted.
+fn conditions(target: Target, excepted: Option<String>) -> impl Iterator<Item = (&'static str, String)> {
+    // The annotation alone can be forged; only a node may create the mirror of a static pod, and it runs already.
+    let no_mirror_pod = (target == Target::Pods).then(|| (NO_MIRROR_POD.0, NO_MIRROR_POD.1.to_owned()));
+    let stays = "!(request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp))".to_owned();
+    let excepted = excepted.map(|excepted| ("no-break-glass", excepted));
+    no_mirror_pod.into_iter().chain([("not-on-its-way-out", stays)]).chain(excepted)
+}
+
+pub(super) fn validations(validations: Vec<Validation>) -> Value {
+    let validation = |validation: Validation| {
+        let always = [
+            ("expression", validation.expression.into()),
+            ("message", validation.message.into()),
+            ("reason", "Forbidden".into()),
+        ];
+        fields(always.into_iter().chain(validation.message_expression.map(|said| ("messageExpression", said.into()))))
+    };
+    validations.into_iter().map(validation).collect()
 }
 
 pub(super) fn object(kind: &str, name: &str, why: For<'_>, spec: Value) -> Object {
-    let rest = Value::Object(Map::from_iter([("spec".to_owned(), spec)]));
-    Object::new(EngineKind::Native, Type { api_version: ADMISSION, kind }, None, name, why, rest)
+    Object::new(EngineKind::Native, Type { api_version: ADMISSION, kind }, None, name, why, fields([("spec", spec)]))
 }
 
 pub(super) fn rule(groups: &[&str], versions: &[&str], operations: &[&str], resources: &[&str], scope: &str) -> Value {

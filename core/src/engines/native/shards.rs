@@ -8,9 +8,9 @@
 //! Every policy looks into the same shards, because each shard costs every pod one more evaluation for every policy about it. Shards are ranges of the
 //! first two digits, equally wide, and their number is a power of two that changes only when it has to: so a changed digest rewrites one object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::objects::SHARD_KIND;
 use crate::Digest;
@@ -46,11 +46,14 @@ impl Range {
     }
 }
 
+/// The digests that begin with the same two digits: each policy with its own, both in order.
+type Bucket<'a> = Vec<(&'a str, Vec<Digest>)>;
+
 /// Verified digests by first two digits and policy.
 #[derive(Debug, Clone)]
 pub struct Shards<'a> {
-    /// By the value of the first two digits: each policy's digests, in order.
-    buckets: Vec<BTreeMap<&'a str, Vec<Digest>>>,
+    /// By the value of the first two digits.
+    buckets: Vec<Bucket<'a>>,
     /// The length of each policy's longest list, in bytes.
     longest: BTreeMap<&'a str, usize>,
     count: usize,
@@ -59,16 +62,18 @@ pub struct Shards<'a> {
 impl<'a> Shards<'a> {
     /// Packs what is verified for these policies. `current` is how many shards there are now, if any.
     pub fn pack(verified: &Verified, policies: impl IntoIterator<Item = &'a str>, current: Option<u16>) -> Self {
-        let mut buckets: Vec<BTreeMap<&str, Vec<Digest>>> = vec![BTreeMap::new(); BUCKETS];
-        for policy in policies {
+        let mut buckets: Vec<Bucket<'_>> = vec![Vec::new(); BUCKETS];
+        for policy in policies.into_iter().collect::<BTreeSet<&str>>() {
             for digest in verified.of(policy) {
                 let [first, ..] = digest.as_bytes();
-                if let Some(bucket) = buckets.get_mut(usize::from(*first)) {
-                    bucket.entry(policy).or_default().push(digest);
+                let Some(bucket) = buckets.get_mut(usize::from(*first)) else { continue };
+                match bucket.last_mut() {
+                    Some((last, digests)) if *last == policy => digests.push(digest),
+                    _ => bucket.push((policy, vec![digest])),
                 }
             }
         }
-        let sizes: Vec<usize> = buckets.iter().map(size).collect();
+        let sizes: Vec<usize> = buckets.iter().map(|bucket| size(bucket)).collect();
         let mut longest: BTreeMap<&str, usize> = BTreeMap::new();
         for (policy, digests) in buckets.iter().flatten() {
             let length = split(digests).map(|(_, list)| list.len() * ENTRY).max().unwrap_or_default();
@@ -92,7 +97,7 @@ impl<'a> Shards<'a> {
 
     /// The size of the largest shard, in bytes.
     pub fn largest(&self) -> usize {
-        let sizes: Vec<usize> = self.buckets.iter().map(size).collect();
+        let sizes: Vec<usize> = self.buckets.iter().map(|bucket| size(bucket)).collect();
         sizes.chunks(BUCKETS / self.count.max(1)).map(|shard| shard.iter().sum()).max().unwrap_or_default()
     }
 
@@ -107,48 +112,42 @@ impl<'a> Shards<'a> {
     }
 
     fn object(&self, range: Range) -> Object {
-        let mut data = Map::new();
-        for digits in range.from..=range.to {
-            for (policy, digests) in self.buckets.get(usize::from(digits)).into_iter().flatten() {
-                for (third, digests) in split(digests) {
-                    let third = third.map(|third| format!("{third:x}")).unwrap_or_default();
-                    data.insert(format!("{digits:02x}{third}.{policy}"), Value::String(list(digests)));
-                }
-            }
-        }
-        let rest = fields([("spec", fields([("data", Value::Object(data))]))]);
+        let buckets = self.buckets.get(usize::from(range.from)..=usize::from(range.to));
+        let lists = buckets.into_iter().flatten().flatten().flat_map(|(policy, digests)| {
+            split(digests).map(move |(shared, digests)| {
+                let list = list(digests);
+                let key = [list.get(..shared).unwrap_or_default(), ".", policy].concat();
+                (key, Value::String(list))
+            })
+        });
+        let rest = fields([("spec", fields([("data", Value::Object(lists.collect()))]))]);
         let of = Type { api_version: &format!("{GROUP}/{VERSION}"), kind: SHARD_KIND };
         Object::new(EngineKind::Native, of, None, &range.name(), For::Cluster, rest)
     }
 }
 
-/// A list as it is, or by the third digit where it is too long. The digests are in order.
-fn split(digests: &[Digest]) -> impl Iterator<Item = (Option<u8>, &[Digest])> {
+/// A list as it is, or by the third digit where it is too long, with the number of digits its digests share. They are in order.
+fn split(digests: &[Digest]) -> impl Iterator<Item = (usize, &[Digest])> {
     let third = |digest: &Digest| digest.as_bytes().get(1).map(|byte| byte >> 4);
     let whole = digests.len() <= LONGEST;
     digests
         .chunk_by(move |one, other| whole || third(one) == third(other))
-        .map(move |list| (if whole { None } else { list.first().and_then(third) }, list))
+        .map(move |list| (if whole { 2 } else { 3 }, list))
 }
 
 fn list(digests: &[Digest]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(digests.len() * ENTRY);
     for digest in digests {
         if !text.is_empty() {
             text.push(';');
         }
-        for byte in digest.as_bytes() {
-            for half in [byte >> 4, byte & 15] {
-                text.extend(DIGITS.get(usize::from(half)).map(|digit| char::from(*digit)));
-            }
-        }
+        text.push_str(&digest.hex());
     }
     text
 }
 
 /// What a bucket takes in an object: keys with quotes and separators, and lists.
-fn size(bucket: &BTreeMap<&str, Vec<Digest>>) -> usize {
+fn size(bucket: &[(&str, Vec<Digest>)]) -> usize {
     let keys = |digests: &[Digest]| if digests.len() <= LONGEST { 1 } else { 16 };
     bucket.iter().map(|(policy, digests)| keys(digests) * (policy.len() + 10) + digests.len() * ENTRY).sum()
 }

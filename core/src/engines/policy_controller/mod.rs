@@ -266,7 +266,7 @@ impl<'a> Draft<'a> {
 
 fn render(drafts: &[Draft<'_>], capability: &PolicyControllerCapability, report: &mut Report) {
     let can_be = |draft: &Draft<'_>, report: &Report| {
-        draft.is_expressible() && !draft.content.globs.is_empty() && !report.ledger.rendering.widens(draft.name)
+        draft.is_expressible() && !draft.content.globs.is_empty() && !report.ledger.widens(draft.name)
     };
     let wanted: Vec<&Draft<'_>> = drafts.iter().filter(|draft| !draft.enforced.is_empty()).collect();
     let candidates: Vec<&Draft<'_>> = wanted.iter().copied().filter(|draft| can_be(draft, report)).collect();

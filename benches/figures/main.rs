@@ -3,7 +3,9 @@
 //! `cargo bench` prints them; nothing here fails for being slow.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss, missing_docs)] // a figure, not a product
 
-use std::collections::{BTreeMap, BTreeSet};
+mod render;
+
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
@@ -16,12 +18,8 @@ use holdfast::sources::{self, Directory};
 use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::{Found, Inventory, Memo, Workload, assess, compile};
-use holdfast_core::engines::all::Capabilities;
-use holdfast_core::engines::estate::HOLDFAST_NAMESPACE;
-use holdfast_core::engines::kyverno::Kyverno;
-use holdfast_core::engines::native::{Native, Shards};
-use holdfast_core::engines::policy_controller::PolicyController;
-use holdfast_core::engines::{Engine, EngineKind, Estate, EstatePolicy, EstateRoot, Rendering, Rollout, Verified};
+use holdfast_core::engines::Verified;
+use holdfast_core::engines::native::Shards;
 use holdfast_core::trust::root::TrustRoot;
 use holdfast_core::trust::tuf::{Grace, Refresh, State};
 use holdfast_core::verify::{
@@ -41,7 +39,7 @@ fn main() {
         ("import", import),
         ("plan", plan),
         ("digest-maps", digest_maps),
-        ("render", render),
+        ("render", render::render),
         ("start-up", start_up),
     ];
     // Cargo adds options of its own; a name asks for one figure.
@@ -261,108 +259,6 @@ fn digest_maps() {
             bytes / 1024,
             resident().saturating_sub(before)
         );
-    }
-}
-
-/// Rendering for several engines against writing down what is rendered.
-fn render() {
-    const POLICIES: usize = 200;
-    let document = Sigstore::new().trusted_root().to_string();
-    let root = TrustRoot::from_json("corp", document.as_bytes()).unwrap();
-    let policies: Vec<_> = (0..POLICIES)
-        .map(|number| {
-            let name = format!("team-{number}");
-            let declared: SigningIdentityPolicy = serde_json::from_value(serde_json::json!({
-                "apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": name},
-                "spec": {
-                    "images": [format!("registry.corp.internal/{name}/**"), "registry.corp.internal/base/*"],
-                    "namespaceSelector": {"matchLabels": {"team": name}},
-                    "trustRoots": ["corp"],
-                    "identities": [
-                        {"name": "ci", "issuer": ISSUER, "subject": format!("{SUBJECT}/{name}")},
-                        {"name": "tools", "issuer": ISSUER, "subjectRegExp": format!("https://ci\\.example/{name}/[^/]+")},
-                    ],
-                    "require": {"transparencyLog": false, "signedTimestamp": true, "sct": false},
-                    "engines": {"native": {}, "kyverno": {}, "policyController": {}},
-                },
-            }))
-            .unwrap();
-            let compiled = compile(&declared, &|_| Err("none".to_owned())).unwrap();
-            // Two namespaces each, and enforced in one of them in every second policy.
-            let enforced: BTreeSet<String> = (number % 2 == 0).then(|| format!("{name}-a")).into_iter().collect();
-            (declared, compiled, Rollout { enforced })
-        })
-        .collect();
-    let mut verified = Verified::default();
-    for (number, (_, compiled, _)) in policies.iter().enumerate() {
-        for image in 0..50 {
-            let digest = Digest::of(format!("{number}/{image}").as_bytes());
-            verified.admit(&compiled.name, &Verdict::without_evidence(digest, Reason::Verified, ""));
-        }
-    }
-    let namespace = |name: String, team: &str| {
-        let labels = [("kubernetes.io/metadata.name", name.as_str()), ("team", team)];
-        (name.clone(), labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
-    };
-    let estate = Estate {
-        policies: policies
-            .iter()
-            .map(|(declared, compiled, rollout)| {
-                (compiled.name.as_str(), EstatePolicy { declared, compiled, rollout: rollout.clone() })
-            })
-            .collect(),
-        roots: BTreeMap::from([("corp", EstateRoot { root: &root, document, repository: None })]),
-        namespaces: policies
-            .iter()
-            .flat_map(|(_, compiled, _)| {
-                ["a", "b"].map(|end| namespace(format!("{}-{end}", compiled.name), &compiled.name))
-            })
-            .collect(),
-        left_out: BTreeSet::new(),
-        holdfast_namespace: HOLDFAST_NAMESPACE,
-        verified,
-        exceptions: Vec::new(),
-    };
-    let capabilities = Capabilities::assumed(&BTreeMap::new());
-    let median = |mut all: Vec<Duration>| {
-        all.sort();
-        all[all.len() / 2]
-    };
-    let objects = |renderings: &BTreeMap<EngineKind, Rendering>| -> usize {
-        renderings.values().map(|rendering| rendering.objects.len()).sum()
-    };
-    let (mut renders, mut writes, mut bytes, mut count) = (Vec::new(), Vec::new(), 0, 0);
-    let mut of_engine: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
-    for _ in 0..9 {
-        let start = Instant::now();
-        let renderings = capabilities.render(&estate);
-        renders.push(start.elapsed());
-        let start = Instant::now();
-        let written: Vec<String> = renderings
-            .values()
-            .flat_map(|rendering| &rendering.objects)
-            .map(|object| serde_json::to_string(object).unwrap())
-            .collect();
-        writes.push(start.elapsed());
-        bytes = written.iter().map(String::len).sum();
-        count = objects(&renderings);
-        let mut alone = |name, render: &dyn Fn() -> Rendering| {
-            let start = Instant::now();
-            black_box(render());
-            of_engine.entry(name).or_default().push(start.elapsed());
-        };
-        alone("native", &|| Native::render(&estate, &capabilities.native));
-        alone("kyverno", &|| Kyverno::render(&estate, &capabilities.kyverno));
-        alone("policy-controller", &|| PolicyController::render(&estate, &capabilities.policy_controller));
-    }
-    let (render, write) = (median(renders), median(writes));
-    println!(
-        "rendering {POLICIES} policies for three engines: {render:.1?}, {:.1}x writing the {count} objects of {} KiB down, {write:.1?} (limit 3x)",
-        render.as_secs_f64() / write.as_secs_f64(),
-        bytes / 1024
-    );
-    for (name, all) in of_engine {
-        println!("  {name}: {:.1?}", median(all));
     }
 }
 
