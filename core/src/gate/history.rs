@@ -138,7 +138,10 @@ impl InForce {
             Event::Summary { in_force } | Event::Recovered { in_force, .. } => return in_force.clone(),
             Event::Promoted { wave, namespaces, form } => {
                 self.form = Some(*form);
-                self.enforced.extend(namespaces.iter().map(|namespace| (namespace.clone(), wave.clone())));
+                // A namespace stays of the wave it came with, whatever else selects it later.
+                for namespace in namespaces {
+                    self.enforced.entry(namespace.clone()).or_insert_with(|| wave.clone());
+                }
             }
             Event::FormChanged { form, .. } => self.form = Some(*form),
             Event::Released { namespaces, .. } => self.enforced.retain(|name, _| !namespaces.contains(name)),

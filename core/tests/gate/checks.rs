@@ -277,4 +277,32 @@ fn a_scan_is_a_policys_part_of_a_coverage() {
         scan.incomplete.unwrap().contains("`nobody-knows`"),
         "labels that are not known select nothing for certain"
     );
+    // An image that another policy in force exempts, by its name and its digest, is no other image there.
+    for (exempt, others) in [
+        (
+            "platform.example/agent@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
+            0,
+        ),
+        (format!("platform.example/agent@{}", digest("another")), 1),
+        (
+            "platform.example/other@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned(),
+            1,
+        ),
+    ] {
+        let exempting = declared(|spec| {
+            spec["images"] = json!(["x.example/**"]);
+            spec["exemptImages"] = json!([{"image": exempt, "reason": "a node image"}]);
+        });
+        let both = names(&["shop", "billing"]);
+        let beside = [Beside { name: "platform", spec: &exempting, namespaces: &both }];
+        let scan = scan_of(form, &compiled, &coverage, &inventory, &beside, time, None);
+        assert_eq!(scan.others.len(), others, "{exempt}");
+    }
+    // Where names alone select, labels need not be known.
+    let by_name = declared(|spec| {
+        spec["namespaceSelector"] = json!({"matchLabels": {"kubernetes.io/metadata.name": "shop"}});
+        spec["enforcement"]["waves"] = json!([]);
+    });
+    let form = PolicyForm { spec: &by_name, ..form };
+    assert_eq!(scan_of(form, &compiled, &coverage, &inventory, &beside, time, None).incomplete, None);
 }

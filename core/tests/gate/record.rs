@@ -179,3 +179,61 @@ fn a_record_is_not_believed_beside_a_history_that_was_changed() {
     estate.history = serde_json::from_value(history).unwrap();
     assert!(estate.step().form.is_none_or(|form| form.spec.require.sct));
 }
+
+/// An empty record in a looser form, beside a history that says where it is enforced.
+#[test]
+fn a_record_that_was_emptied_lends_its_form_to_nothing() {
+    let mut estate = Estate::enforcing();
+    let kept = estate.enforced.as_mut().unwrap();
+    kept.namespaces.clear();
+    kept.spec.require.sct = false;
+    estate.declare(|spec| spec["require"] = json!({"sct": false}));
+    let decision = estate.step();
+    assert!(decision.form.is_none_or(|form| form.spec.require.sct));
+    assert_eq!(decision.namespaces.len(), 4);
+}
+
+#[test]
+fn what_is_made_anew_is_of_the_waves_it_was_promoted_with() {
+    let mut estate = Estate::enforcing();
+    let waves = |enforced: &Enforced| -> Vec<(String, String)> {
+        enforced.namespaces.iter().map(|(name, standing)| (name.clone(), standing.wave.clone())).collect()
+    };
+    let before = waves(estate.enforced.as_ref().unwrap());
+    estate.enforced = None;
+    estate.step();
+    assert_eq!(waves(estate.enforced.as_ref().unwrap()), before);
+}
+
+/// A record that is whole is written into a history that is lost, or that was changed and still says the same.
+#[test]
+fn a_history_that_does_not_hold_begins_anew_with_what_is_in_force() {
+    let changed = |history: &History| {
+        let mut records = serde_json::to_value(history).unwrap();
+        records[0]["at"] = json!("2026-07-01T00:00:01Z");
+        serde_json::from_value(records).unwrap()
+    };
+    for lost in [true, false] {
+        let mut estate = Estate::enforcing();
+        estate.history = if lost { History::default() } else { changed(&estate.history) };
+        assert_eq!(estate.step().namespaces.len(), 4);
+        assert!(matches!(estate.history.records()[0].event, Event::Recovered { .. }), "lost: {lost}");
+        assert!(estate.history.verify(None).is_ok());
+    }
+}
+
+#[test]
+fn an_approval_of_something_else_recovers_nothing() {
+    for (kind, name, recovers) in [
+        ("TrustRootMirror", "apps", false),
+        ("SigningIdentityPolicy", "other", false),
+        ("SigningIdentityPolicy", "apps", true),
+    ] {
+        let mut estate = Estate::enforcing();
+        estate.enforced = None;
+        estate.declare(|spec| spec["require"] = json!({"sct": false}));
+        estate.approve_recovery();
+        (estate.approvals[0].kind, estate.approvals[0].name) = (kind.to_owned(), name.to_owned());
+        assert_eq!(estate.peek().form.is_some(), recovers, "{kind} {name}");
+    }
+}
