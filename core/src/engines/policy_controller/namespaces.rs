@@ -1,6 +1,6 @@
 //! Where policies count: a ClusterImagePolicy names no namespaces, and the webhook judges every labelled one by all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use super::report::Report;
@@ -16,16 +16,21 @@ pub(super) fn labelled<'a>(enforced: &[&Draft<'a>]) -> BTreeSet<&'a str> {
 /// Says where a policy's namespace would let in images of another that is not enforced there. To deny others is declared by any policy of a namespace.
 pub(super) fn mixing(candidates: &[&Draft<'_>], report: &mut Report) {
     for draft in candidates.iter().filter(|draft| draft.others == OtherImages::Deny) {
+        let mut open: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
         for other in candidates {
-            let open: Vec<&str> = draft.enforced.difference(&other.enforced).copied().collect();
-            if !open.is_empty() {
-                let why = format!(
-                    "in {} images of the policy `{}` would pass, which is not enforced there",
-                    list(open),
-                    other.name
-                );
-                report.loss(draft.name, LossKind::PolicyControllerMixesNamespaces, "namespaceSelector", why);
+            let places: Vec<&str> = draft.enforced.difference(&other.enforced).copied().collect();
+            if !places.is_empty() {
+                open.entry(places).or_default().push(other.name);
             }
+        }
+        for (places, others) in open {
+            let (policies, are) = if others.len() == 1 { ("policy", "is") } else { ("policies", "are") };
+            let why = format!(
+                "in {} images of the {policies} {} would pass, which {are} not enforced there",
+                list(places),
+                list(others)
+            );
+            report.loss(draft.name, LossKind::PolicyControllerMixesNamespaces, "namespaceSelector", why);
         }
     }
 }
