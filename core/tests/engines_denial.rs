@@ -1,5 +1,5 @@
-//! What an object that is there denies, and whether it is ours: read from what an API server gives back, not from what was rendered.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+//! What an object that is there denies, and whether it is ours: what was rendered, and what somebody else may have written.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::needless_pass_by_value)] // a test that cannot go on fails
 
 #[path = "support/estate.rs"]
 mod estate;
