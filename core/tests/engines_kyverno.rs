@@ -17,8 +17,9 @@ use estate::{ISSUER, ROOTS, SUBJECT, World};
 use holdfast_core::coverage::CompiledPolicy;
 use holdfast_core::engines::kyverno::evidence::{self, Beside, By as Signs, Holds, Logs, ROWS, Run};
 use holdfast_core::engines::kyverno::{CapabilityError, Kyverno, KyvernoCapability, ServedVersion};
-use holdfast_core::engines::{Effect, Engine, LossKind, Rendering, Version};
+use holdfast_core::engines::{Effect, Engine, LossKind, Object, Rendering, Version};
 use holdfast_core::image::ImageRef;
+use holdfast_core::trust::root::TrustRoot;
 use holdfast_core::verify::{EvidenceRequirements, Signer};
 use model::{By, Entry, Model, Pod, Signed, Stored};
 use proptest::prelude::*;
@@ -158,6 +159,35 @@ fn a_cluster_policy_on_request() {
     insta::assert_snapshot!("a_cluster_policy_on_1_20", file(&removed));
 }
 
+/// A log is ignored where none is required and nowhere else; a key is looked for under each log it may be in.
+#[test]
+fn a_cluster_policy_looks_for_a_key_in_the_logs_that_are_required() {
+    let entries = |roots: &[&str], log: bool| {
+        let mut world = World::new(&[]);
+        let identities = json!([{ "name": "vendor", "key": { "pem": KEY } }]);
+        let require = json!({ "transparencyLog": log, "sct": false });
+        world.policy(
+            "legacy",
+            json!({ "engines": { "kyverno": { "kind": "ClusterPolicy" } }, "trustRoots": roots, "identities": identities, "require": require }),
+            &[],
+        );
+        let rendering = render(&world, 19);
+        let rule = &body(&rendering, "holdfast-audit-legacy")["spec"]["rules"][0]["verifyImages"][0];
+        let rekor = |entry: &Value| entry["keys"]["rekor"].clone();
+        let rekor: Vec<Value> = rule["attestors"][0]["entries"].as_array().unwrap().iter().map(rekor).collect();
+        (rekor, kinds(&rendering, "legacy").contains(&LossKind::ClusterPolicyReadsEcdsaLogsOnly))
+    };
+    for roots in [&[][..], &["v1"], &["v1", "v2"]] {
+        assert_eq!(entries(roots, false).0, [json!({ "ignoreTlog": true })], "{roots:?}");
+    }
+    let (of_v1, _) = entries(&["v1"], true);
+    assert_eq!(of_v1.len(), 1, "one of the logs has a key on P-256");
+    assert!(of_v1[0]["pubkey"].is_string() && of_v1[0].get("ignoreTlog").is_none(), "{of_v1:?}");
+    // Nothing is accepted that only other logs hold, and that is said.
+    assert_eq!(entries(&["v2"], true), (Vec::new(), true));
+    assert!(entries(&["v1"], true).1 && !entries(&["logless"], true).1);
+}
+
 // ---------------------------------------------------------------- the table of evidence
 
 #[test]
@@ -262,6 +292,7 @@ fn an_attestor_has_one_identity_with_both_criteria_anchored() {
         { "name": "in", "issuer": ISSUER, "subjectRegExp": "a|b" },
         { "name": "in_", "issuer": ISSUER, "subjectRegExp": "c" },
         { "name": "in-", "issuer": ISSUER, "subjectRegExp": "d" },
+        { "name": "in.", "issuer": ISSUER, "subjectRegExp": "e" },
     ]);
     world.policy("apps", json!({ "identities": identities }), &["shop"]);
     let rendering = render(&world, 19);
@@ -278,10 +309,12 @@ fn an_attestor_has_one_identity_with_both_criteria_anchored() {
         assert!(world.roots["v2"].0.logs.iter().all(|log| log.base_url != url), "a placeholder is nobody's log");
     }
     let signed = spec["validations"][3]["expression"].as_str().unwrap();
-    assert_eq!(signed.matches("verifyAttestationSignatures(i, attestations.signature, [attestors.by_").count(), 4);
+    assert_eq!(signed.matches("verifyAttestationSignatures(i, attestations.signature, [attestors.by_").count(), 5);
     assert!(!signed.contains(", attestors."), "each attestor alone in its call: {signed}");
     let anchored = |at: usize| &spec["attestors"][at]["cosign"]["keyless"]["identities"][0]["subjectRegExp"];
     assert_eq!(anchored(1), "^(?:a|b)$");
+    let alike: Vec<&str> = names.iter().copied().filter(|name| name.starts_with("by_in_")).collect();
+    assert_eq!(alike, ["by_in__under_v2", "by_in__under_v2_2", "by_in__under_v2_3", "by_in_under_v2"]);
 }
 
 #[test]
@@ -318,6 +351,21 @@ fn one_repository_serves_every_policy() {
     assert!(rendering.losses.iter().all(|loss| loss.kind != LossKind::KyvernoMirrorClash));
 }
 
+/// A repository that lacks something fails every check, and one of a root nobody accepts is nobody's.
+#[test]
+fn a_complete_repository_is_chosen_and_then_one_that_is_accepted() {
+    for (served, accepted, chosen) in
+        [(["logless", "v2"], "logless", "v2"), (["v1", "v2"], "v2", "v2"), (["v1", "v2"], "untimed", "v1")]
+    {
+        let mut world = World::new(&served);
+        world.policy("apps", json!({ "trustRoots": [accepted] }), &[]);
+        let rendering = render(&world, 19);
+        let asked = format!("the repository of `{chosen}`");
+        let losses: Vec<&str> = rendering.losses.iter().map(|loss| loss.detail.as_str()).collect();
+        assert!(losses.iter().any(|detail| detail.contains(&asked)), "{served:?} for {accepted}: {losses:#?}");
+    }
+}
+
 #[test]
 fn without_a_repository_nothing_is_rendered() {
     let mut world = World::new(&[]);
@@ -332,6 +380,20 @@ fn a_repository_kyverno_cannot_start_from_is_said() {
     let mut world = World::new(&["logless"]);
     world.policy("apps", json!({}), &[]);
     assert!(kinds(&render(&world, 19), "apps").contains(&LossKind::KyvernoMirrorIncomplete));
+    let production: Value =
+        serde_json::from_str(sigstore_verify::trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+    for lacking in ["certificateAuthorities", "tlogs", "ctlogs", ""] {
+        let mut document = production.clone();
+        if !lacking.is_empty() {
+            document[lacking] = json!([]);
+        }
+        let mut world = World::new(&["v1"]);
+        world.roots.get_mut("v1").unwrap().0 = TrustRoot::from_json("v1", document.to_string().as_bytes()).unwrap();
+        world.policy("apps", json!({ "trustRoots": ["v1"] }), &[]);
+        let is_said = kinds(&render(&world, 19), "apps").contains(&LossKind::KyvernoMirrorIncomplete);
+        assert_eq!(is_said, !lacking.is_empty(), "{lacking}");
+        assert_eq!(Holds::of(&world.roots["v1"].0).ct_logs, lacking != "ctlogs");
+    }
 }
 
 #[test]
@@ -353,6 +415,17 @@ fn on_1_18_policies_with_different_roots_clash_and_the_enforced_one_stays() {
     assert!(rendering.widens("z"), "1.18 was not run");
 }
 
+/// The one repository would be the trust of all the roots.
+#[test]
+fn on_1_18_a_policy_of_several_roots_is_not_rendered() {
+    let mut world = World::new(&["v1", "v2"]);
+    world.policy("both", json!({ "trustRoots": ["v1", "v2"] }), &["shop"]);
+    let rendering = render(&world, 18);
+    assert!(rendering.objects.is_empty());
+    assert!(rendering.losses.iter().any(|loss| loss.detail.contains("accepts several trust roots")), "{rendering:#?}");
+    assert_eq!(rendering.refused.len(), 1);
+}
+
 #[test]
 fn a_policy_too_large_to_store_is_not_rendered() {
     let mut world = World::new(&["v2"]);
@@ -364,6 +437,26 @@ fn a_policy_too_large_to_store_is_not_rendered() {
     let rendering = render(&world, 19);
     assert!(rendering.objects.is_empty());
     assert!(rendering.refused[0].why.contains("KyvernoPolicyTooLarge"));
+}
+
+#[test]
+fn an_object_of_a_million_bytes_is_stored_and_none_with_one_more() {
+    let rendered = |padding: usize| {
+        let mut world = World::new(&["v2"]);
+        world.roots.get_mut("v2").unwrap().1 = "x".repeat(padding);
+        world.policy("apps", json!({}), &[]);
+        render(&world, 19)
+    };
+    let [object] = &rendered(900_000).objects[..] else { unreachable!("one that reports") };
+    let padding = 900_000 + 1_000_000 - object.size();
+    for (padding, is_rendered) in [(padding, true), (padding + 1, false)] {
+        let rendering = rendered(padding);
+        assert_eq!(
+            rendering.objects.iter().map(Object::size).collect::<Vec<_>>(),
+            [1_000_000][..usize::from(is_rendered)]
+        );
+        assert_eq!(kinds(&rendering, "apps").contains(&LossKind::KyvernoPolicyTooLarge), !is_rendered);
+    }
 }
 
 #[test]
@@ -418,21 +511,34 @@ fn namespaces_of_engines_and_of_holdfast_are_never_judged() {
     assert_eq!(names(&rendering), ["holdfast-audit-apps"]);
     let kinds = kinds(&rendering, "apps");
     assert!(kinds.contains(&LossKind::NamespacesLeftOut) && kinds.contains(&LossKind::KyvernoLeavesOutHoldfast));
+    // The policy would be open there, also where it is enforced elsewhere as well.
+    for (enforced, open) in [
+        (&["kyverno", "holdfast-system"][..], "`holdfast-system`, `kyverno`"),
+        (&["shop", "kube-system"], "`kube-system`"),
+    ] {
+        let mut world = World::new(&["v2"]);
+        world.policy("apps", json!({}), enforced);
+        let refused = render(&world, 19).refused;
+        assert_eq!(refused.len(), 1, "{enforced:?}");
+        assert!(refused[0].why.starts_with(&format!("it is enforced in {open}, where Kyverno judges nothing")));
+    }
 }
 
 #[test]
 fn versions_that_enforce_less_are_refused() {
     let mut world = World::new(&["v2"]);
     world.policy("apps", json!({}), &["shop"]);
-    for (minor, objects, loss) in [
-        (15, 0, LossKind::KyvernoTooOld),
-        (17, 0, LossKind::KyvernoTooOld),
-        (18, 1, LossKind::KyvernoNotRunOnThisVersion),
-        (20, 3, LossKind::KyvernoNewerThanRun),
+    for (minor, objects, loss, versions) in [
+        (15, 0, LossKind::KyvernoTooOld, "< 1.18"),
+        (17, 0, LossKind::KyvernoTooOld, "< 1.18"),
+        (18, 1, LossKind::KyvernoNotRunOnThisVersion, ">= 1.18, < 1.19"),
+        (20, 3, LossKind::KyvernoNewerThanRun, ">= 1.20"),
     ] {
         let rendering = render(&world, minor);
         assert_eq!(rendering.objects.len(), objects, "1.{minor}");
-        assert!(rendering.losses.iter().any(|other| other.kind == loss), "1.{minor}");
+        let said: Vec<&str> =
+            rendering.losses.iter().filter(|other| other.kind == loss).map(|other| other.versions).collect();
+        assert_eq!(said, [versions], "1.{minor}");
         assert_eq!(rendering.refused.is_empty(), minor == 20, "1.{minor}");
     }
     let absent = Kyverno::render(&world.estate(), &KyvernoCapability::ABSENT);
@@ -515,6 +621,20 @@ fn capability_data_that_lies_is_refused() {
     assert!(matches!(read(18, std::slice::from_ref(&new)), CapabilityError::SchemaNewerThanVersion { .. }));
     assert!(matches!(read(19, &[new.clone(), old]), CapabilityError::Twice { .. }));
     assert!(matches!(read(19, &[json!({ "kind": "ConfigMap" })]), CapabilityError::NotOfKyverno { .. }));
+    // Somebody else's definition, and what has the name of Kyverno's and is none.
+    let (mut others, mut named) = (new.clone(), new.clone());
+    others["metadata"]["name"] = json!("policies.example.com");
+    named["kind"] = json!("ConfigMap");
+    for wrong in [others, named] {
+        assert!(matches!(read(19, std::slice::from_ref(&wrong)), CapabilityError::NotOfKyverno { .. }), "{wrong}");
+    }
+    // One that is given twice says the same twice.
+    let mut again = new.clone();
+    again["metadata"]["resourceVersion"] = json!("2");
+    assert_eq!(
+        KyvernoCapability::read(Version::new(1, 19, 0), &[new.clone(), again]),
+        KyvernoCapability::read(Version::new(1, 19, 0), std::slice::from_ref(&new))
+    );
     let mut pruned = new;
     pruned["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["attestations"] =
         json!({});

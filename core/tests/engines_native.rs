@@ -12,13 +12,15 @@ mod vap;
 #[path = "native/world.rs"]
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::Digest;
-use holdfast_core::engines::native::cost::Pod;
-use holdfast_core::engines::native::{Native, NativeCapability, Shards, costs};
+use holdfast_core::engines::native::cost::{Cost, Costs, EXPRESSION_LIMIT, Pod};
+use holdfast_core::engines::native::shards::FULL;
+use holdfast_core::engines::native::{Basis, Held, Native, NativeCapability, Observed, Shards, costs, retain};
 use holdfast_core::engines::{Effect, Engine, LossKind, Object, Verified, Version};
 use holdfast_core::verify::{Reason, Verdict};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::guards::settings;
@@ -280,6 +282,104 @@ fn a_policy_that_costs_too_much_says_so() {
     let losses = world.render().losses;
     let loss = losses.iter().find(|loss| loss.kind == LossKind::CostLimit).expect("a loss");
     assert_eq!(loss.effect(), Effect::Stricter);
+    let of: BTreeSet<Option<&str>> =
+        losses.iter().filter(|loss| loss.kind == LossKind::CostLimit).map(|loss| loss.policy.as_deref()).collect();
+    assert_eq!(of, BTreeSet::from([None, Some("apps")]), "of the policy, and of all together");
+}
+
+/// Under a name of this length, a list is full to the byte.
+#[test]
+fn a_shard_that_is_full_is_said_to_be_and_none_that_is_exactly_so() {
+    let name = "a".repeat(65);
+    let full = |digests: u16| {
+        let mut world = World::new(&["billing"]);
+        world.policy(&name, &json!({"images": ["registry.corp.internal/apps/**"]}), &["billing"]);
+        for number in 0..digests {
+            let mut bytes = [0; 32];
+            bytes[1..3].copy_from_slice(&(number << 2).to_be_bytes());
+            world.verify(&name, Digest::from_bytes(bytes));
+        }
+        let shards = Shards::pack(&world.verified, [name.as_str()], None);
+        let losses = world.render().losses;
+        let said = losses.iter().find(|loss| loss.kind == LossKind::ShardsFull).map(|loss| loss.detail.clone());
+        (shards.count(), shards.largest() - FULL, said)
+    };
+    assert_eq!(full(14_160), (1, 0, None));
+    let said = "the largest of 256 shards has 921665 bytes".to_owned();
+    assert_eq!(full(14_161), (256, 65, Some(said)), "it cannot be split any further");
+}
+
+#[test]
+fn costs_grow_with_the_times_the_images_and_their_length() {
+    let pod = |images, length| Pod { images, length };
+    assert_eq!(Cost::of_steps(7).times(3).for_pod(pod(2, 9)), 2 * 7 * 3);
+    assert_eq!(Cost::of_passes(5).times(3).for_pod(pod(2, 9)), 2 * 5 * 3);
+    assert_eq!(Cost::of_passes(1).for_pod(pod(1, 10)), 2, "with its end, a text of ten is read in two parts");
+    assert_eq!(Cost::of_list().times(3).for_pod(pod(5, 9)), 5 * 5 * 3);
+    assert_eq!(Cost::of_expression("12345").times(3).for_pod(pod(1, 9)), (2 + 2) * 3);
+    let most = |steps| Costs::new(vec![Cost::of_steps(steps)]).most_images(1);
+    assert_eq!((most(EXPRESSION_LIMIT / 7), most(EXPRESSION_LIMIT + 1), most(1)), (7, 0, Pod::WORST.images));
+    let exempting = |count: usize| {
+        let mut world = World::new(&["billing"]);
+        let image = |n| format!("registry.corp.internal/base/{n}@{}", digest("exempt"));
+        let exempt: Vec<Value> = (0..count).map(|n| json!({"image": image(n), "reason": "node image"})).collect();
+        world.policy(
+            "apps",
+            &json!({"images": ["registry.corp.internal/apps/**"], "exemptImages": exempt}),
+            &["billing"],
+        );
+        costs(&world.estate(), &NEW).iter().map(|costs| costs.total(pod(1, 1))).sum::<u64>()
+    };
+    assert!(exempting(1) < exempting(2) && exempting(2) < exempting(9));
+}
+
+#[test]
+fn policies_of_other_engines_are_not_judged_here() {
+    let mut world = World::new(&["billing", "shop"]);
+    world.policy("apps", &json!({"images": ["registry.corp.internal/apps/**"]}), &["billing"]);
+    world.policy("hub", &json!({"images": ["docker.io/library/*"], "engines": {"kyverno": {}}}), &["billing", "shop"]);
+    let of_hub = |object: &Object| object.body()["metadata"]["labels"]["holdfast.dev/policy"] == "hub";
+    assert!(!world.render().objects.iter().any(of_hub));
+    let nginx = format!("nginx@{}", digest("nginx"));
+    assert!(review(&world, "billing", &[&nginx]).denied.is_empty(), "a policy names it, and another engine judges it");
+    assert!(review(&world, "shop", &["quay.io/any/thing:1"]).denied.is_empty(), "nothing is enforced here by this one");
+    assert!(!review(&world, "billing", &["quay.io/any/thing:1"]).denied.is_empty());
+    world.policies.remove(0);
+    let alone = world.render();
+    assert!(alone.objects.is_empty() && alone.losses.is_empty() && alone.refused.is_empty());
+}
+
+/// Compiling them says the same, so that this takes one that was declared anew and not compiled.
+#[test]
+fn where_a_policy_cannot_be_read_nothing_is_rendered() {
+    let mut world = world();
+    world.policies[0].0.spec.images = vec![String::new()];
+    let rendering = world.render();
+    assert!(rendering.objects.is_empty());
+    let refused: Vec<&str> = rendering.refused.iter().map(|refused| refused.policy.as_str()).collect();
+    assert_eq!(refused, ["apps"]);
+    assert!(costs(&world.estate(), &NEW).is_empty());
+}
+
+#[test]
+fn what_is_kept_stays_verified_for_its_own_policy() {
+    let at: Timestamp = noon().parse().unwrap();
+    let basis = Basis { evidence: Vec::new(), trust: BTreeMap::new(), policy: digest("policy") };
+    let held = Held { digest: digest("good"), policy: "apps".to_owned(), basis, last_seen: at };
+    let now = Observed {
+        verdict: None,
+        evidence: None,
+        trust: &held.basis.trust,
+        policy: Some(digest("policy")),
+        seen: true,
+        clock_sane: true,
+    };
+    let mut verified = Verified::default();
+    verified.keep(&retain::decide(&held, &now, at, retain::RETENTION).unwrap());
+    assert!(verified.contains("apps", digest("good")));
+    let mut proven = Verified::default();
+    assert!(proven.admit("apps", &Verdict::without_evidence(digest("good"), Reason::Verified, "")));
+    assert_eq!(verified, proven);
 }
 
 #[test]

@@ -370,6 +370,29 @@ fn too_many_identities_are_refused() {
     assert!(has(&rendering, LossKind::PolicyControllerTooLarge) && rendering.refused.len() == 1);
 }
 
+/// One byte more, and the engine goes on with what it had before.
+#[test]
+fn policies_of_the_most_bytes_are_enforced_and_none_with_one_more() {
+    const LONG: usize = 3140;
+    // The last six subjects have so many characters together.
+    let rendered = |longer: usize| {
+        let subject =
+            |n: usize| "x".repeat(if n < 250 { LONG } else { longer / 6 + usize::from(n - 250 < longer % 6) });
+        let identities: Vec<Value> =
+            (0..256).map(|n| json!({ "name": format!("p{n}"), "issuer": ISSUER, "subject": subject(n) })).collect();
+        let spec = json!({ "identities": identities, "require": require(false, true, false) });
+        render(&Owned::new().policy("apps", &["shop"], &spec))
+    };
+    let said = |rendering: &Rendering| -> Option<usize> {
+        let loss = rendering.losses.iter().find(|loss| loss.kind == LossKind::PolicyControllerTooLarge)?;
+        loss.detail.split(' ').find_map(|word| word.parse().ok())
+    };
+    let too_long = said(&rendered(6 * LONG)).unwrap() - 900_000;
+    let (fits, refused) = (rendered(6 * LONG - too_long), rendered(6 * LONG - too_long + 1));
+    assert!(said(&fits).is_none() && fits.refused.is_empty() && policies(&fits)[0]["spec"]["mode"] == "enforce");
+    assert_eq!((said(&refused), refused.refused.len()), (Some(900_001), 1));
+}
+
 #[test]
 fn rendering_does_not_depend_on_order() {
     let other = json!({ "images": ["registry.corp.internal/tools/**"], "trustRoots": ["public"] });

@@ -75,6 +75,18 @@ fn denied(server: &ApiServer, request: &Request) -> String {
     denied.into_iter().map(|(_, message)| message).collect::<Vec<_>>().join("\n")
 }
 
+/// A guard over no namespaces or no labels would guard nothing.
+#[test]
+fn labels_are_guarded_where_they_decide_what_is_enforced() {
+    for (is_enforced, is_labelled) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut settings = settings();
+        settings.enforced.retain(|_| is_enforced);
+        settings.scope_labels.retain(|_| is_labelled);
+        let guarded = guards(&settings).iter().any(|object| object.name() == "holdfast-guard-scope");
+        assert_eq!(guarded, is_enforced && is_labelled, "{is_enforced} {is_labelled}");
+    }
+}
+
 #[test]
 fn holdfast_alone_writes_parameters_and_status() {
     let server = guarded();

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_core::engines::Object;
 use holdfast_core::engines::native::{Step, steps};
+use holdfast_core::engines::{Object, Verified};
 use serde_json::json;
 
 use crate::vap::ApiServer;
@@ -39,6 +39,70 @@ fn at_no_step_is_less_denied_or_a_verified_image_refused() {
 #[test]
 fn nor_when_one_shard_becomes_two() {
     changes_over_to(14_500);
+}
+
+/// The steps up to each settling.
+fn phases(current: &[Object], wanted: &[Object]) -> Vec<Vec<Step>> {
+    let steps = steps(current, wanted);
+    assert_eq!(steps.last(), Some(&Step::Settle), "the last of them is waited for, too");
+    let mut phases: Vec<Vec<Step>> = steps.split(|step| *step == Step::Settle).map(<[_]>::to_vec).collect();
+    phases.pop();
+    phases
+}
+
+fn deleted(phase: &[Step]) -> BTreeSet<&str> {
+    let kind = |step: &'_ Step| match step {
+        Step::Delete { kind, .. } => Some(kind.clone()),
+        Step::Write(_) | Step::Settle => None,
+    };
+    let all = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "VerifiedImages"];
+    let found: BTreeSet<String> = phase.iter().filter_map(kind).collect();
+    all.into_iter().filter(|kind| found.contains(*kind)).collect()
+}
+
+/// The lists that shards get in a phase.
+fn lists(phase: &[Step]) -> String {
+    let written = |step: &'_ Step| match step {
+        Step::Write(object) if object.kind() == "VerifiedImages" => Some(object.body()["spec"]["data"].to_string()),
+        _ => None,
+    };
+    phase.iter().filter_map(written).collect()
+}
+
+/// `tools` goes, another policy comes, and an image of `apps` is verified no longer.
+#[test]
+fn what_opens_is_written_when_what_closes_is_in_force() {
+    let (before, mut after) = (world(), world());
+    after.policies.retain(|(_, policy, _)| policy.name != "tools");
+    after.policy("new", &json!({"images": ["quay.io/**"], "namespaceSelector": names(&["free"])}), &["free"]);
+    after.verified = Verified::default();
+    after.verify("apps", digest("both"));
+    let phases = phases(&before.render().objects, &after.render().objects);
+    let [closing, opening, unused] = &phases[..] else { panic!("{phases:#?}") };
+    assert_eq!(deleted(closing), BTreeSet::new());
+    assert_eq!(deleted(opening), BTreeSet::from(["ValidatingAdmissionPolicyBinding"]));
+    assert_eq!(deleted(unused), BTreeSet::from(["ValidatingAdmissionPolicy"]));
+    // What is verified no longer leaves first; what only a policy looks for that goes, last.
+    let (withdrawn, of_leaving) = (digest("good").hex(), digest("tool").hex());
+    assert!(!lists(closing).is_empty() && !lists(closing).contains(&withdrawn));
+    assert!(lists(closing).contains(&of_leaving) && lists(opening).is_empty());
+    assert!(!lists(unused).is_empty() && !lists(unused).contains(&of_leaving));
+}
+
+#[test]
+fn nothing_is_waited_for_where_nothing_closes() {
+    let all = world().render().objects;
+    let phases = phases(&all, &[]);
+    let kinds: Vec<BTreeSet<&str>> = phases.iter().map(|phase| deleted(phase)).collect();
+    assert_eq!(
+        kinds,
+        [
+            BTreeSet::from(["ValidatingAdmissionPolicyBinding"]),
+            BTreeSet::from(["ValidatingAdmissionPolicy", "VerifiedImages"])
+        ]
+    );
+    let made = steps(&[], &all);
+    assert_eq!(made.iter().filter(|step| **step == Step::Settle).count(), 1, "there is nothing that could be open");
 }
 
 /// Promotion, a policy that goes, one that is narrowed while another takes over, and so many more digests.
