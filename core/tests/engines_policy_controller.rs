@@ -16,6 +16,7 @@ use holdfast_core::engines::policy_controller::{
     CapabilityError, Contradiction, NoMatch, PolicyController, PolicyControllerCapability,
 };
 use holdfast_core::engines::{Effect, Engine, LossKind, Object, Rendering, Version};
+use holdfast_core::trust::root::TrustRoot;
 use insta::assert_yaml_snapshot;
 use serde_json::{Value, json};
 
@@ -256,8 +257,80 @@ fn raw_log_ids_let_a_trust_root_object_hold_ecdsa_logs() {
     assert!(fixed.raw_log_ids);
     let rendering = PolicyController::render(&owned.estate(), &fixed);
     let [root] = of_kind(&rendering, "TrustRoot")[..] else { panic!("{rendering:?}") };
-    assert!(!root["spec"]["sigstoreKeys"]["ctLogs"].as_array().unwrap().is_empty());
+    let logs = root["spec"]["sigstoreKeys"]["ctLogs"].as_array().unwrap();
+    assert!(!logs.is_empty());
+    for log in logs {
+        let key = String::from_utf8(STANDARD.decode(log["publicKey"].as_str().unwrap()).unwrap()).unwrap();
+        assert!(
+            key.starts_with("-----BEGIN PUBLIC KEY-----") && log["baseURL"].as_str().unwrap().starts_with("https://")
+        );
+    }
+    let newer = rendering.losses.iter().find(|loss| loss.kind == LossKind::PolicyControllerNewerThanRun).unwrap();
+    assert_eq!(newer.versions, "> 0.15.1");
     assert!(rendering.refused.is_empty() && has(&rendering, LossKind::PolicyControllerNewerThanRun));
+}
+
+/// A root with a log of each version of Rekor, after a change; what policy-controller is given of it, and which losses are told.
+fn under(require: &Value, change: &dyn Fn(&mut Value)) -> (Vec<Value>, Rendering) {
+    let of = |name: &str| serde_json::from_str::<Value>(&estate::document(name)).unwrap();
+    let mut document = of("rekor1");
+    document["tlogs"].as_array_mut().unwrap().extend(of("rekor2")["tlogs"].as_array().unwrap().clone());
+    change(&mut document);
+    let mut owned = Owned::new();
+    owned.roots = vec![TrustRoot::from_json("rekor1", document.to_string().as_bytes()).unwrap()];
+    let owned = owned.policy("apps", &["shop"], &json!({ "trustRoots": ["rekor1"], "require": require }));
+    let rendering = render(&owned);
+    let given = of_kind(&rendering, "ConfigMap").into_iter().flat_map(|map| map["data"].as_object().unwrap().values());
+    let logs = given.flat_map(|text| {
+        let document: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        document["tlogs"].as_array().cloned().unwrap_or_default()
+    });
+    (logs.collect(), rendering)
+}
+
+/// Entries made after its end would count.
+#[test]
+fn a_log_whose_window_has_an_end_is_not_given_to_the_engine() {
+    let by_log = require(true, false, false);
+    assert_eq!(under(&by_log, &|_| ()).0.len(), 2);
+    let end =
+        |document: &mut Value| document["tlogs"][0]["publicKey"]["validFor"]["end"] = json!("2025-01-01T00:00:00Z");
+    let (logs, rendering) = under(&by_log, &end);
+    assert_eq!(logs.len(), 1);
+    assert!(
+        rendering.losses.iter().any(|loss| loss.detail.contains("its window has an end")),
+        "{:#?}",
+        rendering.losses
+    );
+    let (logs, rendering) = under(&by_log, &|document| {
+        end(document);
+        document["tlogs"].as_array_mut().unwrap().truncate(1);
+    });
+    assert!(logs.is_empty() && rendering.refused.len() == 1, "{rendering:#?}");
+}
+
+#[test]
+fn without_timestamp_authority_a_log_is_demanded_or_nothing_is_rendered() {
+    let none = |document: &mut Value| document["timestampAuthorities"] = json!([]);
+    let (_, demanded) = under(&require(false, false, false), &none);
+    assert!(has(&demanded, LossKind::PolicyControllerLogDemanded) && demanded.refused.is_empty(), "{demanded:#?}");
+    let (_, refused) = under(&require(false, true, false), &none);
+    assert!(policies(&refused).is_empty() && refused.refused.len() == 1, "{refused:#?}");
+}
+
+/// A log that gives times of its own stands in for the timestamp that is required.
+#[test]
+fn a_log_gives_times_unless_it_is_of_version_2() {
+    let both = require(true, true, false);
+    let only = |at: usize| move |document: &mut Value| document["tlogs"] = json!([document["tlogs"][at]]);
+    let tells = |rendering: &Rendering| has(rendering, LossKind::PolicyControllerTimestampNotChecked);
+    assert!(tells(&under(&both, &only(0)).1));
+    assert!(!tells(&under(&both, &only(1)).1));
+    let (_, renamed) = under(&both, &|document| {
+        only(0)(document);
+        document["tlogs"][0]["logId"]["keyId"] = json!(STANDARD.encode([7; 32]));
+    });
+    assert!(tells(&renamed), "whatever it is called");
 }
 
 #[test]
@@ -426,6 +499,7 @@ fn the_schema_is_believed_before_the_version_and_both_are_told() {
     let old = definitions(json!({}), json!({}));
     let probe = |version, definitions: &[Value]| PolicyControllerCapability::probe(version, definitions);
     let good = probe(Some(RUN), &new).unwrap();
+    assert_eq!((good.version, good.trusted_root_target), (Some(RUN), true));
     assert!(good.signature_format && good.trusted_root_target && good.contradictions.is_empty());
     assert!(probe(None, &new).unwrap().signature_format);
     // The chart does not upgrade definitions (helm-charts issue 1015): what the API server drops is not there, whatever the version says.

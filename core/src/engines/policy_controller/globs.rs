@@ -119,4 +119,25 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn five_inner_wildcards_are_as_many_as_are_rendered() {
+        assert_eq!(exact(&format!("registry.corp/{}x", "**/a/".repeat(5))).len(), 32);
+    }
+
+    /// The engine takes `localhost/x` for an image of Docker Hub.
+    #[test]
+    fn an_image_has_a_name_where_the_engine_takes_no_other_one_for_it() {
+        let digest = crate::Digest::of(b"x");
+        for (image, named) in [
+            ("registry.corp/localhost/x", true),
+            ("docker.io/library/x", true),
+            ("docker.io/localhost/x", false),
+            ("localhost/x", false),
+        ] {
+            assert_eq!(name(&ImageRef::parse(&format!("{image}@{digest}")).unwrap()).is_some(), named, "{image}");
+        }
+        let elsewhere = of("registry.corp/localhost/x");
+        assert!(matches!(elsewhere, Globs::Exact { takes_localhost: false, .. }), "{elsewhere:?}");
+    }
 }
