@@ -178,7 +178,9 @@ fn openshift_says_what_of_a_policy_it_cannot_store() {
         rendered(&|spec| spec["images"] = json!(images))
     };
     assert_eq!(scopes(256).objects.len(), 1);
-    for (rendering, count) in [(scopes(257), 257), (rendered(&|spec| spec["images"] = json!(["registry.corp.internal/*/web"])), 0)] {
+    for (rendering, count) in
+        [(scopes(257), 257), (rendered(&|spec| spec["images"] = json!(["registry.corp.internal/*/web"])), 0)]
+    {
         assert!(rendering.objects.is_empty());
         let said = format!("{count} patterns are scopes, and from 1 to 256 are stored");
         assert!(rendering.losses.iter().any(|loss| loss.detail == said), "{:#?}", rendering.losses);
