@@ -130,3 +130,96 @@ fn words(reason: Reason, error: &Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use sigstore_verify::types::MediaType;
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn chain(text: &str) -> Error {
+        CertificateError::ChainInvalid(text.to_owned()).into()
+    }
+
+    fn inclusion(text: &str) -> Error {
+        TransparencyLogError::InclusionProof(text.to_owned()).into()
+    }
+
+    /// Many of these no bundle brings about today, since what they say is looked at before the library is asked. Should a later library say one
+    /// earlier, it is told as what it is and not as damage.
+    #[test]
+    fn every_error_of_the_library_has_its_reason() {
+        let text = || "text".to_owned();
+        let v0_1 = MediaType::Bundle0_1;
+        for (error, reason) in [
+            (Error::IdentityMismatch { expected: "a".into(), actual: None }, Reason::IdentityMismatch),
+            (Error::IssuerMismatch { expected: text(), actual: None }, Reason::IdentityMismatch),
+            (Error::SignatureInvalid(text()), Reason::SignatureInvalid),
+            (Error::ArtifactMismatch("hashedrekord entry hash differs".to_owned()), Reason::EntryMismatch),
+            (Error::ArtifactMismatch(text()), Reason::DigestMismatch),
+            (Error::UnsupportedArtifact(text()), Reason::UnsupportedFormat),
+            (Error::UnsupportedBundle(text()), Reason::UnsupportedFormat),
+            (Error::InvalidBundle(text()), Reason::Malformed),
+            (Error::InvalidTrustRoot("no CT log keys in trusted root".to_owned()), Reason::UnknownLog),
+            (Error::InvalidTrustRoot(text()), Reason::Malformed),
+            (chain("CertExpired { .. }"), Reason::OutsideValidity),
+            (chain("CertNotValidYet { .. }"), Reason::OutsideValidity),
+            (chain("UnknownIssuer"), Reason::UntrustedAuthority),
+            (CertificateError::NoValidAuthority { time: AT }.into(), Reason::OutsideValidity),
+            (CertificateError::NotYetValid { time: AT, not_before: AT }.into(), Reason::OutsideValidity),
+            (CertificateError::Expired { time: AT, not_after: AT }.into(), Reason::OutsideValidity),
+            (CertificateError::Sct(text()).into(), Reason::SctInvalid),
+            (CertificateError::Malformed(text()).into(), Reason::Malformed),
+            (TransparencyLogError::UnknownLog { log_id: text() }.into(), Reason::UnknownLog),
+            (
+                TransparencyLogError::InclusionPromise("No log key valid at integrated time".to_owned()).into(),
+                Reason::OutsideValidity,
+            ),
+            (TransparencyLogError::InclusionPromise(text()).into(), Reason::InclusionProofMismatch),
+            (inclusion("text"), Reason::InclusionProofMismatch),
+            (TransparencyLogError::Checkpoint(text()).into(), Reason::InclusionProofMismatch),
+            (TransparencyLogError::EntryMismatch(text()).into(), Reason::EntryMismatch),
+            (
+                TransparencyLogError::IntegratedTime("integrated time 1 is in the future".to_owned()).into(),
+                Reason::ClockSuspect,
+            ),
+            (TransparencyLogError::IntegratedTime(text()).into(), Reason::OutsideValidity),
+            (TransparencyLogError::MalformedEntry(text()).into(), Reason::Malformed),
+            (TimestampError::OutsideAuthorityValidity { time: AT }.into(), Reason::OutsideValidity),
+            (TimestampError::NoVerifiedTimestamp(text()).into(), Reason::TimestampMissing),
+            (TimestampError::Invalid(text()).into(), Reason::TimestampInvalid),
+            (BundleError::MissingInclusionPromise(v0_1).into(), Reason::LogEntryMissing),
+            (BundleError::MissingInclusionProof(v0_1).into(), Reason::LogEntryMissing),
+            (BundleError::MissingSigningTimeEvidence.into(), Reason::LogEntryMissing),
+            (BundleError::MissingTimestamp.into(), Reason::TimestampMissing),
+            (BundleError::MissingCheckpoint.into(), Reason::InclusionProofMismatch),
+            (BundleError::CheckpointRootMismatch.into(), Reason::InclusionProofMismatch),
+            (BundleError::LogIndexOutOfRange { log_index: 2, tree_size: 1 }.into(), Reason::InclusionProofMismatch),
+            (BundleError::UnsupportedMediaType(v0_1).into(), Reason::UnsupportedFormat),
+            (BundleError::UnsupportedVerificationMaterial.into(), Reason::UnsupportedFormat),
+            (BundleError::CertificateChainNotAllowed(v0_1).into(), Reason::Malformed),
+        ] {
+            assert_eq!(from_library(&error).reason, reason, "{error:?}");
+            assert_ne!(reason, Reason::Verified);
+        }
+    }
+
+    #[test]
+    fn what_the_library_says_in_its_own_words_is_said_in_ours() {
+        for (error, words) in [
+            (Error::ArtifactMismatch("text".to_owned()), "the evidence is signed for another digest than this"),
+            (
+                Error::SignatureInvalid("text".to_owned()),
+                "the signature does not verify with the key that is said to have made it",
+            ),
+            (inclusion("inclusion proof verification failed: Merkle: failed: roots differ"), "roots differ"),
+            (inclusion("roots differ"), "invalid inclusion proof: roots differ"),
+            (chain("UnknownIssuer"), "certificate chain is invalid: UnknownIssuer"),
+        ] {
+            assert_eq!(from_library(&error).message, words, "{error:?}");
+        }
+    }
+}

@@ -271,13 +271,13 @@ fn missing_one(
         .iter()
         .filter(|v| v.reason != Reason::Verified && (v.content.is_none() || wanted(v)))
         .reduce(|best, next| if nearness(next.reason) > nearness(best.reason) { next } else { best });
-    // Pieces come in the order of a listing, which says nothing.
-    let others: BTreeSet<&str> = judged.iter().filter(|v| v.authenticated.is_some() && !wanted(v)).map(kind).collect();
+    if let Some(nearest) = nearest {
+        return Some((nearest.reason, nearest.message.clone()));
+    }
+    // All of it is authenticated and of another kind, then. Pieces come in the order of a listing, which says nothing.
+    let others: BTreeSet<&str> = judged.iter().map(kind).collect();
     let others: Vec<&str> = others.into_iter().collect();
-    Some(match nearest {
-        Some(nearest) => (nearest.reason, nearest.message.clone()),
-        None => (Reason::PredicateMissing, format!("signed, but {what} is among it: found {}", others.join(", "))),
-    })
+    Some((Reason::PredicateMissing, format!("signed, but {what} is among it: found {}", others.join(", "))))
 }
 
 fn kind(verdict: &EvidenceVerdict) -> &str {

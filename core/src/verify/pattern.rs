@@ -329,6 +329,11 @@ mod tests {
             r"(?=a)",
             r"(a)\1",
             r"^*",
+            r"a\ b",
+            r"[a&b]",
+            r"[a~b]",
+            r"[]a]",
+            r"[a\ ]",
         ] {
             assert!(IdentityPattern::new(text).is_err(), "{text} was accepted");
         }
@@ -348,6 +353,9 @@ mod tests {
             r"^a$",
             r"a\-b",
             r"a\/b",
+            r"a{1000}",
+            r"[a{}]+b",
+            r"[a\[\]\&\~]b",
         ] {
             assert!(IdentityPattern::new(text).is_ok(), "{text}: {:?}", IdentityPattern::new(text));
         }
@@ -391,6 +399,30 @@ mod tests {
         // The Kelvin sign folds to `k` in some engines.
         assert!(!pattern("(?i)k.*").matches("\u{212a}elvin"));
         assert!(!pattern("a.b").matches("aäb"));
+        assert!(pattern("a.*b").matches("a~ b"));
+        for outside in ["aäb", "a\u{7f}b", "a\tb"] {
+            assert!(!pattern("a.*b").matches(outside), "{outside:?}");
+        }
+    }
+
+    /// What is longer than a limit is refused, or matched by nothing: engines have limits of their own, and not the same.
+    #[test]
+    fn a_limit_is_the_last_length_that_takes_part() {
+        let expression = |length: usize| IdentityPattern::new(&"a".repeat(length));
+        assert!(expression(MAX_PATTERN).is_ok());
+        assert_eq!(expression(MAX_PATTERN + 1), Err(PatternError::TooLong { len: MAX_PATTERN + 1 }));
+        assert!(pattern("a+").matches(&"a".repeat(MAX_SUBJECT)));
+        assert!(!pattern("a+").matches(&"a".repeat(MAX_SUBJECT + 1)));
+    }
+
+    /// An expression is the text it was given as: two that match alike are two.
+    #[test]
+    fn an_expression_is_known_by_its_text() {
+        assert_eq!(pattern("a|b").as_str(), "a|b");
+        assert_eq!(pattern("a|b").anchored(), "^(?:a|b)$");
+        assert_eq!(pattern("a|b"), pattern("a|b"));
+        assert_ne!(pattern("a|b"), pattern("b|a"));
+        assert_eq!(format!("{:?}", pattern("a|b")), "/a|b/");
     }
 
     #[test]
