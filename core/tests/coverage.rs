@@ -6,11 +6,15 @@ mod support;
 use std::collections::BTreeMap;
 
 use holdfast_core::Digest;
-use holdfast_core::api::SigningIdentityPolicy;
+use holdfast_core::api::{SigningIdentityPolicy, SigningIdentityPolicySpec};
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Inventory, Memo, Workload, assess, compile};
+use holdfast_core::engines::Verified;
+use holdfast_core::gate::loosening::PolicyForm;
+use holdfast_core::gate::{ScanTime, scan_of};
 use holdfast_core::trust::root::TrustRoot;
 use holdfast_core::verify::{Artifact, Evidence, Outcome, PreparedRoot, Reason};
 use holdfast_testpki::{Key, Recipe, Sigstore};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::at;
@@ -102,6 +106,8 @@ fn totals_reasons_and_namespaces_add_up_and_the_worst_comes_first() {
     assert_eq!(coverage.images[0].image, image(1), "it concerns two workloads");
     assert_eq!(coverage.images[0].workloads.len(), 2);
     assert_eq!(coverage.denied_as_other, ["docker.io/library/nginx:1"]);
+    let verified: Vec<Digest> = Verified::of_coverage(&coverage).of("apps").collect();
+    assert_eq!(verified, [Digest::of(b"0")], "what engines are told is what is covered");
 }
 
 #[test]
@@ -265,13 +271,21 @@ fn every_signer_that_evidence_satisfies_is_named() {
         {"name": "release", "issuer": ISSUER, "subject": SUBJECT},
         {"name": "other", "issuer": ISSUER, "subject": "https://ci.example/other"},
     ]);
-    let policies = [policy("apps", json!({"images": ["registry.corp.internal/**"], "identities": identities}))];
+    let policies = [policy("apps", json!({"images": ["registry.corp.internal/**"], "identities": identities.clone()}))];
     let found = BTreeMap::from([(image(0), world.signed(0)), (image(1), unsigned(1))]);
     let coverage = world.assess(&inventory, &policies, &found);
     let signers =
         |image: String| coverage.images.iter().find(|i| i.image == image).unwrap().policies[0].signers.clone();
     assert_eq!(signers(image(0)), ["any", "release"]);
     assert_eq!(signers(image(1)), [""; 0]);
+    // To the gate, an identity was seen where an image is covered by it.
+    let spec: SigningIdentityPolicySpec =
+        serde_json::from_value(json!({"images": ["registry.corp.internal/**"], "identities": identities})).unwrap();
+    let (keys, now) = (BTreeMap::new(), at("2026-07-01T00:00:00Z"));
+    let form = PolicyForm { name: "apps", spec: &spec, keys: &keys };
+    let time = ScanTime { started: now, finished: now, interval: SignedDuration::from_hours(1) };
+    let scan = scan_of(form, &policies[0], &coverage, &inventory, &[], time, None);
+    assert_eq!(scan.identities_seen.into_iter().collect::<Vec<_>>(), ["any", "release"]);
 }
 
 /// What may become of one image.

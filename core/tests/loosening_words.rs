@@ -10,6 +10,7 @@ use estate::{active, declared};
 use holdfast_core::Digest;
 use holdfast_core::api::{SigningIdentityPolicySpec, TrustRootMirrorSpec};
 use holdfast_core::gate::break_glass::Caps;
+use holdfast_core::gate::compiled::compiled;
 use holdfast_core::gate::loosening::{
     Effective, Loosening, LooseningKind, Permit, PolicyForm, SecretKey, Standing, caps, gate_weakened, mirror, policy,
 };
@@ -119,4 +120,17 @@ fn a_digest_is_that_of_the_json_without_spaces_with_sorted_keys() {
     let value = json!({"b": [1, "x", null], "a": {"d": true, "c": {}}});
     let text = format!(r#"{{"kind":"K","name":"n","spec":{}}}"#, r#"{"a":{"c":{},"d":true},"b":[1,"x",null]}"#);
     assert_eq!(holdfast_core::gate::loosening::approval_digest("K", "n", &value), Digest::of(text.as_bytes()));
+}
+
+/// Not with those that the Secret holds by now.
+#[test]
+fn a_form_is_made_ready_with_the_keys_it_came_with() {
+    let spec =
+        declared(|spec| spec["identities"] = json!([{"name": "vendor", "key": {"secretRef": {"name": "vendor"}}}]));
+    let key = ManagedKey::from_bytes("vendor", Key::p256().pem().as_bytes(), Window::ALWAYS).unwrap();
+    for (keys, ready) in
+        [(BTreeMap::from([("vendor".to_owned(), SecretKey::from(&key))]), true), (BTreeMap::new(), false)]
+    {
+        assert_eq!(compiled(PolicyForm { name: "apps", spec: &spec, keys: &keys }).is_ok(), ready);
+    }
 }

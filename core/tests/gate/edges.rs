@@ -326,9 +326,32 @@ fn a_record_that_is_lost_says_since_when_it_is_enforced() {
 #[test]
 fn a_namespace_made_at_the_very_last_step_may_have_been_seen() {
     let mut estate = Estate::enforcing();
+    estate.hour();
     estate.namespace("tie", &[("tier", "apps")], estate.progress.as_ref().unwrap().at);
     estate.now += MINUTE;
     assert!(!estate.step().namespaces.contains("tie"));
+}
+
+/// A wave whose namespaces are all enforced already is done where it comes next, and not before the one in front of it was seen in force.
+#[test]
+fn a_wave_with_nothing_of_its_own_is_done_in_its_turn() {
+    let waves = json!([
+        {"name": "canary", "namespaceSelector": {"matchLabels": {"canary": "true"}}},
+        {"name": "again", "namespaceSelector": {"matchLabels": {"canary": "true"}}},
+        {"name": "everything"},
+    ]);
+    let mut estate = Estate::new();
+    estate.declare(|spec| spec["enforcement"]["waves"] = waves);
+    estate.rescan();
+    estate.soak();
+    estate.run_until(Trigger::SoakFull, 100);
+    let done = |estate: &Estate| estate.enforced.as_ref().unwrap().waves.contains_key("again");
+    estate.step();
+    assert!(!done(&estate), "the first wave was not seen in force yet");
+    estate.observe_in_force();
+    estate.hour();
+    estate.hour();
+    assert!(done(&estate));
 }
 
 #[test]
