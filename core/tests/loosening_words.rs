@@ -1,5 +1,5 @@
 //! What a loosening says of what it found, and the last step before something counts as one.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
 
 #[path = "support/gate_estate.rs"]
 mod estate;
@@ -99,7 +99,7 @@ fn what_is_lent_by_several_ends_with_the_first() {
             })
             .collect();
         let held = Permit { approvals: &[], break_glasses: &glasses }.judge(loosenings.clone(), now);
-        let first = if hours == [2, 1] { 1 } else { 0 };
+        let first = usize::from(hours == [2, 1]);
         let want = Effective::Lent { break_glass: format!("inc-{first}"), until: glasses[first].until };
         assert_eq!(held.effective, want, "{hours:?}");
     }
