@@ -314,8 +314,14 @@ fn without_timestamp_authority_a_log_is_demanded_or_nothing_is_rendered() {
     let none = |document: &mut Value| document["timestampAuthorities"] = json!([]);
     let (_, demanded) = under(&require(false, false, false), &none);
     assert!(has(&demanded, LossKind::PolicyControllerLogDemanded) && demanded.refused.is_empty(), "{demanded:#?}");
-    let (_, refused) = under(&require(false, true, false), &none);
-    assert!(policies(&refused).is_empty() && refused.refused.len() == 1, "{refused:#?}");
+    let cut = |document: &mut Value| {
+        none(document);
+        document["certificateAuthorities"][0]["validFor"]["end"] = json!("2030-01-01T00:00:00Z");
+    };
+    for change in [&none as &dyn Fn(&mut Value), &cut] {
+        let (_, refused) = under(&require(false, true, false), change);
+        assert!(policies(&refused).is_empty() && refused.refused.len() == 1, "{refused:#?}");
+    }
 }
 
 /// A log that gives times of its own stands in for the timestamp that is required.
@@ -502,9 +508,10 @@ fn the_schema_is_believed_before_the_version_and_both_are_told() {
     assert_eq!((good.version, good.trusted_root_target), (Some(RUN), true));
     assert!(good.signature_format && good.trusted_root_target && good.contradictions.is_empty());
     assert!(probe(None, &new).unwrap().signature_format);
+    assert_eq!(probe(None, &new).unwrap().version, None);
     // The chart does not upgrade definitions (helm-charts issue 1015): what the API server drops is not there, whatever the version says.
     let stale = probe(Some(RUN), &old).unwrap();
-    assert!(!stale.signature_format);
+    assert!(!stale.signature_format && !stale.trusted_root_target);
     assert!(matches!(
         stale.contradictions[..],
         [Contradiction::SchemaLacks { field: "signatureFormat", .. }, Contradiction::SchemaLacks { .. }]

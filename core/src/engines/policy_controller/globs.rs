@@ -123,6 +123,7 @@ mod tests {
     #[test]
     fn five_inner_wildcards_are_as_many_as_are_rendered() {
         assert_eq!(exact(&format!("registry.corp/{}x", "**/a/".repeat(5))).len(), 32);
+        assert_eq!(exact("registry.corp/a/b/c/d/e/f/g/h").len(), 1, "segments without one count for nothing");
     }
 
     /// The engine takes `localhost/x` for an image of Docker Hub.
