@@ -26,14 +26,6 @@ fn events(estate: &Estate, of: impl Fn(&Event) -> bool) -> Vec<Event> {
     estate.history.records().iter().map(|record| record.event.clone()).filter(of).collect()
 }
 
-/// The first wave was promoted a moment ago, and no engine was seen to deny yet.
-fn promoted() -> Estate {
-    let mut estate = Estate::new();
-    estate.soak();
-    estate.run_until(Trigger::SoakFull, 30);
-    estate
-}
-
 #[test]
 fn a_check_says_how_much_trust_it_is_about() {
     let mut estate = Estate::new();
@@ -225,7 +217,7 @@ fn what_a_soak_proves_hangs_on_the_waves_and_not_on_how_long_it_lasts() {
 #[test]
 fn a_promotion_has_a_quarter_of_an_hour_to_be_seen() {
     for (after, alarmed) in [(MINUTE, false), (MINUTE * 15, false), (MINUTE * 15 + SECOND, true)] {
-        let mut estate = promoted();
+        let mut estate = Estate::promoted();
         estate.now += after;
         assert_eq!(alarms(&estate.peek()).contains(&AlarmKind::NotObserved), alarmed, "{after:#}");
     }
@@ -248,7 +240,7 @@ fn a_namespace_that_is_gone_or_excepted_is_not_missed() {
 
 #[test]
 fn a_wave_is_seen_in_force_once_what_is_left_of_it_is() {
-    let mut estate = promoted();
+    let mut estate = Estate::promoted();
     estate.observed.namespaces.remove("canary-b");
     estate.engine().in_force = names(&["canary-a"]);
     estate.step();
@@ -301,7 +293,7 @@ fn soak_is_earned_to_the_second_and_never_negative() {
 #[test]
 fn only_what_is_not_enforced_yet_would_be_denied_by_the_next_wave() {
     for (namespace, count) in [("canary-a", 0), ("elsewhere", 0), ("billing", 1)] {
-        let mut estate = promoted();
+        let mut estate = Estate::promoted();
         estate.observe_in_force();
         estate.hour();
         estate.now += HOUR;

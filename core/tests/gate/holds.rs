@@ -60,9 +60,7 @@ fn a_looser_edit_is_held_a_tighter_one_is_not() {
 
 #[test]
 fn a_rollout_does_not_go_on_while_a_change_is_held() {
-    let mut estate = Estate::new();
-    estate.soak();
-    estate.run_until(Trigger::SoakFull, 30);
+    let mut estate = Estate::promoted();
     estate.observe_in_force();
     estate.declare(|spec| spec["enforcement"]["desired"] = json!("Audit"));
     for _ in 0..100 {

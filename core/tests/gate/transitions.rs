@@ -177,26 +177,20 @@ fn every_transition_is_walked() {
     release(&mut estate);
     walk(estate);
 
-    let mut estate = Estate::new();
-    estate.soak();
-    estate.run_until(Trigger::SoakFull, 30);
+    let mut estate = Estate::promoted();
     estate.step();
     estate.engine().ready = false;
     estate.step();
     release(&mut estate);
     walk(estate);
 
-    let mut estate = Estate::new();
-    estate.soak();
-    estate.run_until(Trigger::SoakFull, 30);
+    let mut estate = Estate::promoted();
     estate.observe_in_force();
     estate.hour();
     release(&mut estate);
     walk(estate);
 
-    let mut estate = Estate::new();
-    estate.soak();
-    estate.run_until(Trigger::SoakFull, 30);
+    let mut estate = Estate::promoted();
     estate.observe_in_force();
     estate.hour();
     let waves = estate.spec.enforcement.waves.clone();
@@ -244,9 +238,7 @@ fn a_phase_says_since_when_it_lasts() {
 
 #[test]
 fn a_wave_that_was_promoted_is_named_until_it_is_observed() {
-    let mut estate = Estate::new();
-    estate.soak();
-    estate.run_until(Trigger::SoakFull, 30);
+    let mut estate = Estate::promoted();
     let decision = estate.step();
     assert_eq!((decision.trigger, decision.wave.as_deref()), (Trigger::Nothing, Some("canary")));
     estate.cover("canary-a", Reason::MissingBundle);

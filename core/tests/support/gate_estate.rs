@@ -123,6 +123,14 @@ impl Estate {
         estate
     }
 
+    /// The first wave was promoted a moment ago, and no engine was seen to deny yet.
+    pub(crate) fn promoted() -> Self {
+        let mut estate = Self::new();
+        estate.soak();
+        estate.run_until(Trigger::SoakFull, 30);
+        estate
+    }
+
     /// Every wave is in force.
     pub(crate) fn enforcing() -> Self {
         let mut estate = Self::new();
