@@ -1,6 +1,8 @@
 //! Where images and the evidence for them are stored.
 
+pub mod client;
 pub mod layout;
+pub mod pull_secret;
 
 use std::collections::BTreeSet;
 

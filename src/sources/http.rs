@@ -5,10 +5,12 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use holdfast_core::trust::tuf::{Want, quote};
-use reqwest::{StatusCode, Url, redirect};
+use reqwest::{StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Half, Source, SourceError};
+use crate::address::{as_address, is_link_local};
+use crate::dial::{self, DialError};
 
 /// How long a mirror is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub struct Reading<'a> {
     pub of: Option<u64>,
 }
 
-type Watch = Box<dyn Fn(Option<&Reading<'_>>)>;
+type Watch = Box<dyn Fn(Option<&Reading<'_>>) + Send>;
 
 /// A mirror over `http(s)`. Nothing but the given addresses is dialled: redirects are not followed, proxies of the environment are not used.
 pub struct Http {
@@ -78,22 +80,11 @@ impl Http {
             Some(targets) => base(targets)?,
             None => metadata.join("targets/").map_err(|e| unusable(metadata.as_str(), &e.to_string()))?,
         };
-        // The first caller wins and installs the same provider; losing that race is success.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(patience.connect)
-            .read_timeout(patience.idle)
-            .user_agent(concat!("holdfast/", env!("CARGO_PKG_VERSION")));
-        if let Some(pem) = ca_bundle {
-            let certificates = reqwest::Certificate::from_pem_bundle(pem)
-                .ok()
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| unusable("the CA bundle", "it has no PEM certificate that can be read"))?;
-            builder = builder.tls_certs_only(certificates);
-        }
-        let client = builder.build().map_err(|e| unusable(metadata.as_str(), &explain(&e)))?;
+        let client = dial::client(patience.connect, patience.idle, ca_bundle, |builder| builder);
+        let client = client.map_err(|error| match error {
+            DialError::CaBundle => unusable("the CA bundle", &error.to_string()),
+            DialError::Client(error) => unusable(metadata.as_str(), &explain(&error)),
+        })?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -104,7 +95,7 @@ impl Http {
 
     /// The same mirror, with someone who is told twice a second how the file being read comes along, and `None` when it has come.
     #[must_use]
-    pub fn watched(mut self, watch: impl Fn(Option<&Reading<'_>>) + 'static) -> Self {
+    pub fn watched(mut self, watch: impl Fn(Option<&Reading<'_>>) + Send + 'static) -> Self {
         self.watch = Box::new(watch);
         self
     }
@@ -208,6 +199,12 @@ fn base(address: &str) -> Result<Url, SourceError> {
     if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
         return Err(unusable(address, "an address starts with http:// or https:// and has neither query nor fragment"));
     }
+    if url.host_str().and_then(as_address).is_some_and(is_link_local) {
+        return Err(unusable(
+            url.as_str(),
+            "it only means something on the node's own link, where no mirror is and a cloud may serve credentials",
+        ));
+    }
     Ok(url)
 }
 
@@ -230,7 +227,9 @@ fn explain(error: &reqwest::Error) -> String {
             "the server took too long: check the network and the mirror, and try again".to_owned()
         }
         cause if cause.contains("certificate") => {
-            format!("no secure connection ({cause}): give the authority that vouches for the server with --ca-bundle")
+            format!(
+                "no secure connection ({cause}): give the authority that vouches for the server as its CA bundle (`--ca-bundle`; in a mirror, `caBundleRef`)"
+            )
         }
         cause if error.is_connect() => {
             format!("no connection ({cause}): check the address, the network and the mirror")
@@ -246,7 +245,8 @@ fn explain(error: &reqwest::Error) -> String {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
-    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -282,11 +282,11 @@ mod tests {
     #[test]
     fn a_mirror_that_stalls_or_drips_is_given_up() {
         for pause in [Duration::from_secs(5), Duration::from_millis(100)] {
-            let seen = Rc::new(Cell::new(0));
+            let seen = Arc::new(AtomicUsize::new(0));
             let watch = seen.clone();
             let source = Http::new(&dripping(pause), None, None, HASTE).unwrap().watched(move |reading| {
                 assert!(reading.is_none_or(|reading| reading.file == "timestamp.json"));
-                watch.set(watch.get() + 1);
+                watch.fetch_add(1, Ordering::Relaxed);
             });
             let want = Want { name: "timestamp.json".to_owned(), max: 1000, optional: false };
             let start = Instant::now();
@@ -295,7 +295,7 @@ mod tests {
                 assert!(matches!(error, SourceError::Unavailable { .. }));
                 assert!(error.to_string().contains(" took "), "{error}");
             }
-            assert!(seen.get() > 1, "who waits is told what for");
+            assert!(seen.load(Ordering::Relaxed) > 1, "who waits is told what for");
             assert!(start.elapsed() < Duration::from_secs(4), "all files together have an end: {:?}", start.elapsed());
         }
     }

@@ -1,16 +1,23 @@
 //! Where bytes come from, always with a bound in front.
 
+pub mod archive;
+pub mod config_map;
 pub mod directory;
 pub mod file;
 pub mod http;
+pub mod import;
 pub mod memory;
+pub mod oci;
 pub mod state;
+pub mod tree;
 pub mod write;
 
 use holdfast_core::trust::tuf::{Refresh, Refusal, State, TargetSearch, VerifiedTarget, Want};
 
+pub use config_map::ConfigMapSource;
 pub use directory::Directory;
 pub use http::Http;
+pub use tree::Tree;
 
 /// Which half of a repository a file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,17 +5,15 @@
 //! left that was cut off, and objects beside nothing are what a lost memory was the memory of. `metadata/<role>.json` and `trusted_root.json` are copies for people and other tools, put in place after it and set right by
 //! every import; what they say is never read back.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::Digest;
-use holdfast_core::json::{self, Object};
-use holdfast_core::trust::freshness::Imported;
-use holdfast_core::trust::tuf::{Refusal, State, TrustMemory, VerifiedTarget, quote};
+use holdfast_core::trust::held::HeldError;
+pub use holdfast_core::trust::held::{AcceptedAs, Held, HeldRoot, TRUSTED_ROOT};
+use holdfast_core::trust::tuf::{Refusal, quote};
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::{self, FileError};
 use super::write::{Prepared, WriteError, is_temporary, make_dir, replace, sync};
@@ -25,8 +23,6 @@ const MEMORY: &str = "memory.json";
 const BEGUN: &[u8] = b"{\"neverCommitted\": true}\n";
 const OBJECTS: &str = "objects";
 const METADATA: &str = "metadata";
-/// The target every Sigstore repository publishes its trusted root under, and the name of its copy.
-pub const TRUSTED_ROOT: &str = "trusted_root.json";
 const LOCK: &str = ".lock";
 const MAX_MEMORY: u64 = 4 * 1024 * 1024;
 /// Bytes of a role's name in the name of its copy; file systems take 255 for the whole, also while it is written.
@@ -34,61 +30,6 @@ const MAX_NAME: usize = 120;
 const MAX_OBJECT: u64 = 16 * 1024 * 1024;
 /// How often a state is looked at anew that is committed to meanwhile.
 const LOOKS: usize = 100;
-
-/// What a state directory holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The TUF state.
-    pub state: State,
-    /// The trusted root that was imported last.
-    pub trusted_root: Option<HeldRoot>,
-}
-
-/// A trusted root, and what it was accepted as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldRoot {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// What it was accepted as; absent where nothing that is held says so any more.
-    pub accepted_as: Option<AcceptedAs>,
-}
-
-/// What a trusted root was accepted as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AcceptedAs {
-    /// The target.
-    pub target: String,
-    /// The role that listed it.
-    pub role: String,
-    /// The digest it was listed with.
-    pub digest: Digest,
-}
-
-impl HeldRoot {
-    /// A target, as it was verified.
-    pub fn accepted(target: &VerifiedTarget) -> Self {
-        let (bytes, digest) = (target.bytes().to_vec(), Digest::of(target.bytes()));
-        let accepted_as = AcceptedAs { target: target.name().to_owned(), role: target.role().to_owned(), digest };
-        Self { bytes, accepted_as: Some(accepted_as) }
-    }
-
-    /// As freshness is judged by it.
-    pub fn imported(&self) -> Imported<'_> {
-        let target = self.accepted_as.as_ref().map_or(TRUSTED_ROOT, |accepted| &accepted.target);
-        Imported { target, bytes: &self.bytes }
-    }
-
-    /// What earlier forms of the memory did not say: worked out from the metadata that is held beside it.
-    fn worked_out(bytes: Vec<u8>, state: &State) -> Self {
-        let accepted_as = state
-            .listing(TRUSTED_ROOT)
-            .ok()
-            .filter(|listing| listing.names(&bytes))
-            .map(|listing| AcceptedAs { target: listing.target, role: listing.role, digest: Digest::of(&bytes) });
-        Self { bytes, accepted_as }
-    }
-}
 
 /// A locked state directory.
 #[derive(Debug)]
@@ -144,21 +85,6 @@ pub enum StateError {
         /// What is wrong.
         detail: String,
     },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MemoryFile {
-    #[serde(deserialize_with = "json::object")]
-    tuf: TrustMemory,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    trusted_root: Option<Digest>,
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "accepted_as")]
-    accepted_as: Option<AcceptedAs>,
-}
-
-fn accepted_as<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<AcceptedAs>, D::Error> {
-    Option::deserialize(deserializer).map(|accepted| accepted.map(|Object(accepted)| accepted))
 }
 
 impl StateDir {
@@ -260,37 +186,19 @@ impl StateDir {
     /// What `memory` names.
     fn load(path: &Path, memory: &[u8]) -> Result<Held, StateError> {
         let damaged = |detail: String| StateError::Damaged { path: path.to_owned(), detail };
-        let limits = json::Limits { max_len: memory.len(), max_depth: 16 };
-        let memory: MemoryFile = json::read(memory, limits).map_err(|e| damaged(format!("{MEMORY}: {e}")))?;
-        let object = |digest: &Digest, what: &str| {
-            let bytes = file::read(&path.join(OBJECTS).join(digest.hex()), "an object", MAX_OBJECT)
-                .map_err(|e| unreadable(path, e))?;
-            if Digest::of(&bytes) == *digest {
-                Ok(bytes)
-            } else {
-                Err(damaged(format!("the held {what} is not what was accepted")))
-            }
-        };
-        let mut held = BTreeMap::new();
-        for (role, floor) in &memory.tuf.floors {
-            held.insert(role.clone(), object(&floor.digest, role)?);
-        }
-        let bytes = memory.trusted_root.as_ref().map(|digest| object(digest, TRUSTED_ROOT)).transpose()?;
-        if memory.accepted_as.as_ref().is_some_and(|accepted| Some(accepted.digest) != memory.trusted_root) {
-            return Err(damaged(format!("the held {TRUSTED_ROOT} is not the one that was accepted")));
-        }
-        let state = State::restore(memory.tuf, held).map_err(|refusal| match refusal {
+        let read = Held::read(memory, |digest, _| {
+            file::read(&path.join(OBJECTS).join(digest.hex()), "an object", MAX_OBJECT)
+                .map_err(|e| Unread::State(unreadable(path, e)))
+        });
+        read.map_err(|unread| match unread {
+            Unread::State(error) => error,
+            Unread::Held(HeldError::Document(error)) => damaged(format!("{MEMORY}: {error}")),
             // What to do about it is said once, of the state.
-            Refusal::MemoryDamaged { file, detail } => {
+            Unread::Held(HeldError::State(Refusal::MemoryDamaged { file, detail })) => {
                 damaged(format!("the held {file} is not what was accepted ({detail})"))
             }
-            other => damaged(other.to_string()),
-        })?;
-        let trusted_root = bytes.map(|bytes| match memory.accepted_as {
-            Some(accepted_as) => HeldRoot { bytes, accepted_as: Some(accepted_as) },
-            None => HeldRoot::worked_out(bytes, &state),
-        });
-        Ok(Held { state, trusted_root })
+            Unread::Held(error) => damaged(error.to_string()),
+        })
     }
 
     /// Stores `held` in one step: after an error of [`StateError::Io`], everything is as it was.
@@ -304,7 +212,7 @@ impl StateDir {
         make_dir(&objects)?;
         let mut named: Vec<String> = Vec::new();
         let mut new = Vec::new();
-        for bytes in held.state.held().values().chain(held.trusted_root.as_ref().map(|root| &root.bytes)) {
+        for bytes in held.objects() {
             let name = Digest::of(bytes).hex();
             let path = objects.join(&name);
             if !named.contains(&name) && !says(&path, bytes) {
@@ -348,13 +256,7 @@ impl StateDir {
     }
 
     fn memory_bytes(&self, held: &Held) -> Result<Vec<u8>, StateError> {
-        let root = held.trusted_root.as_ref();
-        let memory = MemoryFile {
-            tuf: held.state.memory().clone(),
-            trusted_root: root.map(|root| Digest::of(&root.bytes)),
-            accepted_as: root.and_then(|root| root.accepted_as.clone()),
-        };
-        serde_json::to_vec_pretty(&memory).map_err(|e| io_error("write", &self.path.join(MEMORY), e.into()))
+        held.document().map_err(|e| io_error("write", &self.path.join(MEMORY), e.into()))
     }
 
     fn prepare_copies(&self, held: &Held) -> Result<Vec<Prepared>, StateError> {
@@ -407,6 +309,18 @@ fn remove_others(dir: &Path, named: &[String]) {
         if other {
             let _ = fs::remove_file(entry.path());
         }
+    }
+}
+
+/// Why a state was not read: the file system, or what it says.
+enum Unread {
+    State(StateError),
+    Held(HeldError),
+}
+
+impl From<HeldError> for Unread {
+    fn from(error: HeldError) -> Self {
+        Self::Held(error)
     }
 }
 

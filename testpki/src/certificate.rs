@@ -54,6 +54,7 @@ const KEY_USAGE: &str = "2.5.29.15";
 const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
 const SUBJECT_ALT_NAME: &str = "2.5.29.17";
 const CODE_SIGNING: &str = "1.3.6.1.5.5.7.3.3";
+const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
 const TIME_STAMPING: &str = "1.3.6.1.5.5.7.3.8";
 const ISSUER: &str = "1.3.6.1.4.1.57264.1.8";
 const USERNAME: &str = "1.3.6.1.4.1.57264.1.7";
@@ -129,6 +130,32 @@ impl Authority {
                 extension(EXTENDED_KEY_USAGE, false, &seq(&[&oid(CODE_SIGNING)])),
             ],
         )
+    }
+
+    /// A root and an intermediate, P-384, for certificates of servers.
+    pub fn for_servers(organization: &str, validity: Validity) -> Self {
+        Self::new(
+            organization,
+            "servers",
+            validity,
+            &[
+                extension(BASIC_CONSTRAINTS, true, &seq(&[&yes(), &int(&[0])])),
+                extension(KEY_USAGE, true, &tlv(0x03, &[1, 0x06])),
+                extension(EXTENDED_KEY_USAGE, false, &seq(&[&oid(SERVER_AUTH)])),
+            ],
+        )
+    }
+
+    /// Issues a certificate for a server on an IPv4 address.
+    pub fn issue_server(&self, address: [u8; 4], spki: &[u8], validity: Validity) -> Vec<u8> {
+        let extensions = [
+            extension(KEY_USAGE, true, &tlv(0x03, &[7, 0x80])),
+            extension(EXTENDED_KEY_USAGE, false, &seq(&[&oid(SERVER_AUTH)])),
+            extension(SUBJECT_ALT_NAME, true, &tlv(0x30, &tlv(0x87, &address))),
+        ];
+        let subject = seq(&[]);
+        Tbs { serial: &serial(), issuer: &self.name, subject: &subject, validity, spki, extensions: &extensions }
+            .signed(&self.key)
     }
 
     /// A root and the certificate that signs timestamps, P-384.

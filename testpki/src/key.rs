@@ -48,6 +48,14 @@ impl Key {
         }
     }
 
+    /// The key pair itself, DER-encoded PKCS #8.
+    pub fn pkcs8(&self) -> Vec<u8> {
+        match self {
+            Self::P256(key) | Self::P384(key) => key.to_pkcs8v1().expect("a private key").as_ref().to_vec(),
+            Self::Ed25519(key) => key.to_pkcs8().expect("a private key").as_ref().to_vec(),
+        }
+    }
+
     /// The public key, DER-encoded SubjectPublicKeyInfo.
     pub fn spki(&self) -> Vec<u8> {
         let der: PublicKeyX509Der<'_> = match self {

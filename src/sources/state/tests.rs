@@ -1,5 +1,7 @@
 use holdfast_testpki::tuf::Repository;
 
+use holdfast_core::trust::tuf::State;
+
 use super::*;
 
 fn fresh() -> Held {

@@ -1,5 +1,5 @@
 //! Writes seeds for every fuzz target into the given directory: genuine evidence, roots, repositories and manifests.
-#![allow(clippy::expect_used)] // a generator that cannot go on stops
+#![allow(clippy::expect_used, clippy::indexing_slicing)] // a generator that cannot go on stops
 
 use std::fs;
 use std::path::PathBuf;
@@ -52,6 +52,33 @@ fn layout(media_type: &str, evidence: &[u8], annotations: &Value) -> Vec<u8> {
     parts.join(&0)
 }
 
+/// Files as a tar archive (POSIX.1-1988, section 10.1.1).
+fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, bytes) in files {
+        let mut header = [0_u8; 512];
+        let size = format!("{:011o}", bytes.len());
+        for (at, text) in [
+            (0, *name),
+            (100, "0000644"),
+            (124, size.as_str()),
+            (148, "        "),
+            (156, "0"),
+            (257, "ustar"),
+            (263, "00"),
+        ] {
+            header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        }
+        let sum: u32 = header.iter().copied().map(u32::from).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        archive.extend_from_slice(&header);
+        archive.extend_from_slice(bytes);
+        archive.resize(archive.len().next_multiple_of(512), 0);
+    }
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
 fn main() -> std::io::Result<()> {
     let corpus: PathBuf = std::env::args().nth(1).expect("a directory").into();
     let write = |target: &str, name: &str, bytes: &[u8]| -> std::io::Result<()> {
@@ -96,5 +123,14 @@ fn main() -> std::io::Result<()> {
         "one",
         b"https://github\\.com/acme/[^/]+/.*@refs/tags/v.*\nhttps://github.com/acme/web/x@refs/tags/v1",
     )?;
+    let files =
+        [("tuf/timestamp.json", b"{}".as_slice()), ("tuf/1.root.json", b"{\"signed\": {}}"), ("tuf/targets/a", b"a")];
+    write("archive", "tar", &archive(&files))?;
+    write(
+        "challenge",
+        "bearer",
+        b"Bearer realm=\"https://a/token\",service=\"a, \\\"b\\\"\",scope=\"repository:x:pull\"\nBasic realm=a",
+    )?;
+    write("challenge", "others", b"Negotiate YWJj==, Digest realm=\"a\", nonce=\"x\"")?;
     write("image", "one", b"Registry.Corp.Internal.:443/a/b:1\nregistry.corp.internal/**")
 }
