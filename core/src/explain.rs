@@ -6,6 +6,7 @@ use crate::api::condition::ConditionType;
 use crate::coverage::conflict::ConflictKind;
 use crate::engines::LossKind;
 use crate::gate::{AlarmKind, Check};
+use crate::operate::mirror::MirrorReason;
 use crate::trust::tuf::RefusalKind;
 use crate::verify::{Owner, Reason};
 
@@ -27,6 +28,8 @@ pub enum Sort {
     Conflict,
     /// A condition in status.
     Condition,
+    /// Why a condition of a TrustRootMirror is as it is.
+    Because,
 }
 
 /// One word, explained.
@@ -105,7 +108,16 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: condition.cure(),
     });
-    reasons.chain(refusals).chain(losses).chain(checks).chain(alarms).chain(conflicts).chain(conditions).collect()
+    let because = MirrorReason::ALL.iter().map(|reason| Term {
+        sort: Sort::Because,
+        name: reason.as_str(),
+        effect: "stands beside a condition of a TrustRootMirror".to_owned(),
+        meaning: reason.meaning(),
+        owner: reason.owner(),
+        cure: reason.cure(),
+    });
+    let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms);
+    verdicts.chain(conflicts).chain(conditions).chain(because).collect()
 }
 
 /// Who can mend what a refusal names.

@@ -3,7 +3,7 @@
 //! Nothing in this crate has a client, a clock, an async runtime or I/O: every function takes what was declared, what was observed and the instant
 //! to judge at. The command line and the operator call the same functions, so what one says the other does.
 //!
-//! Layers, each using only those below it: [`gate`] → [`engines`] → [`coverage`] → [`verify`] → [`trust`] → [`api`].
+//! Layers, each using only those below it: [`operate`] → [`gate`] → [`engines`] → [`coverage`] → [`verify`] → [`trust`] → [`api`].
 
 pub mod api;
 pub mod coverage;
@@ -14,6 +14,7 @@ pub mod gate;
 pub mod image;
 pub mod json;
 pub mod nearest;
+pub mod operate;
 mod pem;
 pub mod trust;
 pub mod verify;

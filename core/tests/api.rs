@@ -73,6 +73,11 @@ fn what_is_meant_is_accepted_and_defaults_are_filled_in() {
     for document in [mirror(), policy(), report(), break_glass(), approval()] {
         decode(&document).unwrap_or_else(|e| panic!("{document}: {e:?}"));
     }
+    let oci = json!({
+        "ref": "r.corp.internal/x", "tokenUrl": "https://auth.corp.internal/token",
+        "redirectHosts": ["s3.corp.internal", "10.0.0.7:9000"], "plainHttp": true,
+    });
+    decode(&with(mirror(), "/spec/source", json!({"oci": oci}))).unwrap();
     let Object::SigningIdentityPolicy(policy) = decode(&policy()).unwrap() else { panic!("another kind") };
     assert!(policy.spec.require.transparency_log && policy.spec.require.sct);
     assert_eq!(policy.spec.enforcement.minimum_coverage, 100);
@@ -85,6 +90,8 @@ fn what_is_meant_is_accepted_and_defaults_are_filled_in() {
 #[test]
 fn every_rule_refuses_in_words_that_help() {
     let key = |name: &str| json!({"name": name, "key": {"pem": "-----BEGIN PUBLIC KEY-----"}});
+    let oci =
+        |field: &str, value| with(mirror(), "/spec/source", json!({"oci": {"ref": "r.corp.internal/x", field: value}}));
     for (document, words) in [
         (with(mirror(), "/spec/source/volume", json!({"path": "/mirror"})), "exactly one of oci"),
         (with(mirror(), "/spec/source", json!({})), "exactly one of oci"),
@@ -98,6 +105,12 @@ fn every_rule_refuses_in_words_that_help() {
         (with(mirror(), "/spec/source/http/url", json!("ftp://x")), "starts with https://"),
         (with(mirror(), "/spec/source/http/url", json!("https://a:b@x")), "credentials"),
         (with(mirror(), "/spec/source", json!({"oci": {"ref": "https://registry/x"}})), "without https://"),
+        (oci("tokenUrl", json!("auth.corp.internal/token")), "`tokenUrl` starts with https://"),
+        (oci("tokenUrl", json!("https://a:b@auth.corp.internal/token")), "belong into pull secrets"),
+        (oci("tokenUrl", json!("https://auth.corp.internal/token?service=x")), "without credentials, query"),
+        (oci("redirectHosts", json!(["https://s3.corp.internal"])), "neither addresses nor patterns"),
+        (oci("redirectHosts", json!(["*.corp.internal"])), "neither addresses nor patterns"),
+        (oci("redirectHosts", json!(vec!["s3.corp.internal"; 9])), "8"),
         (with(mirror(), "/spec/interval", json!("10s")), "at least 1m"),
         (with(mirror(), "/spec/freshness", json!({"grace": "337h"})), "at most 336h"),
         (with(mirror(), "/spec/freshness", json!({"grace": "14d"})), "days are written in hours"),

@@ -51,6 +51,7 @@ const fn heading(sort: Sort) -> &'static str {
         Sort::Alarm => "\n## Alarms: what somebody has to look at\n",
         Sort::Conflict => "\n## Conflicts: policies that do not go together\n",
         Sort::Condition => "\n## Conditions: what status says\n",
+        Sort::Because => "\n## Reasons of a TrustRootMirror's conditions\n",
     }
 }
 

@@ -54,6 +54,8 @@ conditions! {
         "find out who deleted or replaced the memory; a break-glass `restoreMemory` makes it anew from what is held";
     ClockSane => true, "the clock is not behind the newest authenticated time",
         "set the clock right; a break-glass `lowerClockFloor` helps where an authority's clock ran ahead";
+    ExpiringSoon => false, "something the trust in force relies on ends within `freshness.warnBefore`",
+        "read `status.expiryBudget`: it names what ends, and when; let the courier bring a newer repository, or plan the rotation";
     Distributed => true, "every consumer has the trust in force",
         "read `status.consumers`: it names who has not";
     Rendered => true, "the policy is rendered for each of its engines, for enforcement too",

@@ -36,6 +36,11 @@ impl GoDuration {
         Self { seconds: minutes * 60 }
     }
 
+    /// So many seconds.
+    pub const fn seconds(seconds: u32) -> Self {
+        Self { seconds }
+    }
+
     /// In seconds.
     pub const fn as_secs(self) -> u32 {
         self.seconds

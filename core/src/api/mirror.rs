@@ -22,9 +22,10 @@ use crate::Digest;
     status = "TrustRootMirrorStatus",
     derive = "PartialEq",
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Fresh", type_ = "string", json_path = r#".status.conditions[?(@.type=="Fresh")].status"#),
-    printcolumn(name = "Root", type_ = "integer", json_path = ".status.roles.root.version"),
-    printcolumn(name = "Timestamp", type_ = "integer", json_path = ".status.roles.timestamp.version"),
+    printcolumn(name = "Root", type_ = "integer", json_path = ".status.roles.root.version", priority = 1),
+    printcolumn(name = "Timestamp", type_ = "integer", json_path = ".status.roles.timestamp.version", priority = 1),
     printcolumn(name = "Good until", type_ = "string", json_path = ".status.expiryBudget.until"),
     printcolumn(name = "Cause", type_ = "string", json_path = ".status.expiryBudget.cause"),
     printcolumn(name = "Rotation", type_ = "string", json_path = r#".status.conditions[?(@.type=="RotationPending")].reason"#),
@@ -97,12 +98,27 @@ pub struct OciSource {
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("!self.contains('://')").message("`ref` is a reference as `registry.corp.internal/trust/root:current`, without https://"))]
     pub r#ref: String,
-    /// A pull secret.
+    /// A pull secret, in holdfast's namespace. Secrets are read when the source is, and not watched: one that was corrected counts from the next look at the source
+    /// on, at the latest after `interval`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_secret_ref: Option<SecretRef>,
-    /// Who vouches for the registry.
+    /// Who vouches for the registry, its token service and its storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
+    /// Where the registry hands out tokens, if not on its own host: credentials go there and to the registry, and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://')").message("`tokenUrl` starts with https:// or http://"))]
+    #[x_kube(validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("`tokenUrl` is an address without credentials, query and fragment; credentials belong into pull secrets"))]
+    pub token_url: Option<String>,
+    /// Hosts, with a port where it is not the usual one, that the registry may send readers to for what it stores. No credentials go there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 261)))]
+    #[x_kube(validation = Rule::new("self.all(host, !host.contains('/') && !host.contains('@') && !host.contains('*'))").message("`redirectHosts` are hosts as `storage.corp.internal` or `storage.corp.internal:9000`: neither addresses nor patterns"))]
+    pub redirect_hosts: Vec<String>,
+    /// Whether the registry is spoken to without TLS. What is read is verified all the same; a pull secret then crosses the network in the clear.
+    #[serde(default)]
+    pub plain_http: bool,
 }
 
 /// A TUF mirror behind an address.

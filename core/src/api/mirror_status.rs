@@ -20,6 +20,10 @@ pub struct TrustRootMirrorStatus {
     /// The trust in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adopted: Option<AdoptedStatus>,
+    /// What was replaced and is still distributed beside the trust in force, oldest first.
+    #[schemars(length(max = 8))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adopting: Vec<AdoptingStatus>,
     /// A verified import that is not in force yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<CandidateStatus>,
@@ -32,11 +36,18 @@ pub struct TrustRootMirrorStatus {
     /// The in-cluster repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_repository: Option<LocalRepositoryStatus>,
-    /// Who reads the trust, and whether they have the current one.
+    /// What is remembered, as it was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryStatus>,
+    /// The value of the annotation `holdfast.dev/reconcile-at` that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+    /// Who reads the trust, and whether they have the current one: those that have not come first.
     #[schemars(length(max = 256))]
     #[serde(default)]
     pub consumers: Vec<ConsumerStatus>,
-    /// Ready, Verified, Fresh, RotationPending, MemoryIntact, ClockSane, Distributed.
+    /// Ready, Verified, Fresh, RotationPending, MemoryIntact, ClockSane, ExpiringSoon, Distributed.
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default)]
@@ -88,6 +99,41 @@ pub struct AdoptedStatus {
     pub approved_by: Option<String>,
 }
 
+/// Trust that was replaced and is still distributed.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct AdoptingStatus {
+    /// Its digest.
+    pub replaced: Digest,
+    /// Since when it is replaced (RFC 3339).
+    pub since: String,
+    /// It goes once this has passed (RFC 3339) and every consumer has the trust in force.
+    pub until: String,
+}
+
+/// What is remembered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+pub struct MemoryStatus {
+    /// The pin that the metadata started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Digest>,
+    /// What was ever accepted of the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<StoredStatus>,
+    /// What is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<StoredStatus>,
+}
+
+/// A stored object.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+pub struct StoredStatus {
+    /// Its uid.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// How often it was written.
+    pub revision: u64,
+}
+
 /// A verified import that is not in force yet.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct CandidateStatus {
@@ -114,6 +160,9 @@ pub struct ChangeStatus {
     /// From when on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// What that means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
 }
 
 /// What a candidate means for running images.
@@ -135,9 +184,9 @@ pub struct ImpactStatus {
 /// The last import.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 pub struct ImportStatus {
-    /// When (RFC 3339).
+    /// Since when that is its result (RFC 3339).
     pub at: String,
-    /// Accepted, Unchanged, or the kind of refusal.
+    /// Accepted, Unchanged, or why it failed: a kind of refusal, or what is wrong with the source.
     pub result: String,
     /// A sentence.
     pub message: String,

@@ -38,7 +38,7 @@ impl Kind {
     const fn dependants(self) -> &'static str {
         match self {
             Self::CertificateAuthority => "signatures with a certificate it issued",
-            Self::TransparencyLog => "signatures whose only log entry is of it",
+            Self::TransparencyLog => "signatures whose only log entry is in it",
             Self::CtLog => "signatures with a certificate it logged, where that is required",
             Self::TimestampAuthority => "signatures that carry a timestamp of it",
             Self::Key => "signatures made with it",
@@ -134,7 +134,7 @@ impl RootDiff {
         let mut changes = Vec::new();
         let mut removed = Vec::new();
         for entry in before {
-            match after.iter().position(|other| other.kind == entry.kind && other.material == entry.material) {
+            match after.iter().position(|other| same(&entry, other)) {
                 Some(at) => changes.push(altered(&entry, after.remove(at))),
                 None => removed.push(entry),
             }
@@ -175,6 +175,13 @@ impl RootDiff {
     }
 }
 
+/// Whether both are one entry. Policies know keys by their names: under another name it is another key.
+fn same(entry: &Entry, other: &Entry) -> bool {
+    other.kind == entry.kind
+        && other.material == entry.material
+        && (entry.kind != Kind::Key || entry.name == other.name)
+}
+
 const fn rank(happening: &Happening) -> u8 {
     match happening {
         Happening::Removed => 0,
@@ -211,7 +218,10 @@ fn altered(old: &Entry, new: Entry) -> Change {
     }
     match (old.window.end(), new.window.end()) {
         (had, Some(at)) if had.is_none_or(|had| at < had) && !wider => {
-            let meaning = format!("{} made after {at} do not verify; earlier ones still do", new.kind.dependants());
+            let meaning = format!(
+                "{} do not verify where they were made after {at}; earlier ones still do",
+                new.kind.dependants()
+            );
             Change { happening: Happening::Ended { at }, entry: new, meaning, admits_more: false }
         }
         _ => {

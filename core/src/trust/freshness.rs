@@ -95,10 +95,9 @@ impl Limit {
     pub const fn cure(&self) -> &'static str {
         match self {
             Self::Expired { .. } | Self::MaxAge { .. } => "bring a newer copy of the repository",
-            Self::OtherListed { .. } | Self::KeysReplaced { .. } | Self::NothingAccepted => {
-                "run `holdfast mirror import` from a whole copy of the repository"
+            Self::OtherListed { .. } | Self::KeysReplaced { .. } | Self::NothingAccepted | Self::Incomplete { .. } => {
+                "import a whole copy of the repository"
             }
-            Self::Incomplete { .. } => "bring a whole copy of the repository and run `holdfast mirror import`",
             Self::ClockBehind { .. } => "set the clock right",
         }
     }

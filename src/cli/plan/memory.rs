@@ -8,9 +8,9 @@ use holdfast_core::engines::native::retain::Held;
 use holdfast_core::gate::compiled::compiled;
 use holdfast_core::gate::{Decision, Enforced, History, Progress};
 use holdfast_core::json;
+use holdfast_core::operate::mirror::Record;
 use serde::{Deserialize, Serialize};
 
-use super::adoption::KeptTrust;
 use crate::cli::output::CliError;
 use crate::sources::file;
 use crate::sources::write::replace_named;
@@ -25,7 +25,7 @@ pub(super) struct GateMemory {
     pub(super) policies: BTreeMap<String, Remembered>,
     /// The trust in force, by its TrustRootMirror.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) trust: BTreeMap<String, KeptTrust>,
+    pub(super) trust: BTreeMap<String, Record>,
     /// The digests that were verified, with what their verdicts rest on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) verified: Vec<Held>,
@@ -55,7 +55,7 @@ impl From<&Decision> for Remembered {
 
 impl GateMemory {
     /// What is remembered of a mirror, where a policy that is enforced accepts its trust.
-    pub(super) fn trust_of(&self, mirror: &str) -> Option<&KeptTrust> {
+    pub(super) fn trust_of(&self, mirror: &str) -> Option<&Record> {
         let mut enforced = self.policies.values().filter_map(|kept| kept.enforced.as_ref());
         let is_relied_on = enforced
             .any(|policy| !policy.namespaces.is_empty() && policy.spec.trust_roots.iter().any(|root| root == mirror));

@@ -1,6 +1,5 @@
 //! `holdfast plan`: trust, rotation, coverage, engines and gate of a GitOps directory, without a cluster.
 
-mod adoption;
 mod applied;
 mod args;
 mod left;
@@ -25,17 +24,17 @@ use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, assess, com
 use holdfast_core::engines::all::Capabilities;
 use holdfast_core::engines::denial::{Denial, denial};
 use holdfast_core::image::ImageRef;
+use holdfast_core::operate::mirror::{Impact, InForce};
 use holdfast_core::verify::{Evidence, Outcome, PreparedRoot, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use self::adoption::InForce;
 use self::applied::Change;
 pub(super) use self::args::Args;
 use self::members::{Declared, Members};
 use self::memory::GateMemory;
 use self::rollout::{INTERVAL, Inputs};
-use self::trust::{Impact, Places, TrustView};
+use self::trust::{Places, TrustView};
 use self::views::RolloutView;
 use super::output::{CliError, Exit, Style, now};
 use crate::inventory::{self, GitOps};

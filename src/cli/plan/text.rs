@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use holdfast_core::coverage::{Coverage, ImageResult};
 use holdfast_core::verify::Outcome;
 
-use super::trust::{Candidate, TrustView};
+use holdfast_core::operate::mirror::Candidate;
+
+use super::trust::TrustView;
 use super::{Plan, applied, rollout_text};
 use crate::cli::output::{Style, printable};
 use crate::cli::trust_text::{day, print_diff, print_freshness, print_notes, print_roles, print_root_notes, remaining};

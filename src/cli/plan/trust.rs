@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::Digest;
-use holdfast_core::api::TrustRootMirror;
+use holdfast_core::api::{TrustRootMirror, TrustRootMirrorSpec};
 use holdfast_core::gate::loosening::Loosening;
+use holdfast_core::operate::mirror::{Candidate, Decision, Facts, InForce, ReadRoot, Record, decide};
 use holdfast_core::trust::budget::Budget;
 use holdfast_core::trust::clock::Sanity;
-use holdfast_core::trust::diff::RootDiff;
-use holdfast_core::trust::freshness::{Freshness, Settings};
+use holdfast_core::trust::freshness::Freshness;
+use holdfast_core::trust::held::{Held, TRUSTED_ROOT};
 use holdfast_core::trust::keys;
 use holdfast_core::trust::root::TrustRoot;
-use holdfast_core::trust::tuf::{Grace, Note, Refresh, RoleSummary, State};
+use holdfast_core::trust::tuf::{Grace, Note, RoleSummary, State};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::adoption::{Adoption, InForce, KeptTrust, ReadRoot};
 use crate::cli::output::CliError;
 use crate::inventory::GitOps;
+use crate::sources::import::Imported;
 use crate::sources::memory::Files;
-use crate::sources::state::{Held, HeldRoot, StateDir, TRUSTED_ROOT};
+use crate::sources::state::StateDir;
 use crate::sources::{self, Directory, ImportError, Source};
 
 /// One mirror, as it would be operated.
@@ -51,7 +52,7 @@ pub(super) struct TrustView {
     pub(super) asks_for: Vec<Digest>,
     /// What to remember of it.
     #[serde(skip)]
-    pub(super) kept: Option<KeptTrust>,
+    pub(super) kept: Option<Record>,
     pub(super) expiry_budget: Budget,
     /// Why nothing newer came into force.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,25 +60,6 @@ pub(super) struct TrustView {
     /// What a plan cannot see of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unseen: Option<String>,
-}
-
-/// A verified import that is not in force yet.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Candidate {
-    pub(super) root: TrustRoot,
-    pub(super) changes: RootDiff,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) impact: Option<Impact>,
-}
-
-/// What a candidate means for the images in scope.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Impact {
-    pub(super) checked: usize,
-    pub(super) newly_failing: Vec<String>,
-    pub(super) newly_passing: Vec<String>,
 }
 
 /// Where a plan looks for trust.
@@ -92,9 +74,7 @@ pub(super) struct Places<'a> {
 /// What was found for one mirror.
 #[derive(Default)]
 struct Seen {
-    state: Option<State>,
-    /// The trusted root that was read last, in force or not.
-    newest: Option<HeldRoot>,
+    held: Option<Held>,
     notes: Vec<Note>,
     adopted: Option<ReadRoot>,
     offered: Option<ReadRoot>,
@@ -107,7 +87,7 @@ impl TrustView {
     pub(super) fn of(
         in_force: InForce,
         places: &Places<'_>,
-        kept: Option<&KeptTrust>,
+        kept: Option<&Record>,
         approved: &[Digest],
         now: Timestamp,
     ) -> Result<Self, CliError> {
@@ -116,47 +96,42 @@ impl TrustView {
         let spec = &mirror.spec;
         let grace = Grace::new(spec.freshness.grace.signed()).unwrap_or_default();
         let seen = look(&name, &mirror, places, grace, now)?;
-        let roles = seen.state.as_ref().map(State::roles).unwrap_or_default();
-        let settings =
-            Settings { grace, max_age: spec.freshness.max_age.map(holdfast_core::api::duration::GoDuration::signed) };
-        let newest = seen.newest.as_ref().map(HeldRoot::imported);
-        let freshness = seen.state.as_ref().map(|state| Freshness::judge(state, newest, settings, now));
-        let mut refused = seen.refused;
-        let (before, offered) = match kept {
-            None => (seen.adopted, seen.offered),
-            Some(kept) => {
-                let before = kept.read(&name);
-                if before.is_none() {
-                    refused = Some(
-                        "the trust that is remembered to be in force cannot be read; restore the memory".to_owned(),
-                    );
-                }
-                (before, seen.offered.or(seen.adopted))
-            }
-        };
-        // Of a memory that cannot be read nothing is known: what is offered now is no first import.
-        let offered = offered.filter(|_| kept.is_none() || before.is_some());
+        let in_state = seen.adopted.as_ref().map(|root| as_record(spec, root));
+        let record = kept.or(in_state.as_ref());
+        let offered = seen.offered.or(seen.adopted);
         asks_for.extend(offered.iter().map(|offered| offered.root.digest));
-        let Adoption { adopted, candidate } = Adoption::of(&mirror, before, offered, approved);
-        let kept = match (&adopted, kept) {
-            (Some(root), _) => Some(KeptTrust { spec: mirror.spec.clone(), root: root.text() }),
-            (None, kept) => kept.cloned(),
+        let agreed: Vec<(Digest, String)> = spec
+            .rotation
+            .approved_digest
+            .iter()
+            .chain(approved)
+            .map(|digest| (*digest, "the plan".to_owned()))
+            .collect();
+        let facts = Facts {
+            name: &name,
+            spec,
+            held: seen.held.as_ref(),
+            record,
+            offered: offered.as_ref(),
+            agreed: &agreed,
+            declaration_counts: true,
+            judged: &[],
+            consumers_current: false,
         };
-        let adopted = adopted.map(|read| read.root);
-        let expiry_budget = Budget::of(&roles, adopted.as_ref(), now);
+        let Decision { roles, freshness, clock, adopted, candidate, record, budget, unreadable } = decide(&facts, now);
         Ok(Self {
             name,
             roles,
             notes: seen.notes,
             freshness,
-            clock: seen.state.as_ref().map_or(Sanity::Sane, |state| state.memory().clock_floor.judge(now)),
-            adopted,
+            clock,
+            kept: record,
+            adopted: adopted.map(|read| read.root),
             candidate,
             held,
             asks_for,
-            kept,
-            expiry_budget,
-            refused,
+            expiry_budget: budget,
+            refused: unreadable.or(seen.refused),
             unseen: seen.unseen,
         })
     }
@@ -188,7 +163,7 @@ fn look(
     if let Some(keys) = &source.keys {
         let root =
             keys::trust_root(name, keys).map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))?;
-        return Ok(Seen { adopted: Some(ReadRoot { root, bytes: None }), ..Seen::default() });
+        return Ok(Seen { offered: Some(ReadRoot { root, text: None }), ..Seen::default() });
     }
     if let Some(bare) = &source.trusted_root {
         return Ok(bare_root(name, &bare.config_map, bare.sha256.0, places));
@@ -220,33 +195,14 @@ fn look(
             Err(refused) => return Ok(Seen { refused: Some(refused), ..Seen::default() }),
         },
     };
-    import(name, held, repository.as_ref(), grace, now)
+    import(name, &held, repository.as_ref(), grace, now)
 }
 
 /// Imports on top of what is held, as the operator would; nothing is stored.
-fn import(name: &str, mut held: Held, repository: &dyn Source, grace: Grace, now: Timestamp) -> Result<Seen, CliError> {
-    let mut refresh = match Refresh::begin(&held.state, now, grace) {
-        Ok(refresh) => refresh,
-        Err(refusal) => return from_held(name, &held, Some(refusal.to_string())),
-    };
-    let target = sources::refresh(repository, &mut refresh).and_then(|()| {
-        sources::target(repository, &mut refresh, TRUSTED_ROOT, &|| {
-            held.trusted_root.as_ref().map(|root| root.bytes.clone())
-        })
-    });
-    let notes = refresh.notes().to_vec();
-    held.state = sources::progress(refresh);
-    let read = target.map_err(|error| error.to_string()).and_then(|target| {
-        TrustRoot::from_json(name, target.bytes()).map(|root| (root, target)).map_err(|error| error.to_string())
-    });
-    match read {
-        Ok((root, target)) => {
-            let newest = Some(HeldRoot::accepted(&target));
-            let offered = Some(ReadRoot { root, bytes: Some(target.bytes().to_vec()) });
-            Ok(Seen { newest, notes, offered, ..from_held(name, &held, None)? })
-        }
-        Err(refused) => Ok(Seen { notes, ..from_held(name, &held, Some(refused))? }),
-    }
+fn import(name: &str, held: &Held, repository: &dyn Source, grace: Grace, now: Timestamp) -> Result<Seen, CliError> {
+    let Imported { held: after, notes, offered } = sources::import::import(name, held, repository, grace, now);
+    let refused = offered.as_ref().err().map(ToString::to_string);
+    Ok(Seen { held: Some(after), notes, offered: offered.ok(), ..from_held(name, held, refused)? })
 }
 
 fn from_held(name: &str, held: &Held, refused: Option<String>) -> Result<Seen, CliError> {
@@ -255,12 +211,28 @@ fn from_held(name: &str, held: &Held, refused: Option<String>) -> Result<Seen, C
         .as_ref()
         .map(|root| {
             TrustRoot::from_json(name, &root.bytes)
-                .map(|read| ReadRoot { root: read, bytes: Some(root.bytes.clone()) })
+                .map(|read| ReadRoot { root: read, text: text(&root.bytes) })
                 .map_err(|e| CliError::usage(format!("TrustRootMirror `{name}`: {e}")))
         })
         .transpose()?;
-    let newest = held.trusted_root.clone();
-    Ok(Seen { state: Some(held.state.clone()), newest, adopted, refused, ..Seen::default() })
+    Ok(Seen { held: Some(held.clone()), adopted, refused, ..Seen::default() })
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// A state directory holds what is in force.
+fn as_record(spec: &TrustRootMirrorSpec, root: &ReadRoot) -> Record {
+    Record {
+        spec: spec.clone(),
+        root: root.text.clone(),
+        adopted: None,
+        leaving: Vec::new(),
+        replaced: Vec::new(),
+        judged: Vec::new(),
+        memory: None,
+    }
 }
 
 fn bootstrap(mirror: &TrustRootMirror, places: &Places<'_>, now: Timestamp) -> Result<State, String> {
@@ -293,7 +265,7 @@ fn bare_root(
         return refused(format!("{place} holds {got}, and {want} is declared"));
     }
     match TrustRoot::from_json(name, bytes) {
-        Ok(root) => Seen { adopted: Some(ReadRoot { root, bytes: Some(bytes.clone()) }), ..Seen::default() },
+        Ok(root) => Seen { offered: Some(ReadRoot { root, text: text(bytes) }), ..Seen::default() },
         Err(error) => refused(error.to_string()),
     }
 }

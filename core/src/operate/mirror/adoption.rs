@@ -1,0 +1,235 @@
+//! Which trust comes into force: a first import at once, a rotation once it is approved; what it replaces goes on being distributed for a while.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::record::{Adopted, Agrees, Judged, Leaving, MAX_LEAVING, ReadRoot, Record};
+use crate::Digest;
+use crate::api::TrustRootMirrorSpec;
+use crate::api::mirror::RotationApproval;
+use crate::trust::budget::Budget;
+use crate::trust::clock::Sanity;
+use crate::trust::diff::{Happening, RootDiff};
+use crate::trust::freshness::{Freshness, Settings};
+use crate::trust::held::{Held, HeldRoot};
+use crate::trust::root::TrustRoot;
+use crate::trust::tuf::{Grace, RoleSummary, State};
+
+/// For how long beyond its end what was replaced is distributed, while somebody does not have what came: no namespace may keep it everywhere for ever.
+pub(super) const WAITS: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a pass knows of a mirror once its source was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// In the form that is in force.
+    pub spec: &'a TrustRootMirrorSpec,
+    /// What is held of its repository, after the import; nothing where there is no TUF.
+    pub held: Option<&'a Held>,
+    /// The trust in force, as it is remembered.
+    pub record: Option<&'a Record>,
+    /// The trust that is verified and offered, which may be what is in force already. Nothing while imports are blocked.
+    pub offered: Option<&'a ReadRoot>,
+    /// What was agreed to and counts: a digest, and who agreed.
+    pub agreed: &'a [(Digest, String)],
+    /// Whether what the mirror itself says of new key material counts: a declaration by digest or by key, and `approval: Automatic`. Without the guards, and
+    /// of what was written while they were not there, nobody asked whether the writer may.
+    pub declaration_counts: bool,
+    /// How what the mirror says now was judged when it was first seen.
+    pub judged: &'a [Judged],
+    /// Whether everybody who reads the trust was seen to have what is distributed.
+    pub consumers_current: bool,
+}
+
+/// A verified import that is not in force yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// The trust.
+    pub root: TrustRoot,
+    /// What it changes.
+    pub changes: RootDiff,
+    /// What that means for the images in scope, where they were judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impact: Option<Impact>,
+}
+
+/// What a candidate means for the images in scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Impact {
+    /// How many were judged.
+    pub checked: usize,
+    /// Those that would stop verifying.
+    pub newly_failing: Vec<String>,
+    /// Those that would begin to.
+    pub newly_passing: Vec<String>,
+}
+
+/// What is in force and what waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What the accepted roles say of themselves.
+    pub roles: Vec<RoleSummary>,
+    /// Whether what is held is still current; nothing where there is no TUF.
+    pub freshness: Option<Freshness>,
+    /// What the newest authenticated time says of the clock.
+    pub clock: Sanity,
+    /// The trust in force.
+    pub adopted: Option<ReadRoot>,
+    /// Verified, and waiting for approval.
+    pub candidate: Option<Candidate>,
+    /// What to remember of it.
+    pub record: Option<Record>,
+    /// What ends, and when.
+    pub budget: Budget,
+    /// Why what is remembered says nothing of what is in force.
+    pub unreadable: Option<String>,
+}
+
+/// Decides what is in force at `now`.
+pub fn decide(facts: &Facts<'_>, now: Timestamp) -> Decision {
+    let state = facts.held.map(|held| &held.state);
+    let before = facts.record.map(|record| record.read(facts.name)).transpose();
+    let (before, unreadable) = match before {
+        Ok(before) => (before, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    // Of a memory that cannot be read nothing is known: what is offered now is no first import.
+    let offered = facts.offered.filter(|_| unreadable.is_none());
+    let adoption = Adoption::of(facts, before, offered);
+    let roles = state.map(State::roles).unwrap_or_default();
+    let budget = Budget::of(&roles, adoption.adopted.as_ref().map(|adopted| &adopted.root), now);
+    Decision {
+        freshness: state.map(|state| freshness(facts, state, now)),
+        clock: state.map_or(Sanity::Sane, |state| state.memory().clock_floor.judge(now)),
+        record: remembered(facts, &adoption, now),
+        adopted: adoption.adopted,
+        candidate: adoption.candidate,
+        roles,
+        budget,
+        unreadable,
+    }
+}
+
+fn freshness(facts: &Facts<'_>, state: &State, now: Timestamp) -> Freshness {
+    let declared = &facts.spec.freshness;
+    let grace = Grace::new(declared.grace.signed()).unwrap_or_default();
+    let settings = Settings { grace, max_age: declared.max_age.map(crate::api::duration::GoDuration::signed) };
+    let newest = facts.held.and_then(|held| held.trusted_root.as_ref()).map(HeldRoot::imported);
+    Freshness::judge(state, newest, settings, now)
+}
+
+struct Adoption {
+    adopted: Option<ReadRoot>,
+    candidate: Option<Candidate>,
+    /// Who agreed, where other trust than before is in force now.
+    by: Option<String>,
+    /// What was in force until now, by its digest, and what is another since.
+    replaced: Option<(Digest, RootDiff)>,
+}
+
+/// What becomes of trust that is offered beside the one in force.
+enum Answer {
+    /// It is the one in force.
+    Same,
+    /// It comes into force, by whom.
+    Adopt(String),
+    /// It waits.
+    Wait,
+}
+
+impl Adoption {
+    fn of(facts: &Facts<'_>, before: Option<ReadRoot>, offered: Option<&ReadRoot>) -> Self {
+        let (Some(adopted), Some(offered)) = (&before, offered) else {
+            let by = before.is_none().then(|| "the first import".to_owned());
+            return Self { adopted: before.or_else(|| offered.cloned()), candidate: None, by, replaced: None };
+        };
+        let changes = RootDiff::between(&adopted.root, &offered.root);
+        match answer(facts, adopted, offered, &changes) {
+            Answer::Same => Self { adopted: before, candidate: None, by: None, replaced: None },
+            Answer::Adopt(by) => {
+                let replaced = Some((adopted.root.digest, changes));
+                Self { adopted: Some(offered.clone()), candidate: None, by: Some(by), replaced }
+            }
+            Answer::Wait => {
+                let candidate = Candidate { root: offered.root.clone(), changes, impact: None };
+                Self { adopted: before, candidate: Some(candidate), by: None, replaced: None }
+            }
+        }
+    }
+}
+
+/// Who agreed to a rotation. What is declared by its digest, or key by key, was approved with the mirror; the same key material in other bytes needs nobody.
+fn answer(facts: &Facts<'_>, adopted: &ReadRoot, offered: &ReadRoot, changes: &RootDiff) -> Answer {
+    let digest = offered.root.digest;
+    if adopted.root.digest == digest {
+        return Answer::Same;
+    }
+    if !changes.is_rotation() {
+        return Answer::Adopt("nobody: no key material changed".to_owned());
+    }
+    if let Some((_, by)) = facts.agreed.iter().find(|(of, _)| *of == digest) {
+        return Answer::Adopt(by.clone());
+    }
+    if !facts.declaration_counts {
+        return Answer::Wait;
+    }
+    if facts.spec.bootstrap.is_none() {
+        return Answer::Adopt("the mirror's declaration".to_owned());
+    }
+    match facts.spec.rotation.approval {
+        RotationApproval::Automatic => Answer::Adopt("rotation.approval: Automatic".to_owned()),
+        RotationApproval::Required => Answer::Wait,
+    }
+}
+
+/// What to remember: nothing changes where the trust in force stays, but for what has been distributed for long enough.
+fn remembered(facts: &Facts<'_>, adoption: &Adoption, now: Timestamp) -> Option<Record> {
+    let Some(root) = &adoption.adopted else { return facts.record.cloned() };
+    let mut leaving = facts.record.map(|record| record.leaving.clone()).unwrap_or_default();
+    let waits = if facts.consumers_current { SignedDuration::ZERO } else { WAITS };
+    leaving.retain(|leaving| ends(facts.spec, leaving).saturating_add(waits).unwrap_or(Timestamp::MAX) > now);
+    let Some(by) = &adoption.by else {
+        let record = facts.record?;
+        // Keys that are declared are read from the declaration: it is not left to say other keys than are in force.
+        let spec = if record.root.is_none() { record.spec.clone() } else { facts.spec.clone() };
+        let judged = facts.judged.to_vec();
+        return Some(Record { spec, leaving, judged, ..record.clone() });
+    };
+    let mut replaced = facts.record.map(|record| record.replaced.clone()).unwrap_or_default();
+    let mut judged = facts.judged.to_vec();
+    if let (Some(record), Some((digest, changes))) = (facts.record, &adoption.replaced)
+        && changes.is_rotation()
+    {
+        replaced = record.replaced_until(*digest, now);
+        // What brought it into force does not bring it back.
+        for of in judged.iter_mut().filter(|of| of.agrees == Agrees::Approved(*digest)) {
+            of.counts = false;
+        }
+    }
+    if let (Some(record), Some((_, changes))) = (facts.record, &adoption.replaced)
+        && takes_away(changes)
+    {
+        let keys = record.spec.source.keys.clone().filter(|_| record.root.is_none());
+        leaving.push(Leaving { root: record.root.clone(), keys, since: now });
+        let excess = leaving.len().saturating_sub(MAX_LEAVING);
+        leaving.drain(..excess);
+    }
+    let adopted = Some(Adopted { at: now, by: by.clone() });
+    Some(Record { spec: facts.spec.clone(), root: root.text.clone(), adopted, leaving, replaced, judged, memory: None })
+}
+
+/// First instant at which what was replaced need not be distributed any more.
+pub(super) fn ends(spec: &TrustRootMirrorSpec, leaving: &Leaving) -> Timestamp {
+    leaving.since.saturating_add(spec.rotation.removal_grace.signed()).unwrap_or(Timestamp::MAX)
+}
+
+fn takes_away(changes: &RootDiff) -> bool {
+    changes.changes.iter().any(|change| match change.happening {
+        Happening::Removed | Happening::Ended { .. } => true,
+        Happening::WindowChanged { from } => change.entry.window.intersection(from) != Some(from),
+        Happening::Added { .. } | Happening::Moved { .. } => false,
+    })
+}
