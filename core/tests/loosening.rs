@@ -382,6 +382,26 @@ fn every_edit_of_a_mirror_is_named_for_what_it_admits() {
 }
 
 #[test]
+fn whom_a_registry_is_taken_to_be_is_part_of_the_place() {
+    let oci = |field: &str, value: Value| {
+        mirror_spec(&with(tuf(), "/source", json!({"oci": {"ref": "r.example/root:current", field: value}})))
+    };
+    let plain = oci("ref", json!("r.example/root:current"));
+    for (field, value) in [
+        ("ref", json!("r.example/root:next")),
+        ("tokenUrl", json!("https://auth.example/token")),
+        ("redirectHosts", json!(["s3.example"])),
+        ("plainHttp", json!(true)),
+        ("caBundleRef", json!({"name": "ca", "key": "ca.crt"})),
+    ] {
+        let changed = oci(field, value);
+        assert_eq!(kinds(&mirror("corp", &plain, &changed)), [LooseningKind::SourceChanged], "{field}");
+        assert_eq!(kinds(&mirror("corp", &changed, &plain)), [LooseningKind::SourceChanged], "{field}");
+    }
+    assert!(mirror("corp", &plain, &oci("pullSecretRef", json!({"name": "pull"}))).is_empty());
+}
+
+#[test]
 fn keys_in_a_mirror_that_cannot_be_read_are_looser_when_they_change() {
     let keys = |key: &str| mirror_spec(&json!({"source": {"keys": {"publicKeys": [{"name": "a", "publicKey": key}]}}}));
     assert!(mirror("corp", &keys("x"), &keys("x")).is_empty());

@@ -168,7 +168,7 @@ fn approvals_are_given_by_people_who_may() {
 fn weakening_a_rotation_takes_the_verb() {
     let server = guarded();
     let denied = |request| denied(&server, &request);
-    let mirror = |rotation: Value| json!({"metadata": {"name": "public"}, "spec": {"rotation": rotation}});
+    let mirror = |rotation: Value| json!({"metadata": {"name": "public"}, "spec": {"source": {"volume": {"path": "/m"}}, "rotation": rotation}});
     let turns =
         |new: Value, old: Value, user: &str| denied(ours("UPDATE", "trustrootmirrors", mirror(new), mirror(old), user));
     let strict = || json!({"approval": "Required"});
@@ -193,6 +193,102 @@ fn weakening_a_rotation_takes_the_verb() {
         )),
         ""
     );
+}
+
+/// A mirror with everything a guard looks at.
+fn strict_mirror() -> Value {
+    json!({"metadata": {"name": "public"}, "spec": {
+        "source": {"oci": {"ref": "registry.corp.internal/trust:1", "caBundleRef": {"name": "corp", "key": "ca.crt"}, "pullSecretRef": {"name": "pull"}}},
+        "bootstrap": {"rootSHA256": "aa", "configMap": {"namespace": "holdfast-system", "name": "root"}},
+        "interval": "10m",
+        "freshness": {"grace": "1h", "maxAge": "240h", "onStale": "FailClosed", "warnBefore": "336h"},
+        "rotation": {"approval": "Required", "maxNewlyFailing": 0, "removalGrace": "72h"},
+    }})
+}
+
+/// The mirror with one field replaced, or taken out.
+fn with(mirror: &Value, path: &str, value: Value) -> Value {
+    let mut changed = mirror.clone();
+    let (parent, field) = path.rsplit_once('/').unwrap();
+    let parent = changed["spec"].pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    if value.is_null() {
+        parent.remove(field)
+    } else {
+        parent.insert(field.to_owned(), value)
+    };
+    changed
+}
+
+#[test]
+fn another_pin_source_or_age_takes_the_verb() {
+    let server = guarded();
+    let turns = |old: &Value, new: &Value, user: &str| {
+        denied(&server, &ours("UPDATE", "trustrootmirrors", new.clone(), old.clone(), user))
+    };
+    let strict = strict_mirror();
+    let plain = json!({"metadata": {"name": "public"}, "spec": {"source": {"keys": {"publicKeys": [{"name": "a", "publicKey": "PEM"}]}}}});
+    let weakenings = [
+        (&strict, "/bootstrap/rootSHA256", json!("bb"), "rootSHA256"),
+        (&strict, "/bootstrap", Value::Null, "rootSHA256"),
+        (&plain, "/bootstrap", json!({"rootSHA256": "aa"}), "rootSHA256"),
+        (&strict, "/source/oci/ref", json!("registry.corp.internal/trust:2"), "`source`"),
+        (&strict, "/source/oci/caBundleRef", Value::Null, "`source`"),
+        (&strict, "/source/oci/caBundleRef/key", json!("other.crt"), "`source`"),
+        (&strict, "/source", json!({"volume": {"path": "/m"}}), "`source`"),
+        (&strict, "/source", json!({"oci": {"ref": "registry.corp.internal/trust:1"}}), "`source`"),
+        (&plain, "/source/keys/publicKeys", json!([{"name": "a", "publicKey": "PEN"}]), "`source`"),
+        (&plain, "/source", json!({"oci": {"ref": "registry.corp.internal/trust:1"}}), "`source`"),
+        (&strict, "/rotation/removalGrace", json!("72h1s"), "removalGrace"),
+        (&strict, "/rotation/removalGrace", json!("4321m"), "removalGrace"),
+        (&plain, "/rotation", json!({"removalGrace": "73h"}), "removalGrace"),
+        (&strict, "/freshness/grace", json!("61m"), "freshness"),
+        (&plain, "/freshness", json!({"grace": "1s"}), "freshness"),
+        (&strict, "/freshness/maxAge", json!("241h"), "freshness"),
+        (&strict, "/freshness/maxAge", Value::Null, "freshness"),
+        (&strict, "/freshness", Value::Null, "freshness"),
+        (&strict, "/freshness/onStale", json!("Alert"), "freshness"),
+        (&strict, "/freshness/onStale", Value::Null, "freshness"),
+    ];
+    for (old, path, value, says) in weakenings {
+        let new = with(old, path, value.clone());
+        let said = turns(old, &new, "alice");
+        assert!(said.contains(says) && said.contains("verb `approve`"), "{path} {value}: {said}");
+        assert_eq!(said.lines().count(), 1, "{path} {value}: {said}");
+        assert_eq!(turns(old, &new, "carol"), "", "{path} {value}");
+        assert!(turns(old, &new, "bob").contains("verb `approve`"), "{path} {value}: the verb on other objects");
+        assert_eq!(turns(&new, &new, "alice"), "", "{path} {value}: it was there");
+        assert_eq!(
+            denied(&server, &ours("CREATE", "trustrootmirrors", new, Value::Null, "alice")),
+            "",
+            "{path} {value}"
+        );
+    }
+}
+
+#[test]
+fn what_weakens_no_trust_root_takes_no_verb() {
+    let server = guarded();
+    let strict = strict_mirror();
+    let loose = with(&strict, "/freshness", json!({}));
+    for (old, path, value) in [
+        (&strict, "/source/oci/pullSecretRef", json!({"name": "other"})),
+        (&strict, "/source/oci/pullSecretRef", Value::Null),
+        (&strict, "/bootstrap/configMap/name", json!("elsewhere")),
+        (&strict, "/interval", json!("1h")),
+        (&strict, "/suspend", json!(true)),
+        (&strict, "/distribution", json!({"tufRepository": {}})),
+        (&strict, "/rotation/removalGrace", json!("4320m")),
+        (&strict, "/rotation/removalGrace", json!("1h")),
+        (&strict, "/freshness/grace", json!("0s")),
+        (&strict, "/freshness/maxAge", json!("1h")),
+        (&strict, "/freshness/warnBefore", json!("1h")),
+        (&loose, "/freshness/maxAge", json!("8760h")),
+        (&loose, "/freshness/onStale", json!("FailClosed")),
+    ] {
+        let new = with(old, path, value.clone());
+        let request = ours("UPDATE", "trustrootmirrors", new, old.clone(), "alice");
+        assert_eq!(denied(&server, &request), "", "{path} {value}");
+    }
 }
 
 #[test]
