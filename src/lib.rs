@@ -4,7 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod cli;
+pub mod clock;
+pub mod controller;
+mod dial;
 pub mod inventory;
 pub mod registry;
+pub mod serve;
 pub mod sources;

@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod controller;
 pub mod crds;
 pub mod explain;
 mod mirror;
@@ -41,6 +42,8 @@ enum Verb {
     Mirror(Box<mirror::Args>),
     /// Say what a reason, loss, check or condition means, whose it is, and what to do
     Explain(explain::Args),
+    /// Operate trust in a cluster
+    Controller(Box<controller::Args>),
     /// Print the definitions of holdfast's kinds
     Crds(crds::Args),
     /// Print a shell's completions
@@ -85,6 +88,7 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
         Verb::Explain(args) => explain::run(&args, out),
+        Verb::Controller(args) => controller::run(&args),
         Verb::Crds(args) => crds::run(&args, out),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "holdfast", out);

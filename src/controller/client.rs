@@ -1,0 +1,103 @@
+//! The client of the API server: one per process, with every request counted.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use kube::client::{Body, ClientBuilder};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tower::{Layer, Service};
+
+use super::settings::Settings;
+use crate::serve::metrics::Metrics;
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The kubeconfig cannot be used.
+    #[error("the kubeconfig cannot be used: {0}")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// Neither a kubeconfig nor a pod's service account.
+    #[error("there is neither a kubeconfig nor a pod's service account to reach an API server with: {0}")]
+    Neither(#[from] kube::config::InferConfigError),
+    /// The client cannot be made.
+    #[error("no client can be made: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// How the API server is reached, and holdfast's own namespace where nothing says otherwise.
+///
+/// # Errors
+/// [`ClientError`].
+pub(crate) async fn config(settings: &Settings) -> Result<Config, ClientError> {
+    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match &settings.kubeconfig {
+        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+        None if settings.context.is_some() => Config::from_kubeconfig(&options).await?,
+        None => Config::infer().await?,
+    };
+    // A pass is tried again as a whole, from a fresh look; and the lease may not wait behind retries.
+    config.default_retry = false;
+    Ok(config)
+}
+
+/// A client that counts what it asks.
+///
+/// # Errors
+/// [`ClientError`].
+pub(crate) fn client(config: Config, metrics: Arc<Metrics>) -> Result<Client, ClientError> {
+    // The first caller wins and installs the same provider; losing that race is success.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let host = config.cluster_url.authority().map(ToString::to_string).unwrap_or_default();
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Counting { metrics, host: host.into() }).build())
+}
+
+#[derive(Clone)]
+struct Counting {
+    metrics: Arc<Metrics>,
+    host: Arc<str>,
+}
+
+impl<S> Layer<S> for Counting {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted { inner, counting: self.clone() }
+    }
+}
+
+#[derive(Clone)]
+struct Counted<S> {
+    inner: S,
+    counting: Counting,
+}
+
+impl<S, B> Service<Request<Body>> for Counted<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let method = request.method().to_string();
+        let counting = self.counting.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            let code =
+                answer.as_ref().map_or_else(|_| "<error>".to_owned(), |answer| answer.status().as_str().to_owned());
+            counting.metrics.requested(&method, &counting.host, &code);
+            answer
+        })
+    }
+}

@@ -1,0 +1,283 @@
+//! What was decided, carried out, in an order in which every interruption leaves a whole: remember what was verified, write down what is in force, then
+//! distribute it; what goes comes last. Every write carries the version it was decided on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use holdfast_core::api::TrustRootMirror;
+use holdfast_core::api::mirror::ConfigMapDistribution;
+use holdfast_core::engines::object::{INTENT, MANAGED_BY, TRUST_ROOT};
+use holdfast_core::operate::mirror::distribution::{Distribution, KEY, Limits, Removal, Write, removals};
+use holdfast_core::operate::mirror::memory::{Stored, Witness};
+use holdfast_core::operate::mirror::{Decision, Record};
+use holdfast_core::trust::held::Held;
+use holdfast_core::trust::root::TrustRoot;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use super::super::MANAGER;
+use super::super::context::Context;
+use super::super::failure::{Failed, within};
+use super::super::store::Lookup;
+use super::observe::Observed;
+
+/// When what somebody else wrote meanwhile is looked at again, and what the API server does not take is tried again.
+const SOON: Duration = Duration::from_secs(1);
+const LATER: Duration = Duration::from_secs(60);
+/// How many objects are written at once.
+const AT_ONCE: usize = 16;
+
+/// What is there now.
+pub(crate) struct Applied {
+    /// The memory.
+    pub(crate) memory: Option<Stored>,
+    /// The record.
+    pub(crate) record: Option<Stored>,
+    /// The distribution, with what was written just now.
+    pub(crate) distribution: Option<Distribution>,
+    /// When to try again what was not taken.
+    pub(crate) again: Option<Duration>,
+}
+
+/// What became of writes that are independent of each other: one namespace does not stand in the way of the others, nor of the report.
+#[derive(Default)]
+struct Outcome {
+    written: BTreeMap<String, Option<String>>,
+    again: Option<Duration>,
+}
+
+impl Outcome {
+    fn take(&mut self, namespace: String, result: Result<(), Failed>) -> Result<(), Failed> {
+        let Err(failed) = result else {
+            self.written.insert(namespace, None);
+            return Ok(());
+        };
+        let again = if let Some(said) = failed.not_taken() {
+            tracing::warn!(namespace, error = %failed, "the API server does not take it");
+            self.written.insert(namespace, Some(said));
+            LATER
+        } else if failed.is_conflict() {
+            SOON
+        } else {
+            return Err(failed);
+        };
+        self.again = Some(self.again.map_or(again, |known| known.min(again)));
+        Ok(())
+    }
+}
+
+/// Carries out a decision.
+///
+/// # Errors
+/// [`Failed`], at the first step that failed; all steps before it hold.
+pub(crate) async fn apply(
+    context: &Context,
+    mirror: &TrustRootMirror,
+    observed: &Observed,
+    decision: &Decision,
+) -> Result<Applied, Failed> {
+    let memory = remember(context, mirror, observed).await?;
+    let record = write_record(context, mirror, observed, decision, memory.as_ref()).await?;
+    let mut outcome = Outcome::default();
+    let distribution = match &decision.record {
+        Some(of) if observed.fault.is_none() && !mirror.spec.suspend => {
+            distribute(context, mirror, observed, of, &mut outcome).await?
+        }
+        _ => None,
+    };
+    Ok(Applied { memory, record, distribution, again: outcome.again })
+}
+
+/// What was verified is remembered before anything else: a source that breaks off half-way must not be able to take a newer root back.
+async fn remember(context: &Context, mirror: &TrustRootMirror, observed: &Observed) -> Result<Option<Stored>, Failed> {
+    let name = mirror.name_any();
+    let (Some(held), Some(bootstrap)) = (&observed.held, &mirror.spec.bootstrap) else { return Ok(None) };
+    let pin = bootstrap.root_sha256.0;
+    let there = observed.memory.kept();
+    if observed.fault.is_some() || there.is_some_and(|kept| kept.value == *held) {
+        return Ok(there.map(|kept| kept.stored.clone()));
+    }
+    context.may_write()?;
+    let stored = context.store.remember(&name, pin, observed.memory.place().as_ref(), held).await?;
+    context.known.lock().entry(name.clone()).or_default().memory = Some(Witness { pin, stored: stored.clone() });
+    tracing::info!(mirror = name, revision = stored.revision, roles = %versions(held), "what was verified is remembered");
+    Ok(Some(stored))
+}
+
+fn versions(held: &Held) -> String {
+    let roles = held.state.memory().floors.iter().map(|(role, floor)| format!("{role} {}", floor.version));
+    roles.collect::<Vec<_>>().join(", ")
+}
+
+async fn write_record(
+    context: &Context,
+    mirror: &TrustRootMirror,
+    observed: &Observed,
+    decision: &Decision,
+    memory: Option<&Stored>,
+) -> Result<Option<Stored>, Failed> {
+    let there = observed.record.kept();
+    let stored = there.map(|kept| kept.stored.clone());
+    let Some(record) = &decision.record else { return Ok(stored) };
+    // A pause changes nothing of what is in force; what the mirror says meanwhile is judged all the same.
+    let paused = there
+        .filter(|_| mirror.spec.suspend)
+        .map(|kept| Record { judged: record.judged.clone(), ..kept.value.clone() });
+    let record = paused.as_ref().unwrap_or(record);
+    if observed.fault.is_some()
+        || mirror.spec.suspend && there.is_none()
+        || matches!(observed.record, Lookup::Damaged { .. }) && there.is_none() && decision.adopted.is_none()
+    {
+        return Ok(stored);
+    }
+    let name = mirror.name_any();
+    let same_trust = there.is_some_and(|kept| kept.value.root == record.root && kept.value.adopted == record.adopted);
+    let before = there.map(|kept| &kept.value);
+    let pin = mirror.spec.bootstrap.as_ref().map(|bootstrap| bootstrap.root_sha256.0);
+    let witness = memory.zip(pin).map(|(stored, pin)| Witness { pin, stored: stored.clone() });
+    // The witness is of the instant of adoption: a memory that moved on since is no change of what is in force.
+    let witness = if same_trust {
+        // One of an object that is not there any more would be a fault for ever, also once somebody was allowed to take what is there.
+        let of_this = |of: &Witness| {
+            Some(of.pin) == pin && memory.is_none_or(|is| is.uid == of.stored.uid && is.revision >= of.stored.revision)
+        };
+        before.and_then(|before| before.memory.clone()).filter(of_this).or(witness)
+    } else {
+        witness
+    };
+    let record = Record { memory: witness, ..record.clone() };
+    if before == Some(&record) {
+        return Ok(stored);
+    }
+    context.may_write()?;
+    let stored = context.store.write_record(&name, observed.record.place().as_ref(), &record).await?;
+    context.known.lock().entry(name.clone()).or_default().record = Some(stored.clone());
+    if !same_trust && let Some(adopted) = &decision.adopted {
+        let by = record.adopted.as_ref().map_or("", |adopted| adopted.by.as_str());
+        tracing::info!(mirror = name, digest = %adopted.root.digest, by, "the trust is in force");
+    }
+    Ok(Some(stored))
+}
+
+/// What is to be distributed; nothing where it may not be.
+pub(crate) fn distribution(
+    context: &Context,
+    name: &str,
+    declared: &ConfigMapDistribution,
+    trust: &TrustRoot,
+    observed: &Observed,
+) -> Option<Distribution> {
+    let limits = Limits { names: &context.settings.distribution_names, own_namespace: &context.namespace };
+    Distribution::of(name, declared, trust, &observed.namespaces, &observed.existing, limits)
+}
+
+async fn distribute(
+    context: &Context,
+    mirror: &TrustRootMirror,
+    observed: &Observed,
+    record: &Record,
+    outcome: &mut Outcome,
+) -> Result<Option<Distribution>, Failed> {
+    let name = mirror.name_any();
+    let Some(declared) = &mirror.spec.distribution.config_maps else {
+        remove(context, &name, removals(&name, &observed.existing, |_| false), outcome).await?;
+        return Ok(None);
+    };
+    let Ok(trust) = record.distributed(&name) else { return Ok(None) };
+    let Some(mut distribution) = distribution(context, &name, declared, &trust, observed) else { return Ok(None) };
+    let writes: Vec<_> = distribution.writes.iter().map(|write| give(context, mirror, &distribution, write)).collect();
+    let done: Vec<(String, Result<(), Failed>)> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+    let mut failed = None;
+    for (namespace, result) in done {
+        failed = outcome.take(namespace, result).err().or(failed);
+    }
+    if let Some(failed) = failed {
+        return Err(failed);
+    }
+    distribution.written(&outcome.written);
+    remove(context, &name, distribution.removals.clone(), outcome).await?;
+    Ok(Some(distribution))
+}
+
+async fn give(
+    context: &Context,
+    mirror: &TrustRootMirror,
+    distribution: &Distribution,
+    write: &Write,
+) -> (String, Result<(), Failed>) {
+    let namespace = write.namespace.clone();
+    let result = give_one(context, mirror, distribution, write).await;
+    (namespace, result)
+}
+
+async fn give_one(
+    context: &Context,
+    mirror: &TrustRootMirror,
+    distribution: &Distribution,
+    write: &Write,
+) -> Result<(), Failed> {
+    context.may_write()?;
+    let name = mirror.name_any();
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": distribution.name,
+            "namespace": write.namespace,
+            "labels": {MANAGED_BY: "holdfast", TRUST_ROOT: name},
+            "annotations": {INTENT: distribution.digest},
+            "ownerReferences": [mirror.owner_ref(&())],
+        },
+        "data": {KEY: distribution.text},
+    });
+    // A version that no object has: where something was made meanwhile, the write is refused; where nothing is there, it is made.
+    let version = write.over.as_ref().map_or("1", |version| version.resource_version.as_str());
+    if let Some(metadata) = object.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), json!(version));
+        if let Some(over) = &write.over {
+            metadata.insert("uid".to_owned(), json!(over.uid));
+        }
+    }
+    let params = PatchParams::apply(MANAGER);
+    let params = if write.over.is_some() { params.force() } else { params };
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &write.namespace);
+    let at = format!("ConfigMap {}/{}", write.namespace, distribution.name);
+    within("write", &at, api.patch(&distribution.name, &params, &Patch::Apply(&object))).await?;
+    if write.puts_back {
+        context.metrics.put_back("ConfigMap");
+        tracing::warn!(mirror = name, object = at, "somebody changed it; it was put back");
+        let note = format!("{at} was changed by somebody else and put back");
+        context.event(&mirror.object_ref(&()), true, "PutBack", &note).await;
+    } else {
+        tracing::info!(mirror = name, object = at, digest = %distribution.digest, "the trust is distributed");
+    }
+    Ok(())
+}
+
+async fn remove(context: &Context, mirror: &str, removals: Vec<Removal>, outcome: &mut Outcome) -> Result<(), Failed> {
+    for removal in removals {
+        context.may_write()?;
+        let namespace = removal.namespace.clone();
+        let result = remove_one(context, mirror, removal).await;
+        outcome.take(namespace, result)?;
+    }
+    Ok(())
+}
+
+async fn remove_one(context: &Context, mirror: &str, removal: Removal) -> Result<(), Failed> {
+    let Removal { namespace, name, version } = removal;
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+    let preconditions = Preconditions { uid: Some(version.uid), resource_version: Some(version.resource_version) };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let at = format!("ConfigMap {namespace}/{name}");
+    match within("delete", &at, api.delete(&name, &params)).await {
+        Ok(_) => tracing::info!(mirror, object = at, "it is no longer selected, and was taken away"),
+        Err(Failed::Api { error, .. }) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {}
+        Err(failed) => return Err(failed),
+    }
+    Ok(())
+}

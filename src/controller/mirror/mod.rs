@@ -1,0 +1,204 @@
+//! `TrustRootMirror` on the API server: observe, validate, decide, apply, report.
+
+mod agreements;
+mod apply;
+mod observe;
+mod report;
+mod source;
+mod validate;
+mod volume;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use holdfast_core::api::TrustRootMirror;
+use holdfast_core::operate::mirror::memory::{Stored, Witness};
+use holdfast_core::operate::mirror::status::{Import, Mend, reconcile_at};
+use holdfast_core::operate::mirror::{decide, schedule};
+use holdfast_core::trust::held::Held;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::failure::Failed;
+use super::jitter;
+use crate::clock;
+use crate::serve::metrics::Ended;
+
+pub(crate) use volume::Volumes;
+
+/// The name of the controller in metrics and logs.
+pub(crate) const CONTROLLER: &str = "trustrootmirror";
+/// How many mirrors are looked at at once.
+pub(crate) const CONCURRENCY: u16 = 4;
+/// The longest wait without a look: the clock may have been set meanwhile.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// The first wait after a failure, and the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// What this process knows of a mirror, besides what is stored.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Of which object: one that is made again under the same name is another.
+    uid: Option<String>,
+    /// The last look at its source.
+    read: Option<Read>,
+    /// Whether something says that the source changed since; shared by all copies, so that nothing noticed in mid-pass is lost.
+    changed: Arc<AtomicBool>,
+    /// Looks in a row that did not reach the source.
+    unreached: u32,
+    /// Passes in a row that failed.
+    failed: u32,
+    /// What became of the last look.
+    import: Option<Import>,
+    /// The artifact that was read last, where the source is one.
+    artifact: Option<holdfast_core::Digest>,
+    /// What is stored, as it was last seen or written.
+    memory: Option<Witness>,
+    record: Option<Stored>,
+    /// The generation that was found valid.
+    valid: Option<i64>,
+    /// The generation of which was said that it cannot be read.
+    malformed: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+struct Read {
+    at: Instant,
+    generation: Option<i64>,
+    asked: Option<String>,
+}
+
+impl Known {
+    /// The source may have changed: it is read in the next pass.
+    pub(crate) fn source_changed(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    /// What is known of this object. Of another one of the same name only what is stored is not forgotten.
+    fn of(&mut self, uid: Option<&String>) -> &mut Self {
+        if self.uid.as_ref() != uid {
+            *self =
+                Self { uid: uid.cloned(), memory: self.memory.take(), record: self.record.take(), ..Self::default() };
+        }
+        self
+    }
+
+    /// The object is gone.
+    pub(crate) fn gone(&mut self) {
+        self.of(None);
+    }
+
+    /// Whether the source is to be read now, and else how long until then.
+    fn due(&self, mirror: &TrustRootMirror) -> Result<(), Duration> {
+        let Some(read) = &self.read else { return Ok(()) };
+        let asked = reconcile_at(mirror).map(str::to_owned);
+        if self.changed.load(Ordering::Relaxed) || read.generation != mirror.metadata.generation || read.asked != asked
+        {
+            return Ok(());
+        }
+        let interval = Duration::from_secs(mirror.spec.interval.as_secs().into());
+        let wait = match &self.import {
+            Some(Import::Failed(failure)) if failure.mend() == Mend::Itself => {
+                retry_after(self.unreached).min(interval)
+            }
+            _ => interval,
+        };
+        match wait.checked_sub(read.at.elapsed()) {
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(left) => Err(left),
+        }
+    }
+}
+
+/// How long to wait after so many failures in a row.
+fn retry_after(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LAST_RETRY)
+}
+
+/// One pass over one mirror.
+///
+/// # Errors
+/// [`Failed`], where a step could not be carried out; the next pass begins anew.
+pub(crate) async fn reconcile(
+    object: Arc<DeserializeGuard<TrustRootMirror>>,
+    context: Arc<Context>,
+) -> Result<Action, Failed> {
+    if !context.leadership.holds() {
+        return Ok(Action::await_change());
+    }
+    let started = Instant::now();
+    let name = object.name_any();
+    context.metrics.begins(CONTROLLER);
+    let done = match &object.0 {
+        Ok(mirror) => Box::pin(pass(&context, mirror)).await,
+        Err(invalid) => report::malformed(&context, invalid).await.map(|()| Action::await_change()),
+    };
+    let ended = if done.is_ok() { Ended::RequeueAfter } else { Ended::Error };
+    context.metrics.ends(CONTROLLER, ended, started.elapsed());
+    let failures = {
+        let mut known = context.known.lock();
+        let known = known.entry(name.clone()).or_default().of(object.meta().uid.as_ref());
+        known.failed = if done.is_ok() { 0 } else { known.failed.saturating_add(1) };
+        if done.is_err() {
+            // What was read may not have been remembered.
+            known.source_changed();
+        }
+        known.failed
+    };
+    match done {
+        Ok(action) => Ok(action),
+        // Somebody wrote meanwhile, or this replica is about to end: both are ordinary, and the first is decided anew at once.
+        Err(failed @ (Failed::NotLeading | Failed::Api { .. }))
+            if failed.is_conflict() || matches!(failed, Failed::NotLeading) =>
+        {
+            tracing::debug!(mirror = name, %failed, "the pass is begun again");
+            Ok(Action::requeue(retry_after(failures.saturating_sub(1)) / 4))
+        }
+        Err(failed) => {
+            context.metrics.fails(CONTROLLER, failed.category());
+            tracing::warn!(mirror = name, error = %failed, failures, "the pass failed; it is tried again");
+            Err(failed)
+        }
+    }
+}
+
+/// When a pass that failed is tried again.
+#[allow(clippy::needless_pass_by_value)] // the runtime's signature
+pub(crate) fn on_error(object: Arc<DeserializeGuard<TrustRootMirror>>, _: &Failed, context: Arc<Context>) -> Action {
+    let failures = context.known.lock().get(&object.name_any()).map_or(1, |known| known.failed);
+    Action::requeue(jitter(retry_after(failures.saturating_sub(1))))
+}
+
+async fn pass(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Failed> {
+    let mut observed = observe::observe(context, mirror).await?;
+    let now = clock::now();
+    let mut decision = decide(&observed.facts(mirror), now);
+    if !context.is_there(mirror) {
+        return Ok(Action::await_change());
+    }
+    let applied = match apply::apply(context, mirror, &observed, &decision).await {
+        Err(failed @ Failed::TooLarge { .. }) => {
+            context.metrics.fails(CONTROLLER, failed.category());
+            observed.forget(context, &failed);
+            decision = decide(&observed.facts(mirror), now);
+            apply::apply(context, mirror, &observed, &decision).await?
+        }
+        applied => applied?,
+    };
+    report::report(context, mirror, &observed, &decision, &applied, now).await?;
+
+    let state = observed.held.as_ref().map(|Held { state, .. }| state);
+    let changes = schedule::next(&decision, &mirror.spec, state, now);
+    let until = changes.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    // Instants are of the wall clock and timers are not: a moment later, the instant has passed by both.
+    let until = until.map(|until| until + Duration::from_millis(50));
+    let poll = (!mirror.spec.suspend)
+        .then(|| context.known.lock().get(&mirror.name_any()).and_then(|known| known.due(mirror).err()));
+    let wait = [until, poll.flatten().map(jitter), applied.again].into_iter().flatten().min().unwrap_or(LONGEST);
+    Ok(Action::requeue(wait.min(LONGEST)))
+}

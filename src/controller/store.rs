@@ -1,0 +1,300 @@
+//! What holdfast remembers in the cluster: ConfigMaps in its own namespace, written by compare-and-swap, never deleted, and owned by nobody.
+//!
+//! The *memory* of a repository holds what was ever accepted of it, one object a mirror and pin; the *record* holds the trust in force, one object a mirror.
+//! Both survive the mirror: made again, it finds them.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use holdfast_core::Digest;
+use holdfast_core::engines::native::guards::MEMORY;
+use holdfast_core::engines::object::{MANAGED_BY, TRUST_ROOT};
+use holdfast_core::json;
+use holdfast_core::operate::mirror::Record;
+use holdfast_core::operate::mirror::memory::{Found, Stored};
+use holdfast_core::trust::held::{Held, HeldError};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+
+use super::MANAGER;
+use super::failure::{Failed, within};
+
+/// The label by which a memory of the same pin is found under another mirror's name.
+const PIN: &str = "holdfast.dev/pin";
+const DOCUMENT: &str = "memory.json";
+const RECORD: &str = "record.json";
+const REVISION: &str = "revision";
+/// Bytes of the data of one object; the API server takes 1 MiB with everything around it.
+const MAX_DATA: usize = 900 * 1024;
+/// Bytes of one held object, unpacked.
+const MAX_OBJECT: u64 = 16 * 1024 * 1024;
+const MAX_DEPTH: usize = 32;
+
+/// A document, and the object it is stored in.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept<T> {
+    /// The document.
+    pub(crate) value: T,
+    /// The object, for people and for whoever holds it against what was seen before.
+    pub(crate) stored: Stored,
+    version: String,
+}
+
+/// An object that is there, to be written over.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    stored: Stored,
+    version: String,
+}
+
+/// What was found under a name.
+#[derive(Debug, Clone)]
+pub(crate) enum Lookup<T> {
+    /// Nothing.
+    Absent,
+    /// This.
+    There(Kept<T>),
+    /// Something that cannot be taken up.
+    Damaged {
+        /// Why.
+        detail: String,
+        /// Where it is.
+        place: Option<Place>,
+    },
+}
+
+impl<T> Lookup<T> {
+    /// What a write goes over, which is there as it was read or the write is refused.
+    pub(crate) fn place(&self) -> Option<Place> {
+        match self {
+            Self::Absent => None,
+            Self::There(kept) => Some(Place { stored: kept.stored.clone(), version: kept.version.clone() }),
+            Self::Damaged { place, .. } => place.clone(),
+        }
+    }
+
+    /// The document, where it is there and whole.
+    pub(crate) fn kept(&self) -> Option<&Kept<T>> {
+        match self {
+            Self::There(kept) => Some(kept),
+            Self::Absent | Self::Damaged { .. } => None,
+        }
+    }
+
+    /// The same without the document.
+    pub(crate) fn found(&self) -> Found {
+        match self {
+            Self::Absent => Found::Absent,
+            Self::There(kept) => Found::There(kept.stored.clone()),
+            Self::Damaged { detail, .. } => Found::Damaged(detail.clone()),
+        }
+    }
+}
+
+/// Where holdfast remembers.
+#[derive(Clone)]
+pub(crate) struct Store {
+    api: Api<ConfigMap>,
+    namespace: String,
+}
+
+impl Store {
+    /// A store in holdfast's own namespace.
+    pub(crate) fn new(client: Client, namespace: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
+    }
+
+    /// The memory of a mirror's repository.
+    ///
+    /// # Errors
+    /// [`Failed`], where one could not look.
+    pub(crate) async fn memory(&self, mirror: &str, pin: Digest) -> Result<Lookup<Held>, Failed> {
+        self.look(&memory_name(mirror, pin), |object| read_memory(object, pin)).await
+    }
+
+    /// The furthest memory of the same pin under any name: a mirror that was renamed goes on where it was.
+    ///
+    /// # Errors
+    /// [`Failed`], where one could not look.
+    pub(crate) async fn furthest(&self, pin: Digest) -> Result<Option<Held>, Failed> {
+        let of_pin = ListParams::default().labels(&format!("{MEMORY}=repository,{PIN}={}", short(pin)));
+        let objects = within("list the memories", &self.namespace, self.api.list(&of_pin)).await?;
+        let read = objects.items.iter().filter_map(|object| read_memory(object, pin).ok());
+        let version = |held: &Held, role: &str| held.state.memory().floors.get(role).map_or(0, |floor| floor.version);
+        Ok(read.max_by_key(|held| ["root", "timestamp", "snapshot", "targets"].map(|role| version(held, role))))
+    }
+
+    /// The record of a mirror.
+    ///
+    /// # Errors
+    /// [`Failed`], where one could not look.
+    pub(crate) async fn record(&self, mirror: &str) -> Result<Lookup<Record>, Failed> {
+        self.look(&record_name(mirror), read_record).await
+    }
+
+    /// Stores a memory over the one that was read, or where none was.
+    ///
+    /// # Errors
+    /// [`Failed`]: it does not fit, somebody else wrote meanwhile, or the API server said no.
+    pub(crate) async fn remember(
+        &self,
+        mirror: &str,
+        pin: Digest,
+        over: Option<&Place>,
+        held: &Held,
+    ) -> Result<Stored, Failed> {
+        let name = memory_name(mirror, pin);
+        let document = held.document().map_err(|error| Failed::stuck("write", &name, &error))?;
+        let document = String::from_utf8(document).map_err(|error| Failed::stuck("write", &name, &error))?;
+        let objects = held.objects().map(|bytes| {
+            let packed = pack(bytes).map_err(|error| Failed::stuck("pack", &name, &error))?;
+            Ok((format!("{}.gz", Digest::of(bytes).hex()), ByteString(packed)))
+        });
+        let object = ConfigMap {
+            metadata: metadata(&name, mirror, &[(MEMORY, "repository"), (PIN, &short(pin))]),
+            data: Some(BTreeMap::from([(DOCUMENT.to_owned(), document)])),
+            binary_data: Some(objects.collect::<Result<_, Failed>>()?),
+            ..ConfigMap::default()
+        };
+        self.put(object, over).await
+    }
+
+    /// Stores a record over the one that was read, or where none was.
+    ///
+    /// # Errors
+    /// As [`Self::remember`].
+    pub(crate) async fn write_record(
+        &self,
+        mirror: &str,
+        over: Option<&Place>,
+        record: &Record,
+    ) -> Result<Stored, Failed> {
+        let name = record_name(mirror);
+        let document = serde_json::to_string(record).map_err(|error| Failed::stuck("write", &name, &error))?;
+        let object = ConfigMap {
+            metadata: metadata(&name, mirror, &[(MEMORY, "record")]),
+            data: Some(BTreeMap::from([(RECORD.to_owned(), document)])),
+            ..ConfigMap::default()
+        };
+        self.put(object, over).await
+    }
+
+    async fn look<T>(&self, name: &str, read: impl Fn(&ConfigMap) -> Result<T, String>) -> Result<Lookup<T>, Failed> {
+        let Some(object) = within("read", name, self.api.get_opt(name)).await? else { return Ok(Lookup::Absent) };
+        let revision = object.data.as_ref().and_then(|data| data.get(REVISION)).and_then(|text| text.parse().ok());
+        let at = |revision| {
+            let stored = Stored { uid: object.uid()?, revision };
+            Some(Place { stored, version: object.resource_version()? })
+        };
+        let damaged = |detail: &str, revision: u64| Lookup::Damaged {
+            detail: format!("ConfigMap {}/{name}: {detail}", self.namespace),
+            place: at(revision),
+        };
+        let Some(revision) = revision else { return Ok(damaged("it has no revision", 0)) };
+        let Some(Place { stored, version }) = at(revision) else { return Ok(damaged("it has no version", revision)) };
+        Ok(match read(&object) {
+            Ok(value) => Lookup::There(Kept { value, stored, version }),
+            Err(detail) => damaged(&detail, revision),
+        })
+    }
+
+    async fn put(&self, mut object: ConfigMap, over: Option<&Place>) -> Result<Stored, Failed> {
+        let name = object.name_any();
+        let revision = over.map_or(1, |place| place.stored.revision.saturating_add(1));
+        object.data.get_or_insert_default().insert(REVISION.to_owned(), revision.to_string());
+        let size = size(&object);
+        if size > MAX_DATA {
+            return Err(Failed::TooLarge { name, size, max: MAX_DATA });
+        }
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let written = match over {
+            None => within("create", &name, self.api.create(&params, &object)).await?,
+            Some(Place { stored, version }) => {
+                object.metadata.uid = Some(stored.uid.clone());
+                object.metadata.resource_version = Some(version.clone());
+                within("replace", &name, self.api.replace(&name, &params, &object)).await?
+            }
+        };
+        Ok(Stored { uid: written.uid().unwrap_or_default(), revision })
+    }
+}
+
+/// The mirror that a ConfigMap of this namespace remembers something of.
+pub(crate) fn remembers(object: &ObjectMeta) -> Option<&str> {
+    let labels = object.labels.as_ref()?;
+    labels.get(MEMORY).and_then(|_| labels.get(TRUST_ROOT)).map(String::as_str)
+}
+
+fn memory_name(mirror: &str, pin: Digest) -> String {
+    format!("holdfast-trust-memory-{mirror}-{}", pin.hex().get(..16).unwrap_or_default())
+}
+
+fn record_name(mirror: &str) -> String {
+    format!("holdfast-trust-record-{mirror}")
+}
+
+/// As much of a pin as a label takes.
+fn short(pin: Digest) -> String {
+    pin.hex().get(..63).unwrap_or_default().to_owned()
+}
+
+fn metadata(name: &str, mirror: &str, labels: &[(&str, &str)]) -> ObjectMeta {
+    let common = [(MANAGED_BY, "holdfast"), (TRUST_ROOT, mirror)];
+    let labels = common.iter().chain(labels).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() }
+}
+
+fn size(object: &ConfigMap) -> usize {
+    let text: usize = object.data.iter().flatten().map(|(key, value)| key.len() + value.len()).sum();
+    // Bytes travel as base64.
+    let bytes: usize =
+        object.binary_data.iter().flatten().map(|(key, value)| key.len() + value.0.len() / 3 * 4 + 4).sum();
+    text + bytes
+}
+
+fn read_memory(object: &ConfigMap, pin: Digest) -> Result<Held, String> {
+    let document = object.data.as_ref().and_then(|data| data.get(DOCUMENT)).ok_or(format!("it has no {DOCUMENT}"))?;
+    let held = Held::read(document.as_bytes(), |digest, what| {
+        let key = format!("{}.gz", digest.hex());
+        let packed = object
+            .binary_data
+            .as_ref()
+            .and_then(|data| data.get(&key))
+            .ok_or(Unread(format!("the held {what} is missing")))?;
+        unpack(&packed.0).map_err(|error| Unread(format!("the held {what}: {error}")))
+    });
+    let held = held.map_err(|Unread(detail)| detail)?;
+    if held.state.memory().pin == pin { Ok(held) } else { Err("it is the memory of another pin".to_owned()) }
+}
+
+fn pack(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(bytes)?;
+    packed.finish()
+}
+
+fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than is taken: what is cut off has another digest.
+    GzDecoder::new(packed).take(MAX_OBJECT + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+struct Unread(String);
+
+impl From<HeldError> for Unread {
+    fn from(error: HeldError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn read_record(object: &ConfigMap) -> Result<Record, String> {
+    let text = object.data.as_ref().and_then(|data| data.get(RECORD)).ok_or(format!("it has no {RECORD}"))?;
+    json::read(text.as_bytes(), json::Limits { max_len: MAX_DATA, max_depth: MAX_DEPTH })
+        .map_err(|error| error.to_string())
+}
