@@ -1,0 +1,26 @@
+//! The operator on a real API server, with RBAC on, as the chart installs it.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unused_self,
+    clippy::needless_pass_by_value
+)] // a test that cannot go on fails
+
+mod attacks;
+#[path = "../support/chart.rs"]
+mod chart_support;
+mod courier;
+mod lab;
+mod proxy;
+
+mod faults;
+mod interrupted;
+mod leader;
+mod memory;
+mod metrics;
+mod rights;
+mod sources;
+mod trust;
