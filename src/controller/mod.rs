@@ -17,12 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::select_all;
 use holdfast_core::api::{GROUP, VERSION};
 use kube::Client;
 use kube::runtime::controller::{self, Config as ControllerConfig};
 use kube::runtime::reflector::Store as Cache;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::client::ClientError;
@@ -121,7 +123,7 @@ impl Operator {
         self.metrics.count_malformed(Box::new(move || counted.malformed()));
         let context = Arc::new(self.context(caches));
         let triggers = self.triggers(&context, queue);
-        let watching =
+        let mut watching =
             watches.start(&self.namespace, &self.settings.source_namespaces, &triggers, &self.readiness, &self.stop);
         let volumes = {
             let triggers = triggers.clone();
@@ -129,9 +131,9 @@ impl Operator {
         };
         // Passes end before the lease is given up: a successor then finds nothing under way.
         let passes_stop = self.stop.child_token();
-        let passes = tokio::spawn(passes(context.clone(), queued, volumes, passes_stop.clone()));
+        let mut passes = tokio::spawn(passes(context.clone(), queued, volumes, passes_stop.clone()));
         let lease_stop = CancellationToken::new();
-        let lease = self.leases(&lease_stop);
+        let mut lease = self.leases(&lease_stop);
         let leading = tokio::spawn(announce(
             self.leadership.clone(),
             triggers,
@@ -139,13 +141,9 @@ impl Operator {
             self.settings.lease_name.clone(),
         ));
 
-        let mut lease = lease;
-        let ended = tokio::select! {
-            () = self.stop.cancelled() => Ok(()),
-            _ = &mut lease => Err(OperatorError::LeadershipLost),
-        };
+        let ended = first_end(&self.stop, &mut lease, &mut passes, &mut watching).await;
         passes_stop.cancel();
-        if tokio::time::timeout(TO_END, passes).await.is_err() {
+        if !passes.is_finished() && tokio::time::timeout(TO_END, passes).await.is_err() {
             tracing::warn!("passes under way were not waited for any longer");
         }
         lease_stop.cancel();
@@ -153,7 +151,7 @@ impl Operator {
             let _ = tokio::time::timeout(TO_END, lease).await;
         }
         leading.abort();
-        watching.iter().for_each(tokio::task::JoinHandle::abort);
+        watching.iter().for_each(JoinHandle::abort);
         ended
     }
 
@@ -188,7 +186,7 @@ impl Operator {
     }
 
     /// Holds or awaits the lease; without one, only the end is awaited.
-    fn leases(&self, stop: &CancellationToken) -> tokio::task::JoinHandle<()> {
+    fn leases(&self, stop: &CancellationToken) -> JoinHandle<()> {
         let stop = stop.clone();
         if !self.settings.leader_elect {
             return tokio::spawn(async move { stop.cancelled().await });
@@ -200,6 +198,22 @@ impl Operator {
             duration: Duration::from_secs(self.settings.lease_duration.as_secs().into()),
         };
         tokio::spawn(lease::run(self.client.clone(), settings, self.leadership.clone(), stop))
+    }
+}
+
+/// Waits until the operator is told to stop, or a part of it ends that should not: one that went on without it would lead, look healthy and do nothing.
+async fn first_end(
+    stop: &CancellationToken,
+    lease: &mut JoinHandle<()>,
+    passes: &mut JoinHandle<()>,
+    watching: &mut [JoinHandle<()>],
+) -> Result<(), OperatorError> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        _ = lease => Err(OperatorError::LeadershipLost),
+        _ = passes => Err(OperatorError::Ended("the task that passes over mirrors")),
+        _ = select_all(watching) => Err(OperatorError::Ended("a watch")),
     }
 }
 
@@ -292,7 +306,7 @@ async fn until_kinds_are_there(client: &Client) {
     }
 }
 
-fn on_signal(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, OperatorError> {
+fn on_signal(stop: CancellationToken) -> Result<JoinHandle<()>, OperatorError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(OperatorError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(OperatorError::Signals)?;
     Ok(tokio::spawn(async move {
@@ -306,4 +320,31 @@ fn on_signal(stop: CancellationToken) -> Result<tokio::task::JoinHandle<()>, Ope
 fn jitter(wait: Duration) -> Duration {
     let roll = RandomState::new().hash_one(wait) % 1000;
     wait + wait.mul_f64(f64::from(u32::try_from(roll).unwrap_or(0)) / 10_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn goes_on() -> JoinHandle<()> {
+        tokio::spawn(std::future::pending())
+    }
+
+    fn fails() -> JoinHandle<()> {
+        tokio::spawn(async { panic!("a fault in a pass") })
+    }
+
+    #[tokio::test]
+    async fn a_part_that_fails_ends_the_operator() {
+        let stop = CancellationToken::new();
+        let ended = first_end(&stop, &mut goes_on(), &mut fails(), &mut [goes_on()]).await;
+        assert!(matches!(ended, Err(OperatorError::Ended(_))));
+        let ended = first_end(&stop, &mut goes_on(), &mut goes_on(), &mut [goes_on(), fails()]).await;
+        assert!(matches!(ended, Err(OperatorError::Ended(_))));
+        let ended = first_end(&stop, &mut fails(), &mut goes_on(), &mut [goes_on()]).await;
+        assert!(matches!(ended, Err(OperatorError::LeadershipLost)));
+        // Told to stop, everything ends, and that is no fault.
+        stop.cancel();
+        assert!(first_end(&stop, &mut fails(), &mut fails(), &mut [fails()]).await.is_ok());
+    }
 }
