@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::signature::{
@@ -165,7 +166,7 @@ fn plan() {
     let document = sigstore.trusted_root().to_string();
     let roots = BTreeMap::from([(
         "corp".to_owned(),
-        PreparedRoot::new(TrustRoot::from_json("corp", document.as_bytes()).unwrap()).unwrap(),
+        Arc::new(PreparedRoot::new(TrustRoot::from_json("corp", document.as_bytes()).unwrap()).unwrap()),
     )]);
     let declared: SigningIdentityPolicy = serde_json::from_value(serde_json::json!({
         "apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "apps"},

@@ -4,10 +4,11 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use holdfast_core::Digest;
 use holdfast_core::api::{SigningIdentityPolicy, SigningIdentityPolicySpec};
-use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Inventory, Memo, Workload, assess, compile};
+use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Inventory, Memo, Roots, Workload, assess, compile};
 use holdfast_core::engines::Verified;
 use holdfast_core::gate::loosening::PolicyForm;
 use holdfast_core::gate::{ScanTime, scan_of};
@@ -44,14 +45,14 @@ fn image(number: usize) -> String {
 
 struct World {
     sigstore: Sigstore,
-    roots: BTreeMap<String, PreparedRoot>,
+    roots: Roots,
 }
 
 impl World {
     fn new() -> Self {
         let sigstore = Sigstore::new();
         let root = TrustRoot::from_json("corp", sigstore.trusted_root().to_string().as_bytes()).unwrap();
-        let roots = BTreeMap::from([("corp".to_owned(), PreparedRoot::new(root).unwrap())]);
+        let roots = BTreeMap::from([("corp".to_owned(), Arc::new(PreparedRoot::new(root).unwrap()))]);
         Self { sigstore, roots }
     }
 

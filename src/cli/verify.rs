@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use holdfast_core::coverage::{CompiledPolicy, Memo, judge_under};
+use holdfast_core::coverage::{CompiledPolicy, judge_under};
 use holdfast_core::trust::root::{ManagedKey, TrustRoot, Window};
 use holdfast_core::trust::tuf::Grace;
 use holdfast_core::verify::pattern::IdentityPattern;
@@ -181,9 +181,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
         By::Declared(policy) => {
             let note = subject.image().map(|(digest, image)| about(policy, digest, image)).transpose()?.flatten();
             let roots = accepted(policy, roots)?;
-            let judge = |artifact: &Artifact, evidence: &[Evidence]| {
-                judge_under(policy, artifact, evidence, None, &roots, &mut Memo::default(), now)
-            };
+            let judge =
+                |artifact: &Artifact, evidence: &[Evidence]| judge_under(policy, artifact, evidence, None, &roots, now);
             (verdict(subject, given, judge), note)
         }
     };

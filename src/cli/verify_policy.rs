@@ -1,12 +1,12 @@
 //! `holdfast verify --policy`: who may sign is what a SigningIdentityPolicy declares, and so are the trust roots and the images.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::strict::Object;
-use holdfast_core::coverage::{CompiledPolicy, compile};
+use holdfast_core::coverage::{CompiledPolicy, Roots, compile};
 use holdfast_core::image::ImageRef;
 use holdfast_core::verify::PreparedRoot;
 
@@ -97,11 +97,8 @@ pub(super) fn about(
 }
 
 /// The trust roots by name; one the policy does not accept is no root to judge by.
-pub(super) fn accepted(
-    policy: &CompiledPolicy,
-    roots: Vec<PreparedRoot>,
-) -> Result<BTreeMap<String, PreparedRoot>, CliError> {
-    let mut accepted = BTreeMap::new();
+pub(super) fn accepted(policy: &CompiledPolicy, roots: Vec<PreparedRoot>) -> Result<Roots, CliError> {
+    let mut accepted = Roots::new();
     for root in roots {
         let name = root.root().name.clone();
         if !policy.trust_roots.contains(&name) {
@@ -111,7 +108,7 @@ pub(super) fn accepted(
                 policy.trust_roots.join("`, `")
             )));
         }
-        if accepted.insert(name.clone(), root).is_some() {
+        if accepted.insert(name.clone(), Arc::new(root)).is_some() {
             return Err(CliError::usage(format!("the trust root `{name}` is given twice")));
         }
     }

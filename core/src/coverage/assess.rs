@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::inventory::{Inventory, Workload};
+use super::finding::{Content, Finding, Memo, Roots, find_out, never_covered};
+use super::inventory::{Image, Inventory, Workload};
 use super::policy::CompiledPolicy;
 use super::scope::Scope;
 use crate::Digest;
 use crate::image::ImageRef;
-use crate::verify::{Artifact, Evidence, Outcome, Owner, PreparedRoot, Reason, Signer, Verdict, judge};
+use crate::verify::{Artifact, Evidence, Outcome, Owner, Reason};
 
 /// What was found when an image was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,51 +34,6 @@ pub enum Found {
         /// A sentence.
         message: String,
     },
-}
-
-/// Verdicts that were reached before, by content: the same image, evidence, trust and policy give the same verdict.
-#[derive(Debug, Default)]
-pub struct Memo {
-    verdicts: BTreeMap<MemoKey, Verdict>,
-}
-
-type MemoKey = (Digest, Vec<Digest>, Vec<(Digest, bool)>, Digest);
-
-impl Memo {
-    /// How many verdicts are held.
-    pub fn len(&self) -> usize {
-        self.verdicts.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.verdicts.is_empty()
-    }
-
-    fn judge(
-        &mut self,
-        artifact: &Artifact,
-        evidence: &[Evidence],
-        policy: &CompiledPolicy,
-        roots: &[&PreparedRoot],
-        now: Timestamp,
-    ) -> Verdict {
-        let trust = roots.iter().map(|root| (root.root().digest, root.staleness().is_some())).collect();
-        let key = (artifact.digest, evidence.iter().map(Evidence::digest).collect(), trust, policy.digest);
-        if let Some(verdict) = self.verdicts.get(&key) {
-            return verdict.clone();
-        }
-        let verdict = judge(artifact, evidence, &policy.policy, roots, now);
-        // A verdict that hangs on the instant it was reached at is not a matter of content alone: a time that lay ahead, or evidence without a time.
-        let timeless = verdict
-            .evidence
-            .iter()
-            .any(|piece| piece.authenticated.as_ref().is_some_and(|facts| facts.signed_at.is_empty()));
-        if verdict.reason != Reason::ClockSuspect && !timeless {
-            self.verdicts.insert(key, verdict.clone());
-        }
-        verdict
-    }
 }
 
 /// One image under one policy.
@@ -101,6 +57,9 @@ pub struct PolicyVerdict {
 pub struct ImageResult {
     /// As it is declared.
     pub image: String,
+    /// The digest that runs, where that is another than the one that is declared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Digest>,
     /// Its digest, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
@@ -179,17 +138,29 @@ pub struct Coverage {
     pub perhaps_denied_as_other: Vec<String>,
 }
 
-/// Assesses an inventory.
+/// What a policy says of an image, and the digest that was judged.
+pub type Judged = (PolicyVerdict, Option<Digest>);
+
+/// Assesses an inventory by what was found in files.
 ///
-/// `found` says what became of each image that was looked for, by its declared text; what is not in it is unknown. `roots` are the prepared trust roots by
+/// `found` says what became of each image that was looked for, by its written text; what is not in it is unknown. `roots` are the prepared trust roots by
 /// name; a policy that names one that is not there gets no verdict but an unknown one.
 pub fn assess(
     inventory: &Inventory,
     policies: &[CompiledPolicy],
     found: &BTreeMap<String, Found>,
-    roots: &BTreeMap<String, PreparedRoot>,
+    roots: &Roots,
     memo: &mut Memo,
     now: Timestamp,
+) -> Coverage {
+    assess_by(inventory, policies, &mut |image, policy| verdict(image, policy, found, roots, memo, now))
+}
+
+/// Assesses an inventory; `judge` says what a policy that is about an image says of it.
+pub fn assess_by(
+    inventory: &Inventory,
+    policies: &[CompiledPolicy],
+    judge: &mut dyn FnMut(&Image, &CompiledPolicy) -> Judged,
 ) -> Coverage {
     let scope = Scope::of(inventory, policies);
     let mut totals = Totals::default();
@@ -206,7 +177,7 @@ pub fn assess(
             .iter()
             .filter_map(|(at, certain)| policies.get(*at).zip(Some(*certain)))
             .map(|(policy, certain)| {
-                let (found, digest) = verdict(image, policy, found, roots, memo, now);
+                let (found, digest) = judge(image, policy);
                 // What holds under the policy passes whether or not it is about the namespace.
                 if certain || found.reason.outcome() == Outcome::Covered {
                     return (found, digest);
@@ -237,7 +208,8 @@ pub fn assess(
             namespaces.entry(namespace).or_default().count(reason.outcome());
         }
         images.push(ImageResult {
-            image: image.clone(),
+            image: image.written.clone(),
+            runs: image.runs,
             digest: verdicts.iter().find_map(|(_, digest)| *digest),
             outcome: reason.outcome(),
             reason: *reason,
@@ -245,12 +217,12 @@ pub fn assess(
             owner: reason.owner(),
             policies: verdicts.into_iter().map(|(verdict, _)| verdict).collect(),
             workloads,
-            by_tag: ImageRef::parse(image).is_ok_and(|image| image.digest().is_none()),
+            by_tag: ImageRef::parse(&image.written).is_ok_and(|image| image.digest().is_none()),
         });
     }
     images.sort_by(|a, b| {
         let rank = |image: &ImageResult| (weight(image.reason) == 0, std::cmp::Reverse(image.workloads.len()));
-        (rank(a), a.reason, &a.image).cmp(&(rank(b), b.reason, &b.image))
+        (rank(a), a.reason, &a.image, a.runs).cmp(&(rank(b), b.reason, &b.image, b.runs))
     });
     let mut by_reason: Vec<(Reason, usize)> = reasons.into_iter().collect();
     by_reason.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
@@ -277,86 +249,36 @@ const fn weight(reason: Reason) -> u8 {
 }
 
 fn verdict(
-    image: &str,
+    image: &Image,
     policy: &CompiledPolicy,
     found: &BTreeMap<String, Found>,
-    roots: &BTreeMap<String, PreparedRoot>,
+    roots: &Roots,
     memo: &mut Memo,
     now: Timestamp,
-) -> (PolicyVerdict, Option<Digest>) {
-    let of = |reason: Reason, message: String, signers: Vec<String>| PolicyVerdict {
-        policy: policy.name.clone(),
-        reason,
-        message,
-        signers,
-    };
-    match found.get(image) {
-        None => (of(Reason::RegistryUnavailable, "it was not looked for".to_owned(), Vec::new()), None),
-        Some(Found::Not { reason, message }) => (of(never_covered(*reason), message.clone(), Vec::new()), None),
+) -> Judged {
+    let not = |reason: Reason, message: String| (PolicyVerdict::of(policy, never_covered(reason), message), None);
+    match found.get(&image.written) {
+        None => not(Reason::RegistryUnavailable, "it was not looked for".to_owned()),
+        Some(Found::Not { reason, message }) => not(*reason, message.clone()),
         Some(Found::Image { artifact, evidence, incomplete }) => {
-            let verdict = judge_under(policy, artifact, evidence, incomplete.as_ref(), roots, memo, now);
-            let covered = verdict.outcome() == Outcome::Covered;
-            let signers = if covered { signers_of(&verdict, policy) } else { Vec::new() };
-            (of(verdict.reason, verdict.message, signers), Some(artifact.digest))
+            let content = Content::of(artifact.digest, evidence.iter().map(Evidence::digest), policy, roots);
+            let finding = memo
+                .recall(content)
+                .unwrap_or_else(|| memo.keep(content, find_out(policy, artifact, evidence, roots, now)));
+            let finding = finding.certain(policy, incomplete.as_ref(), roots);
+            (PolicyVerdict::found(policy, finding), Some(artifact.digest))
         }
     }
 }
 
-/// Every signer of the policy whose evidence was verified. A verdict names one a piece of evidence; where identities overlap, all of them were seen.
-fn signers_of(verdict: &Verdict, policy: &CompiledPolicy) -> Vec<String> {
-    let verified = || verdict.evidence.iter().filter(|piece| piece.reason == Reason::Verified);
-    let is_of = |signer: &Signer| {
-        verified().filter_map(|piece| piece.authenticated.as_ref()).any(|facts| match signer {
-            Signer::Certificate { subject, issuer, .. } => {
-                facts.key.is_none()
-                    && subject.matches(facts.identity.as_deref().unwrap_or_default())
-                    && issuer.matches(facts.issuer.as_deref().unwrap_or_default())
-            }
-            Signer::Key { key, .. } => facts.key == Some(key.key_digest),
-        })
-    };
-    policy.policy.signers.iter().filter(|signer| is_of(signer)).map(|signer| signer.name().to_owned()).collect()
-}
-
-/// Judges what was found for an artefact under one policy, with those of `roots` that the policy accepts and no others.
-///
-/// `incomplete` says why some of what is stored could not be had. A trust root that is not at hand could have refused what passes by a key alone, and could
-/// have verified what does not pass: without it, neither is certain.
-pub fn judge_under(
-    policy: &CompiledPolicy,
-    artifact: &Artifact,
-    evidence: &[Evidence],
-    incomplete: Option<&(Reason, String)>,
-    roots: &BTreeMap<String, PreparedRoot>,
-    memo: &mut Memo,
-    now: Timestamp,
-) -> Verdict {
-    let accepted: Vec<&PreparedRoot> = policy.trust_roots.iter().filter_map(|name| roots.get(name)).collect();
-    let verdict = memo.judge(artifact, evidence, policy, &accepted, now);
-    let covered = verdict.outcome() == Outcome::Covered;
-    let without_root =
-        verdict.evidence.iter().any(|piece| piece.reason == Reason::Verified && piece.trust_root.is_none());
-    let missing: Vec<&str> =
-        policy.trust_roots.iter().filter(|name| !roots.contains_key(*name)).map(String::as_str).collect();
-    if (!covered || without_root) && !missing.is_empty() {
-        let message = format!(
-            "the trust root `{}` that the policy accepts is not at hand, so nothing can be said for certain",
-            missing.join("`, `")
-        );
-        return Verdict { reason: Reason::StaleTrustRoot, message, ..verdict };
+impl PolicyVerdict {
+    /// What is known without evidence.
+    pub fn of(policy: &CompiledPolicy, reason: Reason, message: impl Into<String>) -> Self {
+        Self { policy: policy.name.clone(), reason, message: message.into(), signers: Vec::new() }
     }
-    match incomplete {
-        Some((reason, message)) if !covered => {
-            Verdict { reason: never_covered(*reason), message: message.clone(), ..verdict }
-        }
-        _ => verdict,
-    }
-}
 
-/// Whoever could not look cannot have verified.
-const fn never_covered(reason: Reason) -> Reason {
-    match reason {
-        Reason::Verified => Reason::RegistryUnavailable,
-        other => other,
+    /// What was found out.
+    pub fn found(policy: &CompiledPolicy, finding: Finding) -> Self {
+        Self { policy: policy.name.clone(), reason: finding.reason, message: finding.message, signers: finding.signers }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::Digest;
 use crate::api::common::NAME_LABEL;
 
 /// A workload as its owner knows it.
@@ -30,6 +31,32 @@ impl Serialize for Workload {
     }
 }
 
+/// The kind of a pod that a node runs from a file of its own: the API server only shows it, so no admission has a say.
+pub const STATIC_POD: &str = "StaticPod";
+
+impl Workload {
+    /// Whether the API server could refuse what it brings in.
+    pub fn is_admission_controlled(&self) -> bool {
+        self.kind != STATIC_POD
+    }
+}
+
+/// An image that is brought in: as it is written, and what runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Image {
+    /// As it is written.
+    pub written: String,
+    /// The digest that a node says it runs, where that is another than the one that is written.
+    pub runs: Option<Digest>,
+}
+
+impl Image {
+    /// An image of which only what is written is known.
+    pub fn written(text: impl Into<String>) -> Self {
+        Self { written: text.into(), runs: None }
+    }
+}
+
 /// One image of one workload.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Usage {
@@ -45,8 +72,8 @@ pub struct Usage {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
     workloads: Vec<Workload>,
-    images: Vec<String>,
-    image_index: BTreeMap<String, usize>,
+    images: Vec<Image>,
+    image_index: BTreeMap<Image, usize>,
     workload_index: BTreeMap<Workload, usize>,
     usages: Vec<Usage>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
@@ -55,11 +82,16 @@ pub struct Inventory {
 impl Inventory {
     /// Takes note of one image of a workload, exactly as it was written.
     pub fn add(&mut self, workload: &Workload, container: &str, image: &str) {
+        self.add_image(workload, container, &Image::written(image));
+    }
+
+    /// Takes note of one image of a workload.
+    pub fn add_image(&mut self, workload: &Workload, container: &str, image: &Image) {
         let image = if let Some(at) = self.image_index.get(image) {
             *at
         } else {
-            self.images.push(image.to_owned());
-            self.image_index.insert(image.to_owned(), self.images.len() - 1);
+            self.images.push(image.clone());
+            self.image_index.insert(image.clone(), self.images.len() - 1);
             self.images.len() - 1
         };
         let workload = if let Some(at) = self.workload_index.get(workload) {
@@ -83,8 +115,8 @@ impl Inventory {
         &self.workloads
     }
 
-    /// The images, each once, as written.
-    pub fn images(&self) -> &[String] {
+    /// The images, each once.
+    pub fn images(&self) -> &[Image] {
         &self.images
     }
 

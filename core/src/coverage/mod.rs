@@ -2,10 +2,13 @@
 
 mod assess;
 pub mod conflict;
+mod finding;
 mod inventory;
 mod policy;
 mod scope;
+pub mod subject;
 
-pub use assess::{Coverage, Found, ImageResult, Memo, NamespaceTotals, PolicyVerdict, Totals, assess, judge_under};
-pub use inventory::{Inventory, Usage, Workload};
+pub use assess::{Coverage, Found, ImageResult, Judged, NamespaceTotals, PolicyVerdict, Totals, assess, assess_by};
+pub use finding::{Content, Finding, Memo, Roots, find_out, judge_under};
+pub use inventory::{Image, Inventory, STATIC_POD, Usage, Workload};
 pub use policy::{CompiledPolicy, PolicyProblem, compile};

@@ -27,7 +27,7 @@ impl Scope {
             denied: BTreeMap::new(),
         };
         let parsed: Vec<Option<ImageRef>> =
-            inventory.images().iter().map(|image| ImageRef::parse(image).ok()).collect();
+            inventory.images().iter().map(|image| ImageRef::parse(&image.written).ok()).collect();
         let mut selected: BTreeMap<&str, Vec<Candidate<'_>>> = BTreeMap::new();
         for usage in inventory.usages() {
             let (Some(workload), Some(image)) = (inventory.workloads().get(usage.workload), parsed.get(usage.image))
@@ -72,8 +72,10 @@ impl Scope {
     /// Images that certainly, or possibly, are denied because no policy is about them.
     pub(super) fn denied_as_other(&self, inventory: &Inventory, certain: bool) -> Vec<String> {
         let denied = self.denied.iter().filter(|(_, is_certain)| **is_certain == certain);
-        let mut images: Vec<String> = denied.filter_map(|(at, _)| inventory.images().get(*at)).cloned().collect();
+        let mut images: Vec<String> =
+            denied.filter_map(|(at, _)| inventory.images().get(*at)).map(|image| image.written.clone()).collect();
         images.sort();
+        images.dedup();
         images
     }
 }

@@ -98,12 +98,13 @@ fn others(
         .collect();
     let mut found: BTreeMap<&str, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for usage in inventory.usages() {
-        let (Some(workload), Some(text)) =
+        let (Some(workload), Some(image)) =
             (inventory.workloads().get(usage.workload), inventory.images().get(usage.image))
         else {
             continue;
         };
         // What cannot be read is told to every policy already.
+        let text = image.written.as_str();
         let Ok(image) = ImageRef::parse(text) else { continue };
         if !selected(&workload.namespace) || compiled.matches(&image) || compiled.exempts(&image) {
             continue;

@@ -17,10 +17,11 @@ mod views;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use holdfast_core::Digest;
 use holdfast_core::api::strict::Object;
-use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, assess, compile};
+use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, Roots, assess, compile};
 use holdfast_core::engines::all::Capabilities;
 use holdfast_core::engines::denial::{Denial, denial};
 use holdfast_core::image::ImageRef;
@@ -231,7 +232,7 @@ fn impact(
     trust: &mut [TrustView],
     at: usize,
     before: &Coverage,
-    assess: impl FnOnce(&BTreeMap<String, PreparedRoot>) -> Coverage,
+    assess: impl FnOnce(&Roots) -> Coverage,
 ) -> Result<(), CliError> {
     if trust.get(at).is_none_or(|view| view.candidate.is_none()) {
         return Ok(());
@@ -268,8 +269,8 @@ fn name_cures(trust: &[TrustView], coverage: &mut Coverage) {
 }
 
 /// The trust roots in force, ready to verify with; that of `candidate` as it would be.
-fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<BTreeMap<String, PreparedRoot>, CliError> {
-    let mut roots = BTreeMap::new();
+fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<Roots, CliError> {
+    let mut roots = Roots::new();
     for (at, view) in trust.iter().enumerate() {
         let waiting = view.candidate.as_ref().filter(|_| candidate == Some(at)).map(|candidate| &candidate.root);
         let Some(root) = waiting.or(view.adopted.as_ref()) else { continue };
@@ -278,7 +279,7 @@ fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<BTreeMap<St
             Some(why) => ready.stale(why),
             None => ready,
         };
-        roots.insert(view.name.clone(), ready);
+        roots.insert(view.name.clone(), Arc::new(ready));
     }
     Ok(roots)
 }
@@ -377,7 +378,7 @@ fn find(gitops: &GitOps, policies: &[CompiledPolicy], layouts: &[Layout]) -> BTr
         if progress && done % 50 == 0 {
             eprint!("\r{done} of {} images", images.len());
         }
-        found.insert(image.clone(), look(image, policies, layouts));
+        found.insert(image.written.clone(), look(&image.written, policies, layouts));
     }
     if progress {
         eprintln!("\r{0} of {0} images", images.len());
