@@ -1,5 +1,6 @@
 //! What a GitOps directory declares: workloads, namespaces, our own objects, and trust data beside them.
 
+pub mod live;
 mod manifest;
 mod pods;
 mod walk;

@@ -42,7 +42,7 @@ impl Workload {
 }
 
 /// An image that is brought in: as it is written, and what runs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Image {
     /// As it is written.
     pub written: String,
