@@ -7,6 +7,7 @@ use crate::coverage::conflict::ConflictKind;
 use crate::engines::LossKind;
 use crate::gate::{AlarmKind, Check};
 use crate::operate::mirror::MirrorReason;
+use crate::operate::report::ReportReason;
 use crate::trust::tuf::RefusalKind;
 use crate::verify::{Owner, Reason};
 
@@ -28,7 +29,7 @@ pub enum Sort {
     Conflict,
     /// A condition in status.
     Condition,
-    /// Why a condition of a TrustRootMirror is as it is.
+    /// Why a condition is as it is.
     Because,
 }
 
@@ -116,8 +117,16 @@ pub fn terms() -> Vec<Term> {
         owner: reason.owner(),
         cure: reason.cure(),
     });
+    let of_report = ReportReason::ALL.iter().map(|reason| Term {
+        sort: Sort::Because,
+        name: reason.as_str(),
+        effect: "stands beside a condition of a BundleCoverageReport".to_owned(),
+        meaning: reason.meaning(),
+        owner: reason.owner(),
+        cure: reason.cure(),
+    });
     let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms);
-    verdicts.chain(conflicts).chain(conditions).chain(because).collect()
+    verdicts.chain(conflicts).chain(conditions).chain(because).chain(of_report).collect()
 }
 
 /// Who can mend what a refusal names.

@@ -158,6 +158,9 @@ pub struct ScanStatus {
     pub finished_at: Option<String>,
     /// Whether nothing was left out.
     pub complete: bool,
+    /// When the last one ended that left nothing out (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete_at: Option<String>,
     /// Distinct images.
     pub images: u64,
     /// Workloads.
@@ -178,6 +181,12 @@ pub struct TotalsStatus {
     pub unknown: u64,
     /// Matched by no policy.
     pub out_of_scope: u64,
+    /// Of those in scope, declared by tag: whatever is stored for them, no engine can admit them as they are declared.
+    #[serde(default)]
+    pub not_admissible_as_declared: u64,
+    /// Of those in scope, run by a node from files of its own: the API server cannot refuse them.
+    #[serde(default)]
+    pub not_admission_controlled: u64,
     /// Covered of all in scope, as `96.6%`.
     pub ratio: String,
 }

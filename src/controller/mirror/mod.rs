@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use holdfast_core::api::TrustRootMirror;
 use holdfast_core::operate::mirror::memory::{Stored, Witness};
-use holdfast_core::operate::mirror::status::{Import, Mend, reconcile_at};
+use holdfast_core::operate::mirror::status::{Import, Mend};
 use holdfast_core::operate::mirror::{decide, schedule};
+use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::held::Held;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -96,7 +97,7 @@ impl Known {
     /// Whether the source is to be read now, and else how long until then.
     fn due(&self, mirror: &TrustRootMirror) -> Result<(), Duration> {
         let Some(read) = &self.read else { return Ok(()) };
-        let asked = reconcile_at(mirror).map(str::to_owned);
+        let asked = reconcile_at(&mirror.metadata).map(str::to_owned);
         if self.changed.load(Ordering::Relaxed) || read.generation != mirror.metadata.generation || read.asked != asked
         {
             return Ok(());

@@ -7,8 +7,9 @@ use holdfast_core::api::{TrustRootMirror, TrustRootMirrorSpec};
 use holdfast_core::engines::object::{INTENT, MANAGED_BY, TRUST_ROOT};
 use holdfast_core::operate::mirror::distribution::{self, Existing, Namespace, ObjectVersion};
 use holdfast_core::operate::mirror::memory::{MemoryFault, Seen, Stored, Witness, check};
-use holdfast_core::operate::mirror::status::{Failure, Import, Mend, reconcile_at};
+use holdfast_core::operate::mirror::status::{Failure, Import, Mend};
 use holdfast_core::operate::mirror::{Facts, Judged, MirrorReason, ReadRoot, Record};
+use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::held::Held;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
@@ -187,7 +188,7 @@ async fn look(
     known.read = Some(Read {
         at: Instant::now(),
         generation: mirror.metadata.generation,
-        asked: reconcile_at(mirror).map(str::to_owned),
+        asked: reconcile_at(&mirror.metadata).map(str::to_owned),
     });
     known.unreached = match &import {
         Import::Failed(Failure { reason: MirrorReason::SourceUnavailable, .. }) => known.unreached.saturating_add(1),

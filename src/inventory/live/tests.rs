@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // JSON is made where it is given
+
 use std::collections::BTreeMap;
 
 use holdfast_core::coverage::Image;

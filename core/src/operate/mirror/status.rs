@@ -14,11 +14,11 @@ use crate::api::mirror::{
     AdoptedStatus, AdoptingStatus, BudgetStatus, CandidateStatus, ChangeStatus, ConsumerStatus, EndStatus,
     ImpactStatus, ImportStatus, MemoryStatus, RoleStatus, RolesStatus, TrustRootMirrorStatus,
 };
+use crate::operate::reconcile_at;
+use crate::operate::said::{second, short};
 use crate::trust::diff::Happening;
 use crate::trust::tuf::{RefusalKind, State};
 
-/// The longest message, in bytes: it may hold words of outside files.
-const MAX_MESSAGE: usize = 1024;
 const MAX_CHANGES: usize = 64;
 const MAX_CONSUMERS: usize = 256;
 const MAX_NEXT_ENDS: usize = 4;
@@ -135,7 +135,7 @@ impl Report<'_> {
             expiry_budget: self.budget(),
             local_repository: None,
             memory,
-            last_handled_reconcile_at: reconcile_at(self.mirror).map(str::to_owned),
+            last_handled_reconcile_at: reconcile_at(&self.mirror.metadata).map(str::to_owned),
             consumers: self.consumers(),
             conditions: self.conditions(now),
         }
@@ -251,26 +251,6 @@ impl Report<'_> {
     }
 }
 
-/// An instant as people read it: in whole seconds.
-fn second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
-}
-
-/// What asks for a pass now.
-pub fn reconcile_at(mirror: &TrustRootMirror) -> Option<&str> {
-    let asked = mirror.metadata.annotations.as_ref()?.get("holdfast.dev/reconcile-at")?;
-    Some(asked.char_indices().nth(256).map_or(asked, |(at, _)| asked.get(..at).unwrap_or_default()))
-}
-
 fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
-}
-
-/// Words of outside files may be long, and may hold what moves a terminal's cursor.
-fn short(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match text.char_indices().find(|(at, c)| at + c.len_utf8() > MAX_MESSAGE) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text,
-    }
 }

@@ -1,14 +1,14 @@
 //! The conditions of a mirror.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Distributed, Import, Mend, Report, second, short};
+use super::{Distributed, Import, Mend, Report};
 use crate::api::common::Condition;
 use crate::api::condition::ConditionType;
 use crate::operate::mirror::distribution::ConsumerState;
 use crate::operate::mirror::reason::MirrorReason;
 use crate::operate::mirror::schedule::warns_at;
+use crate::operate::said::{Said, second};
 use crate::trust::clock::Sanity;
 use crate::trust::freshness::{Freshness, Limit};
 
@@ -253,43 +253,5 @@ impl Report<'_> {
 
     fn name(&self) -> &str {
         self.mirror.metadata.name.as_deref().unwrap_or_default()
-    }
-}
-
-/// What one condition says.
-#[derive(Clone)]
-struct Said {
-    of: ConditionType,
-    status: &'static str,
-    reason: String,
-    message: String,
-}
-
-impl Said {
-    fn new(of: ConditionType, holds: bool, reason: MirrorReason, message: impl AsRef<str>) -> Self {
-        let status = if holds { "True" } else { "False" };
-        Self { of, status, reason: reason.to_string(), message: short(message.as_ref()) }
-    }
-
-    /// What it said before.
-    fn again(of: ConditionType, condition: &Condition) -> Self {
-        let status = ["True", "False"].into_iter().find(|status| *status == condition.status).unwrap_or("Unknown");
-        Self { of, status, reason: condition.reason.clone(), message: condition.message.clone() }
-    }
-
-    fn condition(self, old: &[Condition], generation: Option<i64>, now: Timestamp) -> Condition {
-        let since = old
-            .iter()
-            .find(|condition| condition.type_ == self.of.as_str() && condition.status == self.status)
-            .map(|condition| condition.last_transition_time.clone());
-        Condition {
-            type_: self.of.to_string(),
-            status: self.status.to_owned(),
-            reason: self.reason,
-            message: self.message,
-            observed_generation: generation,
-            // Kubernetes keeps whole seconds: what is compared later has to be what was read back.
-            last_transition_time: since.unwrap_or(Time(second(now))),
-        }
     }
 }
