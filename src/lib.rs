@@ -11,5 +11,6 @@ pub mod controller;
 mod dial;
 pub mod inventory;
 pub mod registry;
+pub mod scan;
 pub mod serve;
 pub mod sources;

@@ -156,6 +156,13 @@ pub fn assess(
     assess_by(inventory, policies, &mut |image, policy| verdict(image, policy, found, roots, memo, now))
 }
 
+/// The images that some policy is about, by their place in the inventory, each with those policies by theirs.
+pub fn in_scope(inventory: &Inventory, policies: &[CompiledPolicy]) -> Vec<(usize, Vec<usize>)> {
+    let scope = Scope::of(inventory, policies);
+    let of_image = |at| (at, scope.policies_of(at).into_iter().map(|(policy, _)| policy).collect::<Vec<_>>());
+    (0..inventory.images().len()).map(of_image).filter(|(_, policies)| !policies.is_empty()).collect()
+}
+
 /// Assesses an inventory; `judge` says what a policy that is about an image says of it.
 pub fn assess_by(
     inventory: &Inventory,

@@ -8,7 +8,7 @@ mod policy;
 mod scope;
 pub mod subject;
 
-pub use assess::{Coverage, Found, ImageResult, Judged, NamespaceTotals, PolicyVerdict, Totals, assess, assess_by};
+pub use assess::{Coverage, Found, ImageResult, Judged, NamespaceTotals, PolicyVerdict, Totals, assess, assess_by, in_scope};
 pub use finding::{Content, Finding, Memo, Roots, find_out, judge_under};
 pub use inventory::{Image, Inventory, STATIC_POD, Usage, Workload};
 pub use policy::{CompiledPolicy, PolicyProblem, compile};
