@@ -1,6 +1,7 @@
 //! Where images and the evidence for them are stored.
 
 pub mod client;
+mod evidence;
 pub mod layout;
 pub mod pull_secret;
 
