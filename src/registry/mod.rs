@@ -1,5 +1,6 @@
 //! Where images and the evidence for them are stored.
 
+pub mod blobs;
 pub mod client;
 mod evidence;
 pub mod layout;
