@@ -5,6 +5,7 @@ pub mod client;
 mod evidence;
 pub mod layout;
 pub mod pull_secret;
+pub mod remote;
 
 use std::collections::BTreeSet;
 
