@@ -4,7 +4,6 @@
 
 #![forbid(unsafe_code)]
 
-mod address;
 pub mod cli;
 pub mod clock;
 pub mod controller;

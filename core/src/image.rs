@@ -22,7 +22,7 @@ use crate::Digest;
 pub const MAX_REFERENCE: usize = 1024;
 /// The longest text that is read in whatever short form it is written: the bound for engines, which see the text and not its one spelling.
 pub const MAX_WRITTEN: usize = MAX_REFERENCE - "docker.io/library/:latest".len();
-const HUB: &str = "docker.io";
+pub(crate) const HUB: &str = "docker.io";
 /// Other names of Docker Hub.
 const HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
 
@@ -163,7 +163,7 @@ impl fmt::Display for ImageRef {
 }
 
 /// Host and port in one spelling: lower case, no trailing dot, no default port, one name for Docker Hub.
-fn normalise_host(host: &str) -> Option<String> {
+pub(crate) fn normalise_host(host: &str) -> Option<String> {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) => (name, Some(port)),
         None => (host, None),
@@ -191,14 +191,14 @@ fn normalise_host(host: &str) -> Option<String> {
 }
 
 /// A port without leading zeros; nothing where it is none (RFC 6335, section 6: from 1 to 65535 can be dialled).
-fn normalise_port(port: &str) -> Option<&str> {
+pub(crate) fn normalise_port(port: &str) -> Option<&str> {
     let digits = port.trim_start_matches('0');
     let is_port = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok();
     is_port.then_some(digits)
 }
 
 /// Distribution specification, "name": lower-case alphanumerics, joined by single separators.
-fn is_segment(segment: &str) -> bool {
+pub(crate) fn is_segment(segment: &str) -> bool {
     let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let separators_are_good = segment
         .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())

@@ -5,6 +5,7 @@
 //!
 //! Layers, each using only those below it: [`operate`] → [`gate`] → [`engines`] → [`coverage`] → [`verify`] → [`trust`] → [`api`].
 
+pub mod address;
 pub mod api;
 pub mod coverage;
 pub mod digest;

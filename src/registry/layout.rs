@@ -12,23 +12,18 @@ use std::path::{Path, PathBuf};
 use holdfast_core::Digest;
 use holdfast_core::coverage::Found;
 use holdfast_core::image::ImageRef;
-use holdfast_core::json;
-use holdfast_core::verify::{Artifact, Evidence, EvidenceForm, Limits, Reason};
-use serde::Deserialize;
+use holdfast_core::verify::{Artifact, Evidence, Reason};
 
 use self::saved::Saved;
 use super::EvidenceStore;
+use super::evidence::{self, Descriptor, MAX_MANIFEST, Manifest};
 use crate::sources::file::{self, FileError};
 
-const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 const MAX_MANIFESTS: usize = 200_000;
 const MAX_DEPTH: usize = 8;
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const COSIGN_KIND: &str = "kind";
-const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
-const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-const DSSE: &str = "application/vnd.dsse.envelope.v1+json";
 
 /// An image layout whose index was read.
 #[derive(Debug)]
@@ -64,35 +59,6 @@ pub enum LayoutError {
         /// What is wrong with it.
         detail: String,
     },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-    #[serde(default)]
-    subject: Option<Descriptor>,
-}
-
-#[derive(Deserialize, Clone)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    #[serde(default)]
-    size: u64,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-impl Descriptor {
-    fn is_manifest(&self) -> bool {
-        self.media_type.is_empty() || self.media_type.contains("manifest") || self.media_type.contains("image.index")
-    }
 }
 
 /// Why a blob was not taken.
@@ -153,7 +119,7 @@ impl Layout {
         file::read(&root.join("oci-layout"), "an image layout's mark", 4096)?;
         let path = root.join("index.json");
         let bytes = file::read(&path, "an image layout's index", MAX_MANIFEST * 16)?;
-        let index = manifest(&bytes).map_err(|detail| LayoutError::Index { path: path.clone(), detail })?;
+        let index = Manifest::read(&bytes).map_err(|detail| LayoutError::Index { path: path.clone(), detail })?;
         let mut layout = Self {
             root: root.to_owned(),
             names: BTreeMap::new(),
@@ -227,7 +193,7 @@ impl Layout {
             Err(error) => return self.unread.push(error),
         };
         for digest in unlisted {
-            match self.blob(digest, MAX_MANIFEST).map(|bytes| manifest(&bytes)) {
+            match self.blob(digest, MAX_MANIFEST).map(|bytes| Manifest::read(&bytes)) {
                 Ok(Ok(manifest)) => self.refer(&manifest, digest),
                 // Layers and configurations are no manifests.
                 Ok(Err(_)) => {}
@@ -319,47 +285,24 @@ impl Layout {
             Ok(manifest) => manifest,
             Err(error) => return collected.fault(&error),
         };
-        let limits = Limits::default();
-        let most = u64::try_from(limits.bundle_bytes()).unwrap_or(u64::MAX);
-        for (index, layer) in manifest.layers.iter().enumerate() {
-            // By the layer, not by the artifact type of an index: registries report other ones there.
-            let is_evidence =
-                layer.media_type.starts_with(BUNDLE) || layer.media_type == SIMPLE_SIGNING || layer.media_type == DSSE;
-            if !is_evidence {
-                continue;
+        for (index, layer) in manifest.evidence() {
+            if collected.is_full() {
+                return;
             }
-            let bytes = match layer.digest.parse::<Digest>() {
-                Ok(blob) if layer.size <= most => self.blob(blob, most),
-                Ok(_) => Err(BlobError::Wrong(format!(
-                    "the evidence {} has {} bytes, more than the {most} that are read",
-                    layer.digest, layer.size
-                ))),
-                Err(error) => Err(BlobError::Wrong(error.to_string())),
-            };
+            let bytes = layer.blob().map_err(BlobError::Wrong).and_then(|blob| self.blob(blob, evidence::max_blob()));
             match bytes {
                 Err(error) => collected.fault(&error),
-                Ok(bytes) => {
-                    let source = if manifest.layers.len() == 1 {
-                        digest.to_string()
-                    } else {
-                        format!("{digest} layer {}", index + 1)
-                    };
-                    let annotations = layer.annotations.clone();
-                    let form = match layer.media_type.as_str() {
-                        SIMPLE_SIGNING => EvidenceForm::LegacySignature { payload: bytes, annotations },
-                        DSSE => EvidenceForm::LegacyAttestation { envelope: bytes, annotations },
-                        _ => EvidenceForm::Bundle(bytes),
-                    };
-                    collected.bytes += evidence_size(&form);
-                    collected.evidence.push(Evidence { source, form });
-                }
+                Ok(bytes) => collected.evidence.extend(manifest.piece(digest, index, bytes).inspect(|piece| {
+                    collected.bytes += evidence::size(&piece.form);
+                })),
             }
         }
     }
 
     fn manifest(&self, digest: Digest) -> Result<Manifest, BlobError> {
         let bytes = self.blob(digest, MAX_MANIFEST)?;
-        manifest(&bytes).map_err(|detail| BlobError::Wrong(format!("the manifest {digest} cannot be read: {detail}")))
+        Manifest::read(&bytes)
+            .map_err(|detail| BlobError::Wrong(format!("the manifest {digest} cannot be read: {detail}")))
     }
 
     fn blobs(&self) -> PathBuf {
@@ -391,40 +334,17 @@ struct Collected {
     bytes: usize,
 }
 
-/// Bytes of evidence held for one image, at most: anyone who may write to a registry may attach more.
-const MAX_EVIDENCE: usize = 64 * 1024 * 1024;
-
-fn evidence_size(form: &EvidenceForm) -> usize {
-    match form {
-        EvidenceForm::Bundle(bytes) => bytes.len(),
-        EvidenceForm::LegacySignature { payload, .. } => payload.len(),
-        EvidenceForm::LegacyAttestation { envelope, .. } => envelope.len(),
-    }
-}
-
 impl Collected {
     /// Whether no more is taken; what is left out then may be what would have covered.
     fn is_full(&mut self) -> bool {
-        let full = self.evidence.len() > Limits::default().evidence || self.bytes > MAX_EVIDENCE;
-        if full {
-            let message = format!(
-                "more is attached to the image than is judged ({} pieces, {} bytes); remove what does not belong to it",
-                self.evidence.len(),
-                self.bytes
-            );
-            self.incomplete.get_or_insert((Reason::ListingTruncated, message));
-        }
-        full
+        let Some(message) = evidence::too_much(self.evidence.len(), self.bytes) else { return false };
+        self.incomplete.get_or_insert((Reason::ListingTruncated, message));
+        true
     }
 
     fn fault(&mut self, error: &BlobError) {
         self.incomplete.get_or_insert_with(|| (error.reason(), error.text().to_owned()));
     }
-}
-
-fn manifest(bytes: &[u8]) -> Result<Manifest, String> {
-    json::check(bytes, json::Limits { max_len: bytes.len(), max_depth: 32 }).map_err(|e| e.to_string())?;
-    serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
 
 impl EvidenceStore for Layout {

@@ -1,8 +1,11 @@
 //! Where images and the evidence for them are stored.
 
+pub mod blobs;
 pub mod client;
+mod evidence;
 pub mod layout;
 pub mod pull_secret;
+pub mod remote;
 
 use std::collections::BTreeSet;
 

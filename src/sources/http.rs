@@ -9,8 +9,8 @@ use reqwest::{StatusCode, Url};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Half, Source, SourceError};
-use crate::address::{as_address, is_link_local};
 use crate::dial::{self, DialError};
+use holdfast_core::address::{as_address, is_link_local};
 
 /// How long a mirror is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

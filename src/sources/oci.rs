@@ -23,8 +23,8 @@ use self::manifest::{Artifact, Descriptor};
 use super::SourceError;
 use super::archive::{ArchiveError, Limits};
 use super::tree::{Tree, TreeError};
-use crate::address::{as_address, is_link_local};
 use crate::registry::client::{Client, Manifest, Reference, RegistryError};
+use holdfast_core::address::{as_address, is_link_local};
 
 const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 /// Under whatever name it is written, it is served from other hosts than it says: nobody could declare what is then dialled.

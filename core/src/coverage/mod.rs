@@ -5,6 +5,7 @@ pub mod conflict;
 mod finding;
 mod inventory;
 mod policy;
+mod registries;
 mod scope;
 pub mod subject;
 
@@ -12,3 +13,4 @@ pub use assess::{Coverage, Found, ImageResult, Judged, NamespaceTotals, PolicyVe
 pub use finding::{Content, Finding, Memo, Roots, find_out, judge_under};
 pub use inventory::{Image, Inventory, STATIC_POD, Usage, Workload};
 pub use policy::{CompiledPolicy, PolicyProblem, compile};
+pub use registries::{DeclaredRegistries, Location, RegistryProblem};

@@ -36,11 +36,7 @@ impl Manifest {
     ) -> Result<Self, RegistryError> {
         expect_ok(&response, what)?;
         let malformed = |detail: String| RegistryError::Malformed { what: what.to_owned(), detail };
-        let media_type = text(response.headers(), CONTENT_TYPE.as_str())
-            .and_then(|value| value.split(';').next())
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let media_type = media_type(response.headers());
         if !MANIFESTS.split(", ").any(|known| known == media_type) {
             return Err(malformed(format!(
                 "it comes as `{}`, which is no manifest that is read: is this a registry?",
@@ -68,6 +64,12 @@ impl Manifest {
         }
         Ok(Self { bytes, digest: got, media_type })
     }
+}
+
+/// What an answer says it is, without parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let value = text(headers, CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
+    value.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Takes nothing but 200 for an answer.

@@ -9,7 +9,9 @@ mod credentials;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod link;
 mod redirect;
+mod referrers;
 mod settings;
 mod token;
 
@@ -32,6 +34,7 @@ use crate::dial::{self, DialError};
 pub use self::answer::Manifest;
 pub use self::credentials::Credentials;
 pub use self::error::RegistryError;
+pub use self::referrers::{Listing, Referrers};
 pub use self::settings::{Patience, Settings};
 
 /// How many challenges are read out of these headers: a door for the fuzzer, which no build but its own has.
@@ -123,6 +126,29 @@ impl Client {
             (client(|builder| builder)?, client(|builder| builder.dns_resolver(Arc::new(FarOnly)))?);
         let (tokens, wants_basic) = (Tokens::default(), AtomicBool::new(false));
         Ok(Self { settings, base, token_url, redirects, here, elsewhere, tokens, wants_basic })
+    }
+
+    /// The same registry, asked by somebody else: what one was given is not used for the other.
+    #[must_use]
+    pub fn asked_by(&self, credentials: Credentials) -> Self {
+        Self {
+            settings: Settings { credentials: Some(credentials), ..self.settings.clone() },
+            base: self.base.clone(),
+            token_url: self.token_url.clone(),
+            redirects: self.redirects.clone(),
+            here: self.here.clone(),
+            elsewhere: self.elsewhere.clone(),
+            tokens: Tokens::default(),
+            wants_basic: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a repository can be asked for at all.
+    ///
+    /// # Errors
+    /// [`RegistryError::Malformed`], where it is no name of one.
+    pub fn check(&self, repository: &str) -> Result<(), RegistryError> {
+        self.url(repository, "manifests", "latest").map(drop)
     }
 
     /// The registry's host, as it was declared.
@@ -280,7 +306,14 @@ impl Client {
         let asked = Reading { what: format!("a token from {}", shown(&url)), accept: None, ..*reading };
         let basic = self.settings.credentials.as_ref().and_then(Credentials::basic);
         let response = send(&self.here, &url, basic.as_ref(), &asked).await?;
-        answer::expect_ok(&response, &asked.what)?;
+        answer::expect_ok(&response, &asked.what).map_err(|error| match error {
+            // It is the token service that is not there: nothing is said of what was to be read.
+            RegistryError::NotFound { what } => {
+                let detail = "the server does not know this address: check what the registry says its token service is";
+                RegistryError::Unavailable { what, detail: detail.to_owned() }
+            }
+            other => other,
+        })?;
         let (bytes, _) = answer::body(response, &asked.what, token::MAX_ANSWER).await?;
         let token = Token::read(&bytes)
             .map_err(|detail| RegistryError::Malformed { what: asked.what, detail: detail.to_owned() })?;

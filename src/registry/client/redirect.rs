@@ -7,14 +7,14 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, LOCATION};
 
-use crate::address::{as_address, is_near};
+use holdfast_core::address::{as_address, is_near};
 
 use super::error::{RegistryError, shorten, shown};
 
 const MAX_LOCATION: usize = 8 * 1024;
 
 /// The hosts a registry may point to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Redirects {
     hosts: Vec<(String, Option<u16>)>,
     plain_http: bool,

@@ -11,7 +11,7 @@ pub struct Patience {
     pub connect: Duration,
     /// Between two pieces of an answer.
     pub idle: Duration,
-    /// For one manifest or blob, with the token and the redirects it takes.
+    /// For one manifest, blob or listing, with the token and the redirects it takes.
     pub total: Duration,
 }
 

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host that is written as an address.
-pub(crate) fn as_address(host: &str) -> Option<IpAddr> {
+pub fn as_address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// Whether an address is the node's own, or one of those that only mean something on its link.
-pub(crate) fn is_near(address: IpAddr) -> bool {
+pub fn is_near(address: IpAddr) -> bool {
     let is_own = |v4: Ipv4Addr| v4.is_loopback() || v4.is_broadcast() || v4.octets().first() == Some(&0);
     let own = match address {
         IpAddr::V4(v4) => is_own(v4),
@@ -18,7 +18,7 @@ pub(crate) fn is_near(address: IpAddr) -> bool {
 }
 
 /// Whether an address only means something on the node's link: no mirror and no registry has one, and the metadata service of a cloud has.
-pub(crate) fn is_link_local(address: IpAddr) -> bool {
+pub fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_unicast_link_local() || embedded(v6).is_some_and(|v4| v4.is_link_local()),
