@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_core::Digest;
-use holdfast_core::coverage::registries::DeclaredRegistries;
+
 use holdfast_core::coverage::subject::{Subject, both};
 use holdfast_core::coverage::{
-    CompiledPolicy, Content, Finding, Image, Inventory, Judged, Memo, PolicyVerdict, Roots, find_out, in_scope,
+    CompiledPolicy, Content, DeclaredRegistries, Finding, Image, Inventory, Judged, Memo, PolicyVerdict, Roots,
+    find_out, in_scope,
 };
 use holdfast_core::image::ImageRef;
 use holdfast_core::verify::{Artifact, Evidence, Outcome, Reason};
@@ -44,8 +45,11 @@ impl Judge {
             return Some(known);
         }
         let take = |piece| along.iter().find_map(|looked| looked.take(&self.blobs, piece));
-        let evidence: Vec<Evidence> =
-            sighting.pieces.iter().map(|piece| take(piece).or_else(|| assemble(&self.blobs, piece))).collect::<Option<_>>()?;
+        let evidence: Vec<Evidence> = sighting
+            .pieces
+            .iter()
+            .map(|piece| take(piece).or_else(|| assemble(&self.blobs, piece)))
+            .collect::<Option<_>>()?;
         let mut artifact = Artifact::of_digest(sighting.digest);
         if !evidence.is_empty() {
             // Some signatures are over the bytes: without them, they would seem wrong.
@@ -63,7 +67,8 @@ impl Judge {
         let mut policies = policies.iter().filter_map(|at| self.policies.get(*at));
         policies.all(|policy| {
             let finding = self.finding(sighting, policy, along);
-            finding.is_some_and(|finding| finding.certain(policy, None, &self.roots).reason.outcome() == Outcome::Covered)
+            finding
+                .is_some_and(|finding| finding.certain(policy, None, &self.roots).reason.outcome() == Outcome::Covered)
         })
     }
 

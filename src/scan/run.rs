@@ -150,7 +150,13 @@ impl Scan {
     }
 
     /// Judging takes a processor, which whoever waits for the network does not hold.
-    async fn passes(&self, sighting: &Sighting, want: &Want, bundles: &Arc<Looked>, legacy: Option<Arc<Looked>>) -> bool {
+    async fn passes(
+        &self,
+        sighting: &Sighting,
+        want: &Want,
+        bundles: &Arc<Looked>,
+        legacy: Option<Arc<Looked>>,
+    ) -> bool {
         let Ok(_permit) = self.processors.acquire().await else { return false };
         let (judge, sighting, policies, bundles) =
             (self.judge.clone(), sighting.clone(), want.policies.clone(), bundles.clone());

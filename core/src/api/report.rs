@@ -79,6 +79,17 @@ pub struct Registry {
     /// Who vouches for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
+    /// Where the registry hands out tokens, if not on its own host: credentials go there and to the registry, and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://') || self.startsWith('http://')").message("`tokenUrl` starts with https:// or http://"))]
+    #[x_kube(validation = Rule::new("!self.contains('@') && !self.contains('?') && !self.contains('#')").message("`tokenUrl` is an address without credentials, query and fragment; credentials belong into pull secrets"))]
+    pub token_url: Option<String>,
+    /// Hosts, with a port where it is not the usual one, that the registry may send readers to for what it stores. No credentials go there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 261)))]
+    #[x_kube(validation = Rule::new("self.all(host, !host.contains('/') && !host.contains('@') && !host.contains('*'))").message("`redirectHosts` are hosts as `storage.corp.internal` or `storage.corp.internal:9000`: neither addresses nor patterns"))]
+    pub redirect_hosts: Vec<String>,
     /// How many requests at once.
     #[serde(default = "eight")]
     #[schemars(range(min = 1, max = 64))]

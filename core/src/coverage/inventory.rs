@@ -31,6 +31,17 @@ impl Serialize for Workload {
     }
 }
 
+/// An object of the cluster that a workload is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectId {
+    /// Group and version of its kind.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its uid.
+    pub uid: String,
+}
+
 /// The kind of a pod that a node runs from a file of its own: the API server only shows it, so no admission has a say.
 pub const STATIC_POD: &str = "StaticPod";
 

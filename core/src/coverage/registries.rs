@@ -218,6 +218,8 @@ mod tests {
             max_in_flight: 8,
             use_pod_pull_secrets: false,
             plain_http: false,
+            token_url: None,
+            redirect_hosts: Vec::new(),
         }
     }
 

@@ -12,4 +12,4 @@ mod tests;
 pub use index::Live;
 pub use intern::{Controller, Shape, Use};
 pub use slim::{Kind, SlimPod, SlimTemplate};
-pub use snapshot::{ObjectId, PullSecrets, Snapshot};
+pub use snapshot::{PullSecrets, Snapshot};

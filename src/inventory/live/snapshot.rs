@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use holdfast_core::coverage::{Image, Inventory, STATIC_POD, Workload};
+use holdfast_core::coverage::{Image, Inventory, ObjectId, STATIC_POD, Workload};
 
 use super::index::{Kept, Live};
 use super::intern::{Controller, Shape};
@@ -11,17 +11,6 @@ use super::slim::Kind;
 
 /// How far owners are followed: a ring of them has no end.
 const MAX_OWNERS: usize = 8;
-
-/// An object of the cluster that a workload is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectId {
-    /// Group and version of its kind.
-    pub api_version: String,
-    /// Its kind.
-    pub kind: String,
-    /// Its uid.
-    pub uid: String,
-}
 
 /// What nodes pull an image with: of each namespace, Secrets by name, and accounts that may name more.
 pub type PullSecrets = BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>;
