@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use holdfast_core::api::{TrustApproval, TrustBreakGlass, TrustRootMirror};
+use holdfast_core::api::{
+    BundleCoverageReport, SigningIdentityPolicy, TrustApproval, TrustBreakGlass, TrustRootMirror,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ObjectReference};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -12,12 +14,14 @@ use kube::runtime::reflector::{ObjectRef, Store as Cache};
 use kube::{Client, Resource};
 use parking_lot::Mutex;
 
+use super::coverage::Scanning;
 use super::failure::Failed;
 use super::guards::Guards;
 use super::lease::Leadership;
 use super::mirror::Known;
 use super::settings::Settings;
 use super::store::Store;
+use super::trusts::Trusts;
 use crate::serve::metrics::Metrics;
 
 /// What is watched, as it was last seen.
@@ -29,6 +33,10 @@ pub(crate) struct Caches {
     pub(crate) approvals: Cache<DeserializeGuard<TrustApproval>>,
     /// The break-glasses.
     pub(crate) break_glasses: Cache<DeserializeGuard<TrustBreakGlass>>,
+    /// The policies.
+    pub(crate) policies: Cache<DeserializeGuard<SigningIdentityPolicy>>,
+    /// The reports.
+    pub(crate) reports: Cache<DeserializeGuard<BundleCoverageReport>>,
     /// The namespaces; metadata alone.
     pub(crate) namespaces: Cache<PartialObjectMeta<Namespace>>,
     /// The ConfigMaps that trust is distributed as; of their texts the digests alone.
@@ -41,6 +49,8 @@ impl Caches {
         self.mirrors.wait_until_ready().await?;
         self.approvals.wait_until_ready().await?;
         self.break_glasses.wait_until_ready().await?;
+        self.policies.wait_until_ready().await?;
+        self.reports.wait_until_ready().await?;
         self.namespaces.wait_until_ready().await?;
         for distributed in &self.distributed {
             distributed.wait_until_ready().await?;
@@ -57,6 +67,8 @@ impl Caches {
             ("TrustRootMirror", count(&self.mirrors)),
             ("TrustApproval", count(&self.approvals)),
             ("TrustBreakGlass", count(&self.break_glasses)),
+            ("SigningIdentityPolicy", count(&self.policies)),
+            ("BundleCoverageReport", count(&self.reports)),
         ]
     }
 }
@@ -83,6 +95,12 @@ pub(crate) struct Context {
     pub(crate) known: Mutex<HashMap<String, Known>>,
     /// Writes events.
     pub(crate) recorder: Recorder,
+    /// Of which generation of which object it was said that it cannot be read.
+    pub(crate) told: Mutex<HashMap<(&'static str, String), Option<i64>>>,
+    /// The trust in force.
+    pub(crate) trusts: Trusts,
+    /// What runs, and what was found out about it.
+    pub(crate) scanning: Scanning,
 }
 
 impl Context {

@@ -2,28 +2,32 @@
 
 pub mod client;
 mod context;
+mod coverage;
 mod failure;
 mod guards;
 mod lease;
+mod malformed;
 mod mirror;
+mod pass;
+mod queue;
+mod secrets;
 pub mod settings;
+mod sight;
+mod status;
 mod store;
+mod trusts;
 mod watch;
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::select_all;
-use holdfast_core::api::{GROUP, VERSION};
-use kube::Client;
-use kube::runtime::controller::{self, Config as ControllerConfig};
-use kube::runtime::reflector::Store as Cache;
+use holdfast_core::api::{BundleCoverageReport, GROUP, TrustRootMirror, VERSION};
+use kube::core::DeserializeGuard;
+use kube::{Client, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,10 +35,13 @@ use self::client::ClientError;
 use self::context::{Caches, Context};
 use self::guards::Guards;
 use self::lease::{Leadership, LeaseSettings};
-use self::mirror::{CONCURRENCY, CONTROLLER, Volumes};
+use self::mirror::Volumes;
+use self::queue::{Queue, Queued};
 use self::settings::Settings;
 use self::store::Store;
+use self::trusts::Trusts;
 use self::watch::{Notice, Triggers, Watches};
+use crate::registry::blobs::BlobsError;
 use crate::serve::metrics::Metrics;
 use crate::serve::{self, Readiness};
 
@@ -42,8 +49,6 @@ use crate::serve::{self, Readiness};
 pub const MANAGER: &str = "holdfast.dev/controller";
 /// How long passes under way may take to end, before the lease is given up anyhow.
 const TO_END: Duration = Duration::from_secs(3);
-/// How long what is asked for is gathered before it is handed on. Counted from the first that asks: whoever goes on asking puts nothing off.
-const GATHER: Duration = Duration::from_millis(20);
 /// How often it is asked whether the kinds are there, while they are not.
 const ASK_FOR_KINDS: Duration = Duration::from_secs(1);
 
@@ -67,6 +72,9 @@ pub enum OperatorError {
     /// Leadership was lost: another replica goes on, and this one begins anew.
     #[error("leadership was lost, so this process ends and begins anew")]
     LeadershipLost,
+    /// What was fetched cannot be kept where it was said.
+    #[error("{0}")]
+    Evidence(#[from] BlobsError),
     /// A task ended that should not.
     #[error("{0} ended")]
     Ended(&'static str),
@@ -105,6 +113,12 @@ pub async fn run(settings: Settings) -> Result<(), OperatorError> {
     ended
 }
 
+/// What waits to be looked at, of every kind.
+struct AllQueued {
+    mirrors: Queued<TrustRootMirror>,
+    reports: Queued<BundleCoverageReport>,
+}
+
 struct Operator {
     client: Client,
     namespace: String,
@@ -117,12 +131,14 @@ struct Operator {
 
 impl Operator {
     async fn operate(self) -> Result<(), OperatorError> {
-        let (queue, queued) = mpsc::unbounded_channel();
         let (watches, caches) = Watches::new(self.client.clone(), &self.settings.distribution_names);
         let counted = caches.clone();
         self.metrics.count_malformed(Box::new(move || counted.malformed()));
-        let context = Arc::new(self.context(caches));
-        let triggers = self.triggers(&context, queue);
+        let (mirrors, mirrors_queued) = Queue::new(caches.mirrors.clone());
+        let (reports, reports_queued) = Queue::new(caches.reports.clone());
+        let queued = AllQueued { mirrors: mirrors_queued, reports: reports_queued };
+        let context = Arc::new(self.context(caches, reports.clone())?);
+        let triggers = self.triggers(&context, mirrors, reports);
         let mut watching =
             watches.start(&self.namespace, &self.settings.source_namespaces, &triggers, &self.readiness, &self.stop);
         let volumes = {
@@ -141,6 +157,8 @@ impl Operator {
             self.settings.lease_name.clone(),
         ));
 
+        watching.extend(sight::start(&context, &self.stop));
+
         let ended = first_end(&self.stop, &mut lease, &mut passes, &mut watching).await;
         passes_stop.cancel();
         if !passes.is_finished() && tokio::time::timeout(TO_END, passes).await.is_err() {
@@ -155,8 +173,8 @@ impl Operator {
         ended
     }
 
-    fn context(&self, caches: Caches) -> Context {
-        Context {
+    fn context(&self, caches: Caches, reports: Queue<BundleCoverageReport>) -> Result<Context, OperatorError> {
+        Ok(Context {
             client: self.client.clone(),
             settings: self.settings.clone(),
             namespace: self.namespace.clone(),
@@ -167,19 +185,34 @@ impl Operator {
             metrics: self.metrics.clone(),
             known: parking_lot::Mutex::default(),
             recorder: context::recorder(self.client.clone(), &self.settings.identity),
-        }
+            told: parking_lot::Mutex::default(),
+            trusts: Trusts::default(),
+            scanning: coverage::Scanning::new(&self.settings, reports, &self.metrics)?,
+        })
     }
 
-    fn triggers(&self, context: &Arc<Context>, queue: mpsc::UnboundedSender<watch::Asked>) -> Triggers {
+    fn triggers(
+        &self,
+        context: &Arc<Context>,
+        mirrors: Queue<TrustRootMirror>,
+        reports: Queue<BundleCoverageReport>,
+    ) -> Triggers {
         let (known, metrics) = (Arc::downgrade(context), self.metrics.clone());
-        Triggers::new(queue, context.caches.mirrors.clone(), move |mirror, notice| {
+        Triggers::new(mirrors, reports, move |name, notice| {
             let Some(context) = known.upgrade() else { return };
-            let mut known = context.known.lock();
             match notice {
-                Notice::Source => known.entry(mirror.to_owned()).or_default().source_changed(),
-                Notice::Gone => {
-                    known.entry(mirror.to_owned()).or_default().gone();
-                    metrics.forget(mirror);
+                Notice::Source => context.known.lock().entry(name.to_owned()).or_default().source_changed(),
+                Notice::MirrorGone => {
+                    context.known.lock().entry(name.to_owned()).or_default().gone();
+                    malformed::forget::<TrustRootMirror>(&context, name);
+                    metrics.forget(name);
+                    if context.trusts.withdraw(name) {
+                        context.scanning.queue.all();
+                    }
+                }
+                Notice::ReportGone => {
+                    malformed::forget::<BundleCoverageReport>(&context, name);
+                    context.scanning.forget(name);
                 }
             }
         })
@@ -212,49 +245,44 @@ async fn first_end(
         biased;
         () = stop.cancelled() => Ok(()),
         _ = lease => Err(OperatorError::LeadershipLost),
-        _ = passes => Err(OperatorError::Ended("the task that passes over mirrors")),
+        _ = passes => Err(OperatorError::Ended("the task that makes passes")),
         _ = select_all(watching) => Err(OperatorError::Ended("a watch")),
     }
 }
 
-/// Passes over mirrors, as they are asked for and as they are due.
-async fn passes(
-    context: Arc<Context>,
-    queued: mpsc::UnboundedReceiver<watch::Asked>,
-    volumes: Volumes,
-    stop: CancellationToken,
-) {
-    let store: Cache<_> = context.caches.mirrors.clone();
-    // What was not seen yet is not absent: by an empty list of namespaces, trust would be taken away from all of them.
+/// Passes over every kind, once everything was seen: what was not seen yet is not absent, and by an empty list of namespaces, trust would be taken away from
+/// all of them.
+async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop: CancellationToken) {
     if tokio::select! { () = stop.cancelled() => true, ready = context.caches.wait_until_ready() => ready.is_err() } {
         return;
     }
-    context.metrics.concurrency(CONTROLLER, CONCURRENCY);
-    let queue = futures_util::stream::unfold(queued, gather).flat_map(futures_util::stream::iter);
-    let queue = queue.map(Ok::<_, std::convert::Infallible>).take_until(stop.cancelled_owned());
-    let config = ControllerConfig::default().concurrency(CONCURRENCY);
-    let reconcile = move |object: Arc<kube::core::DeserializeGuard<holdfast_core::api::TrustRootMirror>>,
-                          context: Arc<Context>| {
-        let volume = object.0.as_ref().ok().and_then(|mirror| mirror.spec.source.volume.as_ref());
-        volumes.watch(&kube::ResourceExt::name_any(&*object), volume.map(|volume| Path::new(&volume.path)));
-        Box::pin(mirror::reconcile(object, context))
-    };
-    let passes = controller::applier(reconcile, mirror::on_error, context, store, Box::pin(queue), config);
-    // How each ended is logged and counted where it ended.
-    passes.for_each(|_| std::future::ready(())).await;
-}
-
-/// What was asked for within a moment, each once. The runtime's own debounce waits for silence, and whoever may write a ConfigMap can see to it that there is
-/// none.
-async fn gather(
-    mut queued: mpsc::UnboundedReceiver<watch::Asked>,
-) -> Option<(HashSet<watch::Asked>, mpsc::UnboundedReceiver<watch::Asked>)> {
-    let mut asked = HashSet::from([queued.recv().await?]);
-    tokio::time::sleep(GATHER).await;
-    while let Ok(more) = queued.try_recv() {
-        asked.insert(more);
-    }
-    Some((asked, queued))
+    context.metrics.concurrency(mirror::CONTROLLER, mirror::CONCURRENCY);
+    context.metrics.concurrency(coverage::CONTROLLER, coverage::CONCURRENCY);
+    let mirrors = queue::passes(
+        context.clone(),
+        context.caches.mirrors.clone(),
+        queued.mirrors,
+        mirror::CONCURRENCY,
+        move |object: Arc<DeserializeGuard<TrustRootMirror>>, context: Arc<Context>| {
+            let volume = object.0.as_ref().ok().and_then(|mirror| mirror.spec.source.volume.as_ref());
+            volumes.watch(&object.name_any(), volume.map(|volume| Path::new(&volume.path)));
+            Box::pin(mirror::reconcile(object, context))
+        },
+        mirror::on_error,
+        stop.clone(),
+    );
+    let reports = queue::passes(
+        context.clone(),
+        context.caches.reports.clone(),
+        queued.reports,
+        coverage::CONCURRENCY,
+        |object: Arc<DeserializeGuard<BundleCoverageReport>>, context: Arc<Context>| {
+            Box::pin(coverage::reconcile(object, context))
+        },
+        coverage::on_error,
+        stop,
+    );
+    tokio::join!(mirrors, reports);
 }
 
 /// Says that leadership began, and asks for a first pass over everything.

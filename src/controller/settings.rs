@@ -60,6 +60,12 @@ pub struct Given {
     /// The digest of an image of this release, as the admission policies name it; several may be given
     #[arg(long = "release-digest", env = "HOLDFAST_RELEASE_DIGESTS", value_name = "DIGEST", value_delimiter = ',')]
     pub release_digests: Vec<Digest>,
+    /// Where evidence that was fetched is kept [default: in memory]
+    #[arg(long, env = "HOLDFAST_EVIDENCE_DIR", value_name = "DIR")]
+    pub evidence_dir: Option<PathBuf>,
+    /// How much of it is kept, in MiB [default: 256 in a directory, 32 in memory]
+    #[arg(long, env = "HOLDFAST_EVIDENCE_MEBIBYTES", value_name = "MIB")]
+    pub evidence_mebibytes: Option<u32>,
     /// Use this kubeconfig [default: that of the environment, else the pod's service account]
     #[arg(long, env = "HOLDFAST_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
@@ -126,6 +132,10 @@ pub struct Settings {
     pub approving_service_accounts: Vec<String>,
     /// Digests of this release's images.
     pub release_digests: Vec<Digest>,
+    /// Where evidence that was fetched is kept; in memory where nowhere.
+    pub evidence_dir: Option<PathBuf>,
+    /// How much of it is kept, in MiB.
+    pub evidence_mebibytes: u32,
     /// The kubeconfig.
     pub kubeconfig: Option<PathBuf>,
     /// The context of it.
@@ -168,6 +178,8 @@ impl Given {
             source_namespaces: list(self.source_namespaces, there.source_namespaces),
             approving_service_accounts: list(self.approving_service_accounts, there.approving_service_accounts),
             release_digests: if self.release_digests.is_empty() { there.release_digests } else { self.release_digests },
+            evidence_dir: self.evidence_dir.or(there.evidence_dir),
+            evidence_mebibytes: self.evidence_mebibytes.or(there.evidence_mebibytes),
             kubeconfig: self.kubeconfig.or(there.kubeconfig),
             context: self.context.or(there.context),
         }
@@ -197,6 +209,8 @@ impl Given {
             source_namespaces: self.source_namespaces,
             approving_service_accounts: self.approving_service_accounts,
             release_digests: self.release_digests,
+            evidence_mebibytes: self.evidence_mebibytes.unwrap_or(if self.evidence_dir.is_some() { 256 } else { 32 }),
+            evidence_dir: self.evidence_dir,
             kubeconfig: self.kubeconfig,
             context: self.context,
         })
@@ -236,6 +250,8 @@ distributionNames: [e, f]
 sourceNamespaces: [g]
 approvingServiceAccounts: ['system:serviceaccount:x:y']
 releaseDigests: ['sha256:0000000000000000000000000000000000000000000000000000000000000000']
+evidenceDir: /e
+evidenceMebibytes: 7
 kubeconfig: /h
 context: i
 ";

@@ -7,86 +7,72 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use holdfast_core::api::{TrustApproval, TrustBreakGlass, TrustRootMirror};
+use holdfast_core::api::{
+    BundleCoverageReport, SigningIdentityPolicy, TrustApproval, TrustBreakGlass, TrustRootMirror,
+};
 use holdfast_core::engines::object::TRUST_ROOT;
 use holdfast_core::operate::mirror::distribution;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Caches;
+use super::queue::Queue;
 use super::store;
 use crate::serve::{Handle, Readiness};
-
-/// A mirror that is to be looked at.
-pub(crate) type Asked = ObjectRef<DeserializeGuard<TrustRootMirror>>;
 
 /// Asks for passes.
 #[derive(Clone)]
 pub(crate) struct Triggers {
-    queue: UnboundedSender<Asked>,
-    mirrors: Store<DeserializeGuard<TrustRootMirror>>,
+    mirrors: Queue<TrustRootMirror>,
+    reports: Queue<BundleCoverageReport>,
     noticed: Arc<Noticed>,
 }
 
 type Noticed = dyn Fn(&str, Notice) + Send + Sync;
 
-/// What was noticed of a mirror, besides that it has to be looked at.
+/// What was noticed of an object, besides that it has to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// Its source may have changed: read it now.
+    /// A mirror's source may have changed: read it now.
     Source,
-    /// It is gone.
-    Gone,
+    /// A mirror is gone.
+    MirrorGone,
+    /// A report is gone.
+    ReportGone,
 }
 
 impl Triggers {
     /// `noticed` is told what a pass has to know.
     pub(crate) fn new(
-        queue: UnboundedSender<Asked>,
-        mirrors: Store<DeserializeGuard<TrustRootMirror>>,
+        mirrors: Queue<TrustRootMirror>,
+        reports: Queue<BundleCoverageReport>,
         noticed: impl Fn(&str, Notice) + Send + Sync + 'static,
     ) -> Self {
-        Self { queue, mirrors, noticed: Arc::new(noticed) }
+        Self { mirrors, reports, noticed: Arc::new(noticed) }
     }
 
-    /// Asks for a pass over one mirror.
-    pub(crate) fn one(&self, name: &str) {
-        // Nobody takes it any more once the operator stops.
-        let _ = self.queue.send(ObjectRef::new(name));
-    }
-
-    /// Asks for a pass over every mirror.
+    /// Asks for a pass over everything.
     pub(crate) fn all(&self) {
-        for mirror in self.mirrors.state() {
-            self.one(&mirror.name_any());
-        }
+        self.mirrors.all();
+        self.reports.all();
     }
 
     /// The source of one mirror changed.
     pub(crate) fn source(&self, name: &str) {
         (self.noticed)(name, Notice::Source);
-        self.one(name);
-    }
-
-    fn gone(&self, name: &str) {
-        (self.noticed)(name, Notice::Gone);
-    }
-
-    /// The mirrors for which `reads` holds.
-    fn reading(&self, reads: impl Fn(&TrustRootMirror) -> bool) -> Vec<String> {
-        let mirrors = self.mirrors.state();
-        let reading = mirrors.iter().filter(|mirror| mirror.0.as_ref().is_ok_and(&reads));
-        reading.map(|mirror| mirror.name_any()).collect()
+        self.mirrors.one(name);
     }
 }
+
+/// A watch, until it ends.
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The stores, still empty, and what fills them.
 pub(crate) struct Watches {
@@ -94,6 +80,8 @@ pub(crate) struct Watches {
     mirrors: reflector::store::Writer<DeserializeGuard<TrustRootMirror>>,
     approvals: reflector::store::Writer<DeserializeGuard<TrustApproval>>,
     break_glasses: reflector::store::Writer<DeserializeGuard<TrustBreakGlass>>,
+    policies: reflector::store::Writer<DeserializeGuard<SigningIdentityPolicy>>,
+    reports: reflector::store::Writer<DeserializeGuard<BundleCoverageReport>>,
     namespaces: reflector::store::Writer<PartialObjectMeta<Namespace>>,
     distributed: Vec<(String, reflector::store::Writer<ConfigMap>)>,
 }
@@ -104,6 +92,8 @@ impl Watches {
         let (mirrors, mirrors_to) = reflector::store();
         let (approvals, approvals_to) = reflector::store();
         let (break_glasses, break_glasses_to) = reflector::store();
+        let (policies, policies_to) = reflector::store();
+        let (reports, reports_to) = reflector::store();
         let (namespaces, namespaces_to) = reflector::store();
         let names: BTreeSet<&String> = distribution_names.iter().collect();
         let (distributed, distributed_to) = names
@@ -113,12 +103,14 @@ impl Watches {
                 (store, (name.clone(), writer))
             })
             .unzip();
-        let caches = Caches { mirrors, approvals, break_glasses, namespaces, distributed };
+        let caches = Caches { mirrors, approvals, break_glasses, policies, reports, namespaces, distributed };
         let watches = Self {
             client,
             mirrors: mirrors_to,
             approvals: approvals_to,
             break_glasses: break_glasses_to,
+            policies: policies_to,
+            reports: reports_to,
             namespaces: namespaces_to,
             distributed: distributed_to,
         };
@@ -136,7 +128,7 @@ impl Watches {
     ) -> Vec<tokio::task::JoinHandle<()>> {
         let client = &self.client;
         let mut tasks = Vec::new();
-        let mut start = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let mut start = |task: Task| {
             let stop = stop.clone();
             tasks.push(tokio::spawn(async move {
                 tokio::select! { () = stop.cancelled() => {} () = task => {} }
@@ -150,8 +142,8 @@ impl Watches {
             ready.gate("mirrors"),
             keep,
             move |event| match event {
-                Event::Apply(mirror) | Event::InitApply(mirror) => t.one(&mirror.name_any()),
-                Event::Delete(mirror) => t.gone(&mirror.name_any()),
+                Event::Apply(mirror) | Event::InitApply(mirror) => t.mirrors.one(&mirror.name_any()),
+                Event::Delete(mirror) => (t.noticed)(&mirror.name_any(), Notice::MirrorGone),
                 Event::Init | Event::InitDone => {}
             },
         )));
@@ -164,7 +156,7 @@ impl Watches {
             keep,
             move |event| {
                 if let Event::Apply(DeserializeGuard(Ok(approval))) = event {
-                    t.one(&approval.spec.r#for.name);
+                    t.mirrors.one(&approval.spec.r#for.name);
                 }
             },
         )));
@@ -177,10 +169,13 @@ impl Watches {
             keep,
             move |event| {
                 if matches!(event, Event::Apply(_) | Event::Delete(_)) {
-                    t.all();
+                    t.mirrors.all();
                 }
             },
         )));
+        for task in of_scans(client, (self.policies, self.reports), triggers, ready) {
+            start(task);
+        }
         let t = triggers.clone();
         let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
         start(Box::pin(cached(
@@ -191,9 +186,12 @@ impl Watches {
             |namespace| namespace.metadata.managed_fields = None,
             move |event| {
                 if matches!(event, Event::Apply(_) | Event::Delete(_)) {
-                    t.reading(|mirror| mirror.spec.distribution.config_maps.is_some())
+                    t.mirrors
+                        .of(|mirror| mirror.spec.distribution.config_maps.is_some())
                         .iter()
-                        .for_each(|name| t.one(name));
+                        .for_each(|name| t.mirrors.one(name));
+                    // Policies and reports choose namespaces by their labels.
+                    t.reports.all();
                 }
             },
         )));
@@ -209,33 +207,80 @@ impl Watches {
                 digest_alone,
                 move |event| match event {
                     Event::Apply(object) | Event::Delete(object) => match object.labels().get(TRUST_ROOT) {
-                        Some(mirror) => t.one(mirror),
+                        Some(mirror) => t.mirrors.one(mirror),
                         // One that is not holdfast's may stand in the way of any mirror.
-                        None => t.all(),
+                        None => t.mirrors.all(),
                     },
-                    Event::InitDone => t.all(),
+                    Event::InitDone => t.mirrors.all(),
                     Event::Init | Event::InitApply(_) => {}
                 },
             )));
         }
-        let namespaces: BTreeSet<&str> = sources.iter().map(String::as_str).chain([own]).collect();
-        for namespace in namespaces {
-            let t = triggers.clone();
-            let of = namespace.to_owned();
-            let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), namespace);
-            start(Box::pin(seen(api, ready.gate("source ConfigMaps"), move |event| {
-                let (Event::Apply(object) | Event::Delete(object)) = event else { return };
-                match store::remembers(&object.metadata) {
-                    Some(mirror) => t.one(mirror),
-                    None => t
-                        .reading(|mirror| reads(mirror, &of, &object.name_any()))
-                        .iter()
-                        .for_each(|name| t.source(name)),
-                }
-            })));
+        for task in of_sources(client, own, sources, triggers, ready) {
+            start(task);
         }
         tasks
     }
+}
+
+/// What is judged by, and what is asked for.
+fn of_scans(
+    client: &Client,
+    (policies, reports): (
+        reflector::store::Writer<DeserializeGuard<SigningIdentityPolicy>>,
+        reflector::store::Writer<DeserializeGuard<BundleCoverageReport>>,
+    ),
+    triggers: &Triggers,
+    ready: &Readiness,
+) -> [Task; 2] {
+    let t = triggers.clone();
+    let of_policies: Task = Box::pin(cached(
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        policies,
+        ready.gate("policies"),
+        keep,
+        move |event| {
+            if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+                t.reports.all();
+            }
+        },
+    ));
+    let t = triggers.clone();
+    let of_reports: Task = Box::pin(cached(
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        reports,
+        ready.gate("reports"),
+        keep,
+        move |event| match event {
+            Event::Apply(report) | Event::InitApply(report) => t.reports.one(&report.name_any()),
+            Event::Delete(report) => (t.noticed)(&report.name_any(), Notice::ReportGone),
+            Event::Init | Event::InitDone => {}
+        },
+    ));
+    [of_policies, of_reports]
+}
+
+/// ConfigMaps that mirrors read.
+fn of_sources(client: &Client, own: &str, sources: &[String], triggers: &Triggers, ready: &Readiness) -> Vec<Task> {
+    let namespaces: BTreeSet<&str> = sources.iter().map(String::as_str).chain([own]).collect();
+    let tasks = namespaces.into_iter().map(|namespace| {
+        let t = triggers.clone();
+        let of = namespace.to_owned();
+        let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), namespace);
+        let task: Task = Box::pin(seen(api, ready.gate("source ConfigMaps"), move |event| {
+            let (Event::Apply(object) | Event::Delete(object)) = event else { return };
+            match store::remembers(&object.metadata) {
+                Some(mirror) => t.mirrors.one(mirror),
+                None => {
+                    t.mirrors.of(|mirror| reads(mirror, &of, &object.name_any())).iter().for_each(|name| t.source(name));
+                }
+            }
+        }));
+        task
+    });
+    tasks.collect()
 }
 
 fn keep<K>(_: &mut K) {}
@@ -267,7 +312,7 @@ fn reads(mirror: &TrustRootMirror, namespace: &str, name: &str) -> bool {
 
 /// From a fifth of a second up to five seconds: an API server that is back is not waited for.
 #[derive(Debug, Clone, Default)]
-struct Growing(u32);
+pub(super) struct Growing(u32);
 
 impl Iterator for Growing {
     type Item = Duration;

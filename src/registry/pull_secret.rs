@@ -11,6 +11,7 @@ use std::fmt;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use holdfast_core::Digest;
 use holdfast_core::json::{self, JsonError, Limits};
 use serde::Deserialize;
 
@@ -78,6 +79,7 @@ pub enum PullSecretError {
 /// A pull secret that was read.
 pub struct PullSecret {
     entries: Vec<(Place, RawEntry)>,
+    digest: Digest,
 }
 
 impl fmt::Debug for PullSecret {
@@ -122,7 +124,13 @@ impl PullSecret {
             Format::DockerCfg => json::read(bytes, limits),
         };
         let entries = entries.map_err(|_| PullSecretError::Shape)?;
-        Ok(Self { entries: entries.into_iter().map(|(key, entry)| (Place::of(key), entry)).collect() })
+        let entries = entries.into_iter().map(|(key, entry)| (Place::of(key), entry)).collect();
+        Ok(Self { entries, digest: Digest::of(bytes) })
+    }
+
+    /// Of its bytes: another secret has another one.
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The credentials for one repository of a registry, by its exact host and port; `None` where the secret has none for it. The longest path wins, and at

@@ -1,5 +1,6 @@
 //! What policies say of what was seen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use holdfast_core::verify::{Artifact, Evidence, Outcome, Reason};
 use parking_lot::Mutex;
 
 use super::ledger::{Ledger, Sighting, Target};
+use super::run::Want;
 use crate::clock;
 use crate::registry::blobs::Blobs;
 use crate::registry::remote::{Looked, assemble};
@@ -133,17 +135,22 @@ impl Judge {
         sighting.failure.is_some() || policies.all(|policy| self.finding(sighting, policy, &[]).is_some())
     }
 
-    /// What is to be looked for, and under which policies it counts.
-    pub fn wants(&self, inventory: &Inventory) -> Vec<(Target, Vec<usize>, usize)> {
-        let mut wants = Vec::new();
+    /// What is to be looked for, and under which policies it counts: each place once.
+    pub fn wants(&self, inventory: &Inventory) -> Vec<Want> {
+        let mut wants: BTreeMap<Target, Want> = BTreeMap::new();
         for (at, policies) in in_scope(inventory, &self.policies) {
             let Some(image) = inventory.images().get(at) else { continue };
             let subject = Subject::of(image);
             let (Some(reference), digests) = subject.digests() else { continue };
-            let targets = digests.into_iter().filter_map(|digest| self.target(reference, digest));
-            wants.extend(targets.map(|target| (target, policies.clone(), at)));
+            for target in digests.into_iter().filter_map(|digest| self.target(reference, digest)) {
+                let want =
+                    wants.entry(target.clone()).or_insert_with(|| Want { target, policies: Vec::new(), image: at });
+                want.policies.extend_from_slice(&policies);
+                want.policies.sort_unstable();
+                want.policies.dedup();
+            }
         }
-        wants
+        wants.into_values().collect()
     }
 
     /// Judges what was not judged before, on every processor: what follows finds it remembered.

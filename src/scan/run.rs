@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use holdfast_core::verify::Reason;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -57,8 +58,8 @@ pub trait PullCredentials: Send + Sync {
 
 /// What a scan works with.
 pub struct Scan {
-    /// The registries, in the order they are declared.
-    pub remotes: Vec<Arc<Remote>>,
+    /// The registries, in the order they are declared; of one that cannot be asked, why.
+    pub remotes: Vec<Result<Arc<Remote>, (Reason, String)>>,
     /// How many requests each takes at once.
     pub at_once: Vec<usize>,
     /// What policies say.
@@ -79,7 +80,7 @@ impl Scan {
         let mut by_registry: BTreeMap<usize, Vec<Want>> = BTreeMap::new();
         {
             let ledger = self.ledger.lock();
-            let mut wants: Vec<(Option<jiff::Timestamp>, Want)> =
+            let mut wants: Vec<(Option<Timestamp>, Want)> =
                 wants.into_iter().map(|want| (ledger.get(&want.target).map(|seen| seen.at), want)).collect();
             wants.sort_by(|(a, one), (b, other)| (a, &one.target).cmp(&(b, &other.target)));
             for (_, want) in wants {
@@ -105,34 +106,39 @@ impl Scan {
     }
 
     async fn look_at(&self, want: Want) {
-        let Some(remote) = self.remotes.get(want.target.registry) else { return };
         let now = clock::now();
-        let sighting = match self.look(remote, &want, Stage::Bundles).await {
-            Err(failure) => {
+        let sighting = match self.sight(&want, now).await {
+            Ok(sighting) => sighting,
+            Err(why) => {
                 let before = self.ledger.lock().get(&want.target);
-                let why = (failure.reason(), failure.to_string());
                 Sighting::failed(before.as_deref(), want.target.digest, now, why)
-            }
-            Ok(looked) => {
-                let mut sighting = Sighting::of(&looked, now);
-                let bundles = Arc::new(looked);
-                if !self.passes(&sighting, &want, &bundles, None).await {
-                    match self.look(remote, &want, Stage::Legacy).await {
-                        Ok(legacy) => {
-                            sighting.and(&legacy);
-                            // Judged at once, while what is not kept is at hand.
-                            self.passes(&sighting, &want, &bundles, Some(Arc::new(legacy))).await;
-                        }
-                        Err(failure) => {
-                            let why = (failure.reason(), failure.to_string());
-                            sighting.incomplete = sighting.incomplete.take().or(Some(why));
-                        }
-                    }
-                }
-                sighting
             }
         };
         self.ledger.lock().note(want.target, sighting);
+    }
+
+    /// Looks for bundles and, where those do not pass, for what older tools left.
+    async fn sight(&self, want: &Want, now: Timestamp) -> Result<Sighting, (Reason, String)> {
+        let told = |failure: LookFailure| (failure.reason(), failure.to_string());
+        let remote = match self.remotes.get(want.target.registry) {
+            Some(Ok(remote)) => remote,
+            Some(Err(why)) => return Err(why.clone()),
+            None => return Err((Reason::RegistryNotDeclared, "its registry is no longer declared".to_owned())),
+        };
+        let bundles = Arc::new(self.look(remote, want, Stage::Bundles).await.map_err(told)?);
+        let mut sighting = Sighting::of(&bundles, now);
+        if self.passes(&sighting, want, &bundles, None).await {
+            return Ok(sighting);
+        }
+        match self.look(remote, want, Stage::Legacy).await {
+            Ok(legacy) => {
+                sighting.and(&legacy);
+                // Judged at once, while what is not kept is at hand.
+                self.passes(&sighting, want, &bundles, Some(Arc::new(legacy))).await;
+            }
+            Err(failure) => sighting.incomplete = sighting.incomplete.take().or(Some(told(failure))),
+        }
+        Ok(sighting)
     }
 
     async fn look(&self, remote: &Remote, want: &Want, stage: Stage) -> Result<Looked, LookFailure> {

@@ -3,17 +3,21 @@
 //! Labels are bounded: kinds, reasons and results from closed sets, trust roots by their object's name, ends by what ends; never an image, a digest or a text
 //! of an error.
 
+mod coverage;
 mod gauge;
 mod trust;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use holdfast_core::api::report::BundleCoverageReportStatus;
+use holdfast_core::coverage::{Coverage, Memo};
 use holdfast_core::operate::mirror::MirrorReason;
 use holdfast_core::trust::tuf::RefusalKind;
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -23,9 +27,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use self::coverage::{Asked, OfReport, Reports, scan_buckets, verification_buckets};
 use self::gauge::OfProcess;
 pub use self::trust::TrustRootFacts;
 use self::trust::TrustRoots;
+use crate::inventory::live::Live;
+use crate::registry::blobs::Blobs;
+use crate::registry::remote::Observe;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -96,6 +104,10 @@ pub struct Metrics {
     guards: Gauge<i64, AtomicI64>,
     malformed: Family<OfKind, Gauge>,
     trust: TrustRoots,
+    reports: Reports,
+    registry_requests: Family<Asked, Counter>,
+    verification_seconds: Histogram,
+    scan_seconds: Family<OfReport, Histogram, fn() -> Histogram>,
     /// Counts what is malformed, at each scrape.
     count: Mutex<Option<Count>>,
 }
@@ -131,6 +143,10 @@ impl Default for Metrics {
             guards: Gauge::default(),
             malformed: Family::default(),
             trust: TrustRoots::default(),
+            reports: Reports::default(),
+            registry_requests: Family::default(),
+            verification_seconds: verification_buckets(),
+            scan_seconds: Family::new_with_constructor(scan_buckets),
             count: Mutex::default(),
         };
         let r = &mut registry;
@@ -158,9 +174,25 @@ impl Default for Metrics {
             "Objects that cannot be read as their kind",
             metrics.malformed.clone(),
         );
+        r.register(
+            "holdfast_registry_requests",
+            "Requests to registries, by what became of them",
+            metrics.registry_requests.clone(),
+        );
+        r.register(
+            "holdfast_verification_seconds",
+            "How long it takes to judge an image by a policy, where that was not remembered",
+            metrics.verification_seconds.clone(),
+        );
+        r.register(
+            "holdfast_scan_duration_seconds",
+            "How long a scan over everything takes",
+            metrics.scan_seconds.clone(),
+        );
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         r.register("holdfast_build", "What was built", Info::new(version));
         r.register_collector(Box::new(metrics.trust.clone()));
+        r.register_collector(Box::new(metrics.reports.clone()));
         r.register_collector(Box::new(OfProcess { start: crate::clock::now() }));
         Self { registry, ..metrics }
     }
@@ -173,6 +205,7 @@ impl Metrics {
     /// [`fmt::Error`]; none is known to occur.
     pub fn encode(&self, now: Timestamp) -> Result<String, fmt::Error> {
         *self.trust.now.lock() = now;
+        *self.reports.now.lock() = now;
         for (kind, objects) in self.count.lock().iter().flat_map(|count| count()) {
             self.malformed.get_or_create(&OfKind { kind }).set(i64::try_from(objects).unwrap_or(i64::MAX));
         }
@@ -239,6 +272,41 @@ impl Metrics {
     /// How it is found out how many objects of each kind cannot be read.
     pub fn count_malformed(&self, count: Count) {
         *self.count.lock() = Some(count);
+    }
+
+    /// Who counts requests to registries.
+    pub fn registry(&self) -> Observe {
+        let requests = self.registry_requests.clone();
+        Arc::new(move |host, outcome| {
+            requests.get_or_create(&Asked { host: host.to_owned(), outcome: outcome.as_str() }).inc();
+        })
+    }
+
+    /// Who takes down how long judgements take.
+    pub fn verifications(&self) -> Arc<dyn Fn(Duration) + Send + Sync> {
+        let seconds = self.verification_seconds.clone();
+        Arc::new(move |took| seconds.observe(took.as_secs_f64()))
+    }
+
+    /// What is looked at, at each scrape.
+    pub fn observe_scans(&self, live: &Arc<RwLock<Live>>, memo: &Arc<Mutex<Memo>>, blobs: &Arc<Blobs>) {
+        self.reports.observe(live, memo, blobs);
+    }
+
+    /// A scan over everything ended.
+    pub fn scanned(&self, report: &str, took: Duration) {
+        self.scan_seconds.get_or_create(&OfReport { report: report.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    /// What is known of a report; so many images wait to be looked at.
+    pub fn report(&self, name: &str, status: &BundleCoverageReportStatus, coverage: &Coverage, waiting: usize) {
+        self.reports.take(name, status, coverage, waiting);
+    }
+
+    /// A report is gone.
+    pub fn forget_report(&self, name: &str) {
+        self.reports.forget(name);
+        self.scan_seconds.remove(&OfReport { report: name.to_owned() });
     }
 
     /// What is known of a trust root.

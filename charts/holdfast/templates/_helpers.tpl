@@ -105,4 +105,6 @@ distributionNames: {{ .Values.distributionNames | uniq | sortAlpha | toJson }}
 sourceNamespaces: {{ .Values.sourceNamespaces | uniq | sortAlpha | toJson }}
 approvingServiceAccounts: {{ .Values.approvingServiceAccounts | uniq | sortAlpha | toJson }}
 releaseDigests: {{ include "holdfast.releaseDigests" . }}
+evidenceDir: /var/lib/holdfast/evidence
+evidenceMebibytes: {{ int .Values.scan.evidenceMebibytes }}
 {{- end }}

@@ -120,7 +120,7 @@ pub struct NamespaceTotals {
 }
 
 /// The result over an inventory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Coverage {
     /// Images by outcome.

@@ -170,6 +170,7 @@ impl Content {
 pub struct Memo {
     findings: HashMap<Content, (Arc<Finding>, u32)>,
     epoch: u32,
+    asked: (u64, u64),
 }
 
 /// Findings that are kept, at most: some 100 MiB of them.
@@ -188,9 +189,18 @@ impl Memo {
 
     /// What was found out about this content, if it was.
     pub fn recall(&mut self, content: Content) -> Option<Arc<Finding>> {
-        let (finding, used) = self.findings.get_mut(&content)?;
+        let Some((finding, used)) = self.findings.get_mut(&content) else {
+            self.asked.1 += 1;
+            return None;
+        };
         *used = self.epoch;
+        self.asked.0 += 1;
         Some(finding.clone())
+    }
+
+    /// How often something was asked for that was known, and that was not.
+    pub const fn asked(&self) -> (u64, u64) {
+        self.asked
     }
 
     /// Keeps what was found out, where that lasts.

@@ -92,6 +92,11 @@ impl DeclaredRegistries {
         Ok(Self { entries })
     }
 
+    /// The host that is dialled for one of the declared entries.
+    pub fn host(&self, declared: usize) -> Option<&str> {
+        self.entries.iter().find(|entry| entry.declared == declared).map(|entry| entry.host.as_str())
+    }
+
     /// Where an image is looked for: by the longest prefix that is its registry and the first segments of its repository. `None` where no declared registry
     /// holds it; it is then not looked for at all.
     pub fn locate(&self, image: &ImageRef) -> Option<Location<'_>> {

@@ -15,8 +15,9 @@ use std::time::Duration;
 use holdfast_core::api::TrustRootMirror;
 use holdfast_core::operate::mirror::memory::{Stored, Witness};
 use holdfast_core::operate::mirror::status::{Import, Mend};
-use holdfast_core::operate::mirror::{decide, schedule};
+use holdfast_core::operate::mirror::{Decision, decide, schedule};
 use holdfast_core::operate::reconcile_at;
+use holdfast_core::trust::freshness::Freshness;
 use holdfast_core::trust::held::Held;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -25,7 +26,8 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::failure::Failed;
-use super::jitter;
+use super::pass::{self, retry_after};
+use super::{jitter, malformed};
 use crate::clock;
 use crate::serve::metrics::Ended;
 
@@ -37,9 +39,6 @@ pub(crate) const CONTROLLER: &str = "trustrootmirror";
 pub(crate) const CONCURRENCY: u16 = 4;
 /// The longest wait without a look: the clock may have been set meanwhile.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// The first wait after a failure, and the longest.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// What this process knows of a mirror, besides what is stored.
 #[derive(Debug, Clone, Default)]
@@ -63,8 +62,6 @@ pub(crate) struct Known {
     record: Option<Stored>,
     /// The generation that was found valid.
     valid: Option<i64>,
-    /// The generation of which was said that it cannot be read.
-    malformed: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -116,11 +113,6 @@ impl Known {
     }
 }
 
-/// How long to wait after so many failures in a row.
-fn retry_after(failures: u32) -> Duration {
-    FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(LAST_RETRY)
-}
-
 /// One pass over one mirror.
 ///
 /// # Errors
@@ -136,8 +128,8 @@ pub(crate) async fn reconcile(
     let name = object.name_any();
     context.metrics.begins(CONTROLLER);
     let done = match &object.0 {
-        Ok(mirror) => Box::pin(pass(&context, mirror)).await,
-        Err(invalid) => report::malformed(&context, invalid).await.map(|()| Action::await_change()),
+        Ok(mirror) => Box::pin(over(&context, mirror)).await,
+        Err(invalid) => malformed::tell::<TrustRootMirror>(&context, invalid).await.map(|()| Action::await_change()),
     };
     let ended = if done.is_ok() { Ended::RequeueAfter } else { Ended::Error };
     context.metrics.ends(CONTROLLER, ended, started.elapsed());
@@ -151,21 +143,7 @@ pub(crate) async fn reconcile(
         }
         known.failed
     };
-    match done {
-        Ok(action) => Ok(action),
-        // Somebody wrote meanwhile, or this replica is about to end: both are ordinary, and the first is decided anew at once.
-        Err(failed @ (Failed::NotLeading | Failed::Api { .. }))
-            if failed.is_conflict() || matches!(failed, Failed::NotLeading) =>
-        {
-            tracing::debug!(mirror = name, %failed, "the pass is begun again");
-            Ok(Action::requeue(retry_after(failures.saturating_sub(1)) / 4))
-        }
-        Err(failed) => {
-            context.metrics.fails(CONTROLLER, failed.category());
-            tracing::warn!(mirror = name, error = %failed, failures, "the pass failed; it is tried again");
-            Err(failed)
-        }
-    }
+    pass::conclude(&context, CONTROLLER, &name, done, failures)
 }
 
 /// When a pass that failed is tried again.
@@ -175,7 +153,7 @@ pub(crate) fn on_error(object: Arc<DeserializeGuard<TrustRootMirror>>, _: &Faile
     Action::requeue(jitter(retry_after(failures.saturating_sub(1))))
 }
 
-async fn pass(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Failed> {
+async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Failed> {
     let mut observed = observe::observe(context, mirror).await?;
     let now = clock::now();
     let mut decision = decide(&observed.facts(mirror), now);
@@ -191,6 +169,7 @@ async fn pass(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
         }
         applied => applied?,
     };
+    publish(context, mirror, &decision);
     report::report(context, mirror, &observed, &decision, &applied, now).await?;
 
     let state = observed.held.as_ref().map(|Held { state, .. }| state);
@@ -202,4 +181,13 @@ async fn pass(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
         .then(|| context.known.lock().get(&mirror.name_any()).and_then(|known| known.due(mirror).err()));
     let wait = [until, poll.flatten().map(jitter), applied.again].into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
+}
+
+/// Tells scans what is in force.
+fn publish(context: &Context, mirror: &TrustRootMirror, decision: &Decision) {
+    let past_its_limit = decision.freshness.as_ref().and_then(Freshness::staleness);
+    let adopted = decision.adopted.as_ref().map(|adopted| &adopted.root);
+    if context.trusts.publish(&mirror.name_any(), adopted, past_its_limit) {
+        context.scanning.queue.all();
+    }
 }

@@ -12,23 +12,23 @@ use holdfast_core::trust::held::{Held, TRUSTED_ROOT};
 use holdfast_core::trust::keys;
 use holdfast_core::trust::root::MAX_BYTES;
 use holdfast_core::trust::tuf::{Grace, Refusal, State};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 
 use super::super::context::Context;
 use super::super::failure::{Failed, within};
+use super::super::secrets;
 use crate::clock;
 use crate::registry::client::{self, Client};
-use crate::registry::pull_secret::{Format, PullSecret};
+use crate::registry::pull_secret::PullSecretError;
 use crate::sources::config_map::{self, ConfigMapSource};
 use crate::sources::http::{Http, Patience};
 use crate::sources::import::{Imported, Unimported, import, proven};
 use crate::sources::oci::{self, Fetched, OciReference};
 use crate::sources::{Directory, ImportError, Source, SourceError};
 
-/// Bytes of a bootstrap root, a CA bundle.
+/// Bytes of a bootstrap root.
 const MAX_ROOT: u64 = 512 * 1024;
-const MAX_CA_BUNDLE: u64 = 1024 * 1024;
 
 /// What a look at a source came to.
 pub(crate) struct Looked {
@@ -295,28 +295,25 @@ async fn pull_secret(
     name: &str,
     reference: &OciReference,
 ) -> Result<Option<client::Credentials>, Unread> {
-    let place = format!("Secret {}/{name}", context.namespace);
-    let unusable = |detail: &dyn std::fmt::Display| unread(MirrorReason::SourceUnusable, format!("{place}: {detail}"));
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &context.namespace);
-    let secret = readable(within("read", &place, api.get_opt(name)).await, &place)?
-        .ok_or_else(|| unusable(&"it is not there"))?;
-    let Some((format, key)) = Format::of_type(secret.type_.as_deref().unwrap_or_default()) else {
-        return Err(unusable(&"it is no pull secret: make one with `kubectl create secret docker-registry`"));
+    let parsed = secrets::pull_secret(context, &context.namespace, name).await.map_err(of_secret)?;
+    let unusable = |error: PullSecretError| {
+        unread(MirrorReason::SourceUnusable, format!("Secret {}/{name}: {error}", context.namespace))
     };
-    let bytes = secret
-        .data
-        .as_ref()
-        .and_then(|data| data.get(key))
-        .ok_or_else(|| unusable(&format!("it has no key `{key}`")))?;
-    let parsed = PullSecret::read(&bytes.0, format).map_err(|error| unusable(&error))?;
-    parsed.credentials(reference.host(), reference.repository()).map_err(|error| unusable(&error))
+    parsed.credentials(reference.host(), reference.repository()).map_err(unusable)
 }
 
 async fn ca_bundle(context: &Context, reference: Option<&CaBundleRef>) -> Result<Option<Vec<u8>>, Unread> {
-    let Some(CaBundleRef { name, key }) = reference else { return Ok(None) };
-    let object = config_map(context, &context.namespace, name).await?;
-    let bytes = config_map::key(&object, key, MAX_CA_BUNDLE);
-    bytes.map(Some).map_err(|error| unread(MirrorReason::SourceUnusable, error.to_string()))
+    match reference {
+        None => Ok(None),
+        Some(reference) => secrets::ca_bundle(context, reference).await.map(Some).map_err(of_secret),
+    }
+}
+
+fn of_secret(error: secrets::Unread) -> Unread {
+    match error {
+        secrets::Unread::Unusable(message) => unread(MirrorReason::SourceUnusable, message),
+        secrets::Unread::Failed(failed) => failed.into(),
+    }
 }
 
 async fn key(context: &Context, reference: &ConfigMapRef, default: &str, max: u64) -> Result<Vec<u8>, Unread> {

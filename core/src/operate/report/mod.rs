@@ -26,12 +26,6 @@ pub struct Facts<'a> {
     pub unusable: &'a [String],
     /// Why what runs was not, or may not have been, seen to the end.
     pub wanting: Option<&'a str>,
-    /// How many pods there are.
-    pub pods: usize,
-    /// How many workloads.
-    pub workloads: usize,
-    /// How many distinct images, in scope of a policy or not.
-    pub images: usize,
     /// What is known of every image now.
     pub coverage: &'a Coverage,
     /// How far scans have come.
@@ -71,6 +65,12 @@ pub struct Finished {
     pub started: Timestamp,
     /// When it ended.
     pub finished: Timestamp,
+    /// Distinct images there were, in scope of a policy or not.
+    pub images: usize,
+    /// Workloads.
+    pub workloads: usize,
+    /// Pods.
+    pub pods: usize,
 }
 
 /// What asks for a scan before the next one is due.

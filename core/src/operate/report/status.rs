@@ -67,9 +67,9 @@ fn found(
         } else {
             old.scan.as_ref().and_then(|scan| scan.complete_at.clone())
         },
-        images: count(facts.images),
-        workloads: count(facts.workloads),
-        pods: count(facts.pods),
+        images: count(last.images),
+        workloads: count(last.workloads),
+        pods: count(last.pods),
     };
     let reasons = coverage.by_reason.iter().take(MAX_REASONS).map(|(reason, images)| ReasonStatus {
         reason: reason.to_string(),
@@ -200,12 +200,12 @@ fn said(facts: &Facts<'_>, found: &BundleCoverageReportStatus, old: &[Condition]
         let said = |of, holds| Said::new(of, holds, ReportReason::ReportInvalid, first);
         return vec![said(Ready, false), said(Stalled, true), said(Complete, false), said(Fresh, false)];
     }
-    if facts.scan.last.is_none() || is_under_way(facts) {
+    let Some(last) = facts.scan.last.filter(|_| !is_under_way(facts)) else {
         return under_way(facts, found, old, now);
-    }
+    };
     let complete = incomplete(facts).map_or_else(
         || {
-            let message = format!("{} in {}", images(facts.images), pods(facts));
+            let message = format!("{} in {}", images(last.images), pods(last));
             Said::new(Complete, true, ReportReason::EverythingSeen, message)
         },
         |(reason, message)| Said::new(Complete, false, reason, message),
@@ -271,9 +271,9 @@ fn images(images: usize) -> String {
     if images == 1 { "1 image".to_owned() } else { format!("{images} images") }
 }
 
-fn pods(facts: &Facts<'_>) -> String {
+fn pods(last: Finished) -> String {
     let s = |count: usize| if count == 1 { "" } else { "s" };
-    format!("{} workload{} with {} pod{}", facts.workloads, s(facts.workloads), facts.pods, s(facts.pods))
+    format!("{} workload{} with {} pod{}", last.workloads, s(last.workloads), last.pods, s(last.pods))
 }
 
 fn count(number: usize) -> u64 {

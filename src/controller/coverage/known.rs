@@ -1,0 +1,87 @@
+//! What this process knows of a report, besides what is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::operate::report::{Asked, Finished, Running, ScanFacts};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::registries::Registries;
+use crate::scan::{Ledger, Progress};
+
+/// The first wait until what could not be looked at is tried again, and the longest.
+const FIRST_RETRY: Duration = Duration::from_secs(15);
+const LAST_RETRY: Duration = Duration::from_secs(600);
+
+/// What this process knows of a report.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Of which object: one that is made again under the same name is another.
+    uid: Option<String>,
+    /// Passes in a row that failed.
+    pub(super) failed: u32,
+    /// What was seen of each image.
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+    /// The registries, as they were last read.
+    pub(super) registries: Option<Arc<Registries>>,
+    /// The scan that is under way.
+    pub(super) running: Option<UnderWay>,
+    /// The last one over everything that ended, and what asked for it.
+    pub(super) last: Option<Finished>,
+    pub(super) asked: Option<Asked>,
+    /// When what could not be looked at is tried again, and how often it was.
+    retry: Option<(Instant, u32)>,
+    /// When its status was last written.
+    pub(super) written: Option<Instant>,
+}
+
+/// A scan that is under way.
+pub(super) struct UnderWay {
+    pub(super) started: Timestamp,
+    pub(super) everything: bool,
+    pub(super) progress: Arc<Progress>,
+    pub(super) task: AbortHandle,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Known {
+    /// What is known of this object, and nothing of another one of its name.
+    pub(super) fn of(&mut self, uid: Option<&String>) -> &mut Self {
+        if self.uid.as_ref() != uid {
+            *self = Self { uid: uid.cloned(), ..Self::default() };
+        }
+        self
+    }
+
+    /// How far scans have come.
+    pub(super) fn facts(&self) -> ScanFacts {
+        let running = self.running.as_ref().map(|scan| {
+            let (looked, of) = scan.progress.now();
+            Running { started: scan.started, everything: scan.everything, looked, of }
+        });
+        ScanFacts { running, last: self.last, asked: self.asked.clone() }
+    }
+
+    /// Whether what could not be looked at is due again; and else how long until then.
+    pub(super) fn retry_in(&self) -> Option<Duration> {
+        self.retry.map(|(at, _)| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// A scan ended, and left something that is to be looked at again, or nothing.
+    pub(super) fn ended(&mut self, leaves: bool, interval: Duration) {
+        self.running = None;
+        self.retry = leaves.then(|| {
+            let count = self.retry.map_or(0, |(_, count)| count.saturating_add(1));
+            let wait = FIRST_RETRY.saturating_mul(1 << count.min(6)).min(LAST_RETRY).min(interval);
+            (Instant::now() + super::jitter(wait), count)
+        });
+    }
+}

@@ -1,0 +1,92 @@
+//! `BundleCoverageReport` on the API server: observe, validate, decide, apply, report. Scans run beside passes, and ask for one when something is known.
+
+mod known;
+mod observe;
+mod policies;
+mod registries;
+mod report;
+mod scanning;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::api::BundleCoverageReport;
+use holdfast_core::operate::report::{Due, due};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::failure::Failed;
+use super::{jitter, malformed, pass};
+use crate::clock;
+use crate::serve::metrics::Ended;
+
+pub(crate) use scanning::Scanning;
+
+/// The name of the controller in metrics and logs.
+pub(crate) const CONTROLLER: &str = "bundlecoveragereport";
+/// How many reports are looked at at once.
+pub(crate) const CONCURRENCY: u16 = 2;
+/// The longest wait without a look: the clock may have been set meanwhile.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// How long the trust of a mirror that was not looked at yet is waited for before images are judged without it.
+const FOR_TRUST: Duration = Duration::from_secs(1);
+
+/// One pass over one report.
+///
+/// # Errors
+/// [`Failed`], where a step could not be carried out; the next pass begins anew.
+pub(crate) async fn reconcile(
+    object: Arc<DeserializeGuard<BundleCoverageReport>>,
+    context: Arc<Context>,
+) -> Result<Action, Failed> {
+    if !context.leadership.holds() {
+        return Ok(Action::await_change());
+    }
+    let (started, name) = (Instant::now(), object.name_any());
+    context.metrics.begins(CONTROLLER);
+    let done = match &object.0 {
+        Ok(report) => Box::pin(over(&context, report)).await,
+        Err(invalid) => {
+            malformed::tell::<BundleCoverageReport>(&context, invalid).await.map(|()| Action::await_change())
+        }
+    };
+    let ended = if done.is_ok() { Ended::RequeueAfter } else { Ended::Error };
+    context.metrics.ends(CONTROLLER, ended, started.elapsed());
+    let failures = context.scanning.ended(&name, object.meta().uid.as_ref(), done.is_ok());
+    pass::conclude(&context, CONTROLLER, &name, done, failures)
+}
+
+/// When a pass that failed is tried again.
+#[allow(clippy::needless_pass_by_value)] // the runtime's signature
+pub(crate) fn on_error(
+    object: Arc<DeserializeGuard<BundleCoverageReport>>,
+    _: &Failed,
+    context: Arc<Context>,
+) -> Action {
+    let failures = context.scanning.failures(&object.name_any());
+    Action::requeue(jitter(pass::retry_after(failures.saturating_sub(1))))
+}
+
+async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<Action, Failed> {
+    if observe::waits_for_trust(context) {
+        return Ok(Action::requeue(FOR_TRUST));
+    }
+    let observed = observe::observe(context, report).await?;
+    let now = clock::now();
+    let due = due(&observed.facts(report), now);
+    if !context.scanning.is_there(context, report) {
+        return Ok(Action::await_change());
+    }
+    let observed = scanning::apply(context, report, observed, due, now);
+    let told = report::report(context, report, &observed, now).await?;
+
+    let until = match due {
+        Due::Until(at) => Duration::try_from(at.duration_since(now)).ok(),
+        Due::Everything | Due::Wait => None,
+    };
+    let wait = [until.map(jitter), observed.retry_in, told].into_iter().flatten().min().unwrap_or(LONGEST);
+    Ok(Action::requeue(wait.min(LONGEST)))
+}

@@ -1,0 +1,83 @@
+//! Secrets and CA bundles, read by name when they are needed; none is kept longer than it is used.
+
+use holdfast_core::api::common::{CaBundleRef, SecretRef};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use kube::Api;
+
+use super::context::Context;
+use super::failure::{Failed, within};
+use crate::registry::pull_secret::{Format, PullSecret};
+use crate::sources::config_map;
+
+/// Bytes of a CA bundle.
+const MAX_CA_BUNDLE: u64 = 1024 * 1024;
+
+/// Why something was not read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// It is not there, may not be read, or is not what it should be: somebody has to change that.
+    Unusable(String),
+    /// The API server did not say.
+    Failed(Failed),
+}
+
+impl Unread {
+    fn at(place: &str, detail: impl std::fmt::Display) -> Self {
+        Self::Unusable(format!("{place}: {detail}"))
+    }
+}
+
+/// A pull secret of any namespace that holdfast may read it in.
+pub(crate) async fn pull_secret(context: &Context, namespace: &str, name: &str) -> Result<PullSecret, Unread> {
+    let (secret, place) = secret(context, namespace, name).await?;
+    let Some((format, key)) = Format::of_type(secret.type_.as_deref().unwrap_or_default()) else {
+        return Err(Unread::at(&place, "it is no pull secret: make one with `kubectl create secret docker-registry`"));
+    };
+    let data = secret.data.as_ref().and_then(|data| data.get(key));
+    let bytes = data.ok_or_else(|| Unread::at(&place, format!("it has no key `{key}`")))?;
+    PullSecret::read(&bytes.0, format).map_err(|error| Unread::at(&place, error))
+}
+
+/// The public key that a policy refers to, in holdfast's own namespace.
+pub(crate) async fn public_key(context: &Context, reference: &SecretRef) -> Result<Vec<u8>, Unread> {
+    let (mut secret, place) = secret(context, &context.namespace, &reference.name).await?;
+    let key = reference.key.as_deref().unwrap_or("cosign.pub");
+    let data = secret.data.as_mut().and_then(|data| data.remove(key));
+    data.map(|bytes| bytes.0).ok_or_else(|| Unread::at(&place, format!("it has no key `{key}`")))
+}
+
+/// A CA bundle in holdfast's own namespace.
+pub(crate) async fn ca_bundle(context: &Context, reference: &CaBundleRef) -> Result<Vec<u8>, Unread> {
+    let place = format!("ConfigMap {}/{}", context.namespace, reference.name);
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.namespace);
+    let object = found(within("read", &place, api.get_opt(&reference.name)).await, &place)?;
+    config_map::key(&object, &reference.key, MAX_CA_BUNDLE).map_err(|error| Unread::Unusable(error.to_string()))
+}
+
+/// The pull secrets that a service account names.
+pub(crate) async fn of_account(context: &Context, namespace: &str, name: &str) -> Result<Vec<String>, Unread> {
+    let place = format!("ServiceAccount {namespace}/{name}");
+    let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), namespace);
+    let account = found(within("read", &place, api.get_opt(name)).await, &place)?;
+    Ok(account.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect())
+}
+
+async fn secret(context: &Context, namespace: &str, name: &str) -> Result<(Secret, String), Unread> {
+    let place = format!("Secret {namespace}/{name}");
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let secret = found(within("read", &place, api.get_opt(name)).await, &place)?;
+    Ok((secret, place))
+}
+
+/// What is not there, or may not be read, is declared wrongly; what the API server does not say is asked again.
+fn found<T>(answer: Result<Option<T>, Failed>, place: &str) -> Result<T, Unread> {
+    match answer {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(Unread::at(place, "it is not there: make it, or correct what names it")),
+        Err(failed) if failed.category() == "forbidden" => Err(Unread::at(
+            place,
+            "holdfast may not read it: put it into holdfast's own namespace, or give it the right in the chart's values",
+        )),
+        Err(failed) => Err(Unread::Failed(failed)),
+    }
+}
