@@ -1,0 +1,347 @@
+//! What the real cosign signs with a private Fulcio, Rekor and timestamp authority, judged by holdfast and by cosign itself, case by case.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
+
+#[path = "support/sigstore.rs"]
+mod private;
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_core::Digest;
+use private::Sigstore;
+use private::registry::Registry;
+use serde_json::{Value, json};
+use support::holdfast_in;
+use tempfile::TempDir;
+
+const PERSON: &str = "dev@corp.example";
+const WORKFLOW: &str = "https://github.com/acme/app/.github/workflows/release.yaml@refs/heads/main";
+const REPOSITORY: &str = "apps/web";
+const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// An instance and a registry, and where images are copied to.
+struct Lab {
+    sigstore: Sigstore,
+    registry: Registry,
+    dir: TempDir,
+    /// What was otherwise than it has to be, case by case.
+    wrong: Mutex<Vec<String>>,
+}
+
+/// An image in the registry.
+#[derive(Clone)]
+struct Image {
+    repository: String,
+    digest: Digest,
+}
+
+/// How an image is to be judged.
+#[derive(Clone)]
+struct Ask<'a> {
+    root: PathBuf,
+    identity: &'a str,
+    issuer: String,
+    /// Flags that cosign and holdfast both know.
+    relax: &'a [&'a str],
+    /// A predicate type by cosign's short name.
+    statement: Option<&'a str>,
+    /// cosign's form before bundles.
+    legacy: bool,
+}
+
+impl Lab {
+    fn new(sigstore: Option<Sigstore>, registry: Option<Registry>) -> Option<Self> {
+        Some(Self {
+            sigstore: sigstore?,
+            registry: registry?,
+            dir: tempfile::tempdir().unwrap(),
+            wrong: Mutex::default(),
+        })
+    }
+
+    fn push(&self, text: &str) -> Image {
+        self.push_to(REPOSITORY, text)
+    }
+
+    fn push_to(&self, repository: &str, text: &str) -> Image {
+        let digest = self.registry.push_image(repository, text, text.as_bytes());
+        Image { repository: repository.to_owned(), digest }
+    }
+
+    fn name(&self, image: &Image) -> String {
+        self.registry.image(&image.repository, image.digest)
+    }
+
+    fn sign(&self, image: &Image, identity: &str) {
+        self.sigstore.sign_with(&self.name(image), identity, &self.registry.cosign_flags());
+    }
+
+    fn ask<'a>(&self, identity: &'a str) -> Ask<'a> {
+        let workflow = identity.starts_with("https://");
+        let issuer = if workflow { self.sigstore.workflow_issuer() } else { self.sigstore.issuer() };
+        let root = self.sigstore.trusted_root_path();
+        Ask { root, identity, issuer, relax: &[], statement: None, legacy: false }
+    }
+
+    /// A trusted root with something changed.
+    fn root(&self, name: &str, change: impl Fn(&mut Value)) -> PathBuf {
+        let mut root = serde_json::from_str(&self.sigstore.trusted_root()).unwrap();
+        change(&mut root);
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, root.to_string()).unwrap();
+        path
+    }
+
+    /// Whether cosign says yes, and what it says else.
+    fn cosign(&self, image: &Image, ask: &Ask) -> (bool, String) {
+        let root = ask.root.display().to_string();
+        let mut arguments = vec![if ask.statement.is_some() { "verify-attestation" } else { "verify" }];
+        if let Some(kind) = ask.statement {
+            arguments.extend(["--type", kind]);
+        }
+        arguments.extend(["--trusted-root", &root, "--use-signed-timestamps", "--certificate-identity", ask.identity]);
+        arguments.extend(["--certificate-oidc-issuer", &ask.issuer]);
+        arguments.extend(ask.relax);
+        if ask.legacy {
+            arguments.push("--new-bundle-format=false");
+        }
+        let (flags, name) = (self.registry.cosign_flags(), self.name(image));
+        arguments.extend(flags.iter().map(String::as_str));
+        arguments.push(&name);
+        let said = self.sigstore.cosign(&arguments);
+        (said.ok, said.err)
+    }
+
+    /// Copies the image with what belongs to it, and judges the copy.
+    fn holdfast(&self, image: &Image, ask: &Ask) -> Value {
+        let to = self.dir.path().join(image.digest.hex());
+        let _ = std::fs::remove_dir_all(&to);
+        self.registry.copy(&image.repository, image.digest, &to);
+        judged(&to, image.digest, ask)
+    }
+
+    /// What both have to say of an image: holdfast by its reason, cosign by yes or no.
+    fn both(&self, case: &str, image: &Image, ask: &Ask, reason: &str) -> Value {
+        let verdict = self.alone(case, image, ask, reason);
+        let (ok, why) = self.cosign(image, ask);
+        if ok != (verdict["reason"] == "Verified") {
+            self.wrong(format!("{case}: holdfast says {}, and cosign {ok}: {why}", verdict["reason"]));
+        }
+        verdict
+    }
+
+    /// What holdfast has to say of an image that cosign takes.
+    fn stricter(&self, case: &str, image: &Image, ask: &Ask, reason: &str) {
+        self.alone(case, image, ask, reason);
+        let (ok, why) = self.cosign(image, ask);
+        if !ok {
+            self.wrong(format!("{case}: cosign takes it no longer: {why}"));
+        }
+    }
+
+    /// What holdfast has to say of an image.
+    fn alone(&self, case: &str, image: &Image, ask: &Ask, reason: &str) -> Value {
+        let verdict = self.holdfast(image, ask);
+        if verdict["reason"] != reason {
+            self.wrong(format!("{case}: {}, not {reason}: {}", verdict["reason"], verdict["message"]));
+        }
+        verdict
+    }
+
+    fn wrong(&self, what: String) {
+        self.wrong.lock().unwrap().push(what);
+    }
+
+    /// Every case was as it has to be.
+    fn end(&self) {
+        let wrong = self.wrong.lock().unwrap();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+/// What holdfast says of an image in a layout.
+fn judged(layout: &Path, digest: Digest, ask: &Ask) -> Value {
+    let (image, root) = (format!("oci:{}@{digest}", layout.display()), ask.root.display().to_string());
+    let mut arguments = vec!["verify", &image, "--trusted-root", &root, "--use-signed-timestamps", "-o", "json"];
+    arguments.extend(["--certificate-identity", ask.identity, "--certificate-oidc-issuer", &ask.issuer]);
+    arguments.extend(ask.relax);
+    if let Some(kind) = ask.statement {
+        arguments.extend(["--attestation", kind]);
+    }
+    let answer = holdfast_in(layout, &arguments);
+    let verdict: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{e}: {answer:?}"));
+    assert_eq!(answer.code == 0, verdict["reason"] == "Verified", "{answer:?}");
+    verdict
+}
+
+/// Who was authenticated, and by which provider.
+fn signer(verdict: &Value) -> (&str, &str) {
+    let known = &verdict["evidence"][0]["authenticated"];
+    (known["identity"].as_str().unwrap_or_default(), known["issuer"].as_str().unwrap_or_default())
+}
+
+#[test]
+fn what_cosign_signs_is_verified_in_every_kind_of_registry() {
+    let (plain, without, closed) = (Registry::plain(true), Registry::plain(false), Registry::with_auth_and_tls());
+    for (kind, registry) in [("referrers", plain), ("fallback tag", without), ("password and TLS", closed)] {
+        let Some(lab) = Lab::new(Sigstore::up(), registry) else { return };
+        let (by_person, by_workflow, by_nobody) = (lab.push("person"), lab.push("workflow"), lab.push("nobody"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| lab.sign(&by_person, PERSON));
+            lab.sign(&by_workflow, WORKFLOW);
+        });
+        for (image, identity) in [(&by_person, PERSON), (&by_workflow, WORKFLOW)] {
+            let ask = lab.ask(identity);
+            let verdict = lab.both(kind, image, &ask, "Verified");
+            assert_eq!(signer(&verdict), (identity, ask.issuer.as_str()), "{kind}: {verdict:#}");
+        }
+        lab.both(kind, &by_person, &lab.ask(WORKFLOW), "IdentityMismatch");
+        lab.both(kind, &by_workflow, &lab.ask(PERSON), "IdentityMismatch");
+        lab.both(kind, &by_nobody, &lab.ask(PERSON), "MissingBundle");
+        lab.end();
+    }
+}
+
+/// A lab with an open registry, and one image that PERSON signed.
+fn signed() -> Option<(Lab, Image)> {
+    let lab = Lab::new(Sigstore::up(), Registry::plain(true))?;
+    let image = lab.push("signed");
+    lab.sign(&image, PERSON);
+    Some((lab, image))
+}
+
+/// Every part of the trusted root is decisive, and so is who signed.
+#[test]
+fn without_a_part_of_the_trust_neither_says_yes() {
+    // Begun before, and so valid when the image is signed.
+    let Some(other) = Sigstore::up() else { return };
+    let Some(lab) = Lab::new(Sigstore::up(), Registry::plain(true)) else { return };
+    let before = jiff::Timestamp::now();
+    std::thread::sleep(Duration::from_millis(1500));
+    let image = lab.push("signed");
+    lab.sign(&image, PERSON);
+
+    let ask = lab.ask(PERSON);
+    let trusting = |root: PathBuf| Ask { root, ..ask.clone() };
+    lab.both("as it is", &image, &ask, "Verified");
+    lab.both("another provider", &image, &Ask { issuer: other.issuer(), ..ask.clone() }, "IdentityMismatch");
+    lab.both("a part of the identity", &image, &Ask { identity: "dev@corp", ..ask.clone() }, "IdentityMismatch");
+    lab.both("another instance's root", &image, &trusting(other.trusted_root_path()), "UnknownLog");
+
+    let foreign: Value = serde_json::from_str(&other.trusted_root()).unwrap();
+    for (part, reason) in [
+        ("certificateAuthorities", "UntrustedAuthority"),
+        ("timestampAuthorities", "UnknownTimestampAuthority"),
+        ("tlogs", "UnknownLog"),
+        ("ctlogs", "UnknownLog"),
+    ] {
+        let swapped = lab.root(part, |root| root[part] = foreign[part].clone());
+        lab.both(&format!("{part} of another instance"), &image, &trusting(swapped), reason);
+        let gone = lab.root(part, |root| root[part] = json!([]));
+        lab.both(&format!("no {part}"), &image, &trusting(gone), reason);
+        let ended = trusting(lab.root(part, |root| *window(root, part) = json!(before.to_string())));
+        let case = format!("{part} that ended before");
+        // cosign does not ask when a log whose entries have no time of their own counted.
+        if part == "tlogs" {
+            lab.stricter(&case, &image, &ended, "OutsideValidity");
+        } else {
+            lab.both(&case, &image, &ended, "OutsideValidity");
+        }
+    }
+    lab.end();
+}
+
+/// The end of what a part of a trusted root is good for.
+fn window<'a>(root: &'a mut Value, part: &str) -> &'a mut Value {
+    let of = &mut root[part][0];
+    let of = if of.get("publicKey").is_some() { &mut of["publicKey"] } else { of };
+    &mut of["validFor"]["end"]
+}
+
+/// Parts that ended since still cover what was signed before: that is what signed times are for.
+#[test]
+fn what_was_signed_in_time_outlives_the_authorities() {
+    let Some((lab, image)) = signed() else { return };
+    std::thread::sleep(Duration::from_secs(1));
+    let now = jiff::Timestamp::now();
+    let ended = lab.root("ended", |root| {
+        for part in ["certificateAuthorities", "timestampAuthorities", "tlogs", "ctlogs"] {
+            *window(root, part) = json!(now.to_string());
+        }
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    let ask = Ask { root: ended, ..lab.ask(PERSON) };
+    lab.both("ended since", &image, &ask, "Verified");
+    let late = lab.push("late");
+    lab.sign(&late, PERSON);
+    lab.both("signed after the end", &late, &ask, "OutsideValidity");
+    lab.end();
+}
+
+/// The bundle of an image that has one.
+fn bundle(lab: &Lab, image: &Image) -> Value {
+    let (bytes, predicate_type) = lab.registry.bundles(&image.repository, image.digest).pop().unwrap();
+    assert_eq!(predicate_type, SIGNATURE);
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// What signs one image does not sign another, and what is bent does not hold.
+#[test]
+fn a_bundle_that_is_moved_or_bent_covers_nothing() {
+    let Some((lab, earlier)) = signed() else { return };
+    let other = bundle(&lab, &earlier);
+    let image = lab.push("good");
+    lab.sign(&image, PERSON);
+    let (good, ask) = (bundle(&lab, &image), lab.ask(PERSON));
+    let material = "verificationMaterial";
+
+    let moved = lab.push("moved");
+    lab.registry.attach(REPOSITORY, moved.digest, good.to_string().as_bytes(), SIGNATURE);
+    lab.both("moved to another image", &moved, &ask, "DigestMismatch");
+    let renamed = lab.push("renamed");
+    let statement = STANDARD.decode(good["dsseEnvelope"]["payload"].as_str().unwrap()).unwrap();
+    let statement = String::from_utf8(statement).unwrap().replace(&image.digest.hex(), &renamed.digest.hex());
+    let mut of_another = good.clone();
+    of_another["dsseEnvelope"]["payload"] = json!(base64(statement.as_bytes()));
+    lab.registry.attach(REPOSITORY, renamed.digest, of_another.to_string().as_bytes(), SIGNATURE);
+    lab.both("moved, and says so", &renamed, &ask, "SignatureInvalid");
+
+    type Bend<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, &str, Bend); 7] = [
+        ("nothing", "Verified", &|_| ()),
+        ("signature", "TimestampInvalid", &|bundle| {
+            bundle["dsseEnvelope"]["signatures"] = other["dsseEnvelope"]["signatures"].clone()
+        }),
+        ("entry", "EntryMismatch", &|bundle| bundle[material]["tlogEntries"] = other[material]["tlogEntries"].clone()),
+        ("proof", "InclusionProofMismatch", &|bundle| {
+            bundle[material]["tlogEntries"][0]["inclusionProof"]["hashes"] = json!([base64(&[7; 32])]);
+        }),
+        ("checkpoint", "InclusionProofMismatch", &|bundle| {
+            let proof = &other[material]["tlogEntries"][0]["inclusionProof"]["checkpoint"];
+            bundle[material]["tlogEntries"][0]["inclusionProof"]["checkpoint"] = proof.clone();
+        }),
+        ("timestamp", "TimestampInvalid", &|bundle| {
+            bundle[material]["timestampVerificationData"] = other[material]["timestampVerificationData"].clone();
+        }),
+        ("certificate", "SignatureInvalid", &|bundle| {
+            bundle[material]["certificate"] = other[material]["certificate"].clone()
+        }),
+    ];
+    for (case, reason, bend) in cases {
+        let same = lab.push_to(&format!("bent/{case}"), "good");
+        assert_eq!(same.digest, image.digest);
+        let mut bent = good.clone();
+        bend(&mut bent);
+        lab.registry.attach(&same.repository, same.digest, bent.to_string().as_bytes(), SIGNATURE);
+        lab.both(&format!("the {case} is bent"), &same, &ask, reason);
+    }
+    lab.end();
+}
