@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_core::Digest;
 use private::Sigstore;
-use private::registry::Registry;
+use private::registry::{self, Registry};
 use serde_json::{Value, json};
 use support::holdfast_in;
 use tempfile::TempDir;
@@ -220,7 +220,7 @@ fn without_a_part_of_the_trust_neither_says_yes() {
     // Begun before, and so valid when the image is signed.
     let Some(other) = Sigstore::up() else { return };
     let Some(lab) = Lab::new(Sigstore::up(), Registry::plain(true)) else { return };
-    let before = jiff::Timestamp::now();
+    let before = now();
     std::thread::sleep(Duration::from_millis(1500));
     let image = lab.push("signed");
     lab.sign(&image, PERSON);
@@ -255,6 +255,12 @@ fn without_a_part_of_the_trust_neither_says_yes() {
     lab.end();
 }
 
+/// Real tools sign at the real time.
+#[allow(clippy::disallowed_methods)]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// The end of what a part of a trusted root is good for.
 fn window<'a>(root: &'a mut Value, part: &str) -> &'a mut Value {
     let of = &mut root[part][0];
@@ -267,10 +273,10 @@ fn window<'a>(root: &'a mut Value, part: &str) -> &'a mut Value {
 fn what_was_signed_in_time_outlives_the_authorities() {
     let Some((lab, image)) = signed() else { return };
     std::thread::sleep(Duration::from_secs(1));
-    let now = jiff::Timestamp::now();
+    let end = now();
     let ended = lab.root("ended", |root| {
         for part in ["certificateAuthorities", "timestampAuthorities", "tlogs", "ctlogs"] {
-            *window(root, part) = json!(now.to_string());
+            *window(root, part) = json!(end.to_string());
         }
     });
     std::thread::sleep(Duration::from_secs(1));
@@ -281,6 +287,9 @@ fn what_was_signed_in_time_outlives_the_authorities() {
     lab.both("signed after the end", &late, &ask, "OutsideValidity");
     lab.end();
 }
+
+/// What is done to a bundle.
+type Bend<'a> = &'a dyn Fn(&mut Value);
 
 /// The bundle of an image that has one.
 fn bundle(lab: &Lab, image: &Image) -> Value {
@@ -314,11 +323,10 @@ fn a_bundle_that_is_moved_or_bent_covers_nothing() {
     lab.registry.attach(REPOSITORY, renamed.digest, of_another.to_string().as_bytes(), SIGNATURE);
     lab.both("moved, and says so", &renamed, &ask, "SignatureInvalid");
 
-    type Bend<'a> = &'a dyn Fn(&mut Value);
-    let cases: [(&str, &str, Bend); 7] = [
+    let cases: [(&str, &str, Bend); 9] = [
         ("nothing", "Verified", &|_| ()),
         ("signature", "TimestampInvalid", &|bundle| {
-            bundle["dsseEnvelope"]["signatures"] = other["dsseEnvelope"]["signatures"].clone()
+            bundle["dsseEnvelope"]["signatures"] = other["dsseEnvelope"]["signatures"].clone();
         }),
         ("entry", "EntryMismatch", &|bundle| bundle[material]["tlogEntries"] = other[material]["tlogEntries"].clone()),
         ("proof", "InclusionProofMismatch", &|bundle| {
@@ -332,8 +340,10 @@ fn a_bundle_that_is_moved_or_bent_covers_nothing() {
             bundle[material]["timestampVerificationData"] = other[material]["timestampVerificationData"].clone();
         }),
         ("certificate", "SignatureInvalid", &|bundle| {
-            bundle[material]["certificate"] = other[material]["certificate"].clone()
+            bundle[material]["certificate"] = other[material]["certificate"].clone();
         }),
+        ("absent-timestamp", "TimestampMissing", &|bundle| bundle[material]["timestampVerificationData"] = json!({})),
+        ("absent-entry", "LogEntryMissing", &|bundle| bundle[material]["tlogEntries"] = json!([])),
     ];
     for (case, reason, bend) in cases {
         let same = lab.push_to(&format!("bent/{case}"), "good");
@@ -341,7 +351,199 @@ fn a_bundle_that_is_moved_or_bent_covers_nothing() {
         let mut bent = good.clone();
         bend(&mut bent);
         lab.registry.attach(&same.repository, same.digest, bent.to_string().as_bytes(), SIGNATURE);
-        lab.both(&format!("the {case} is bent"), &same, &ask, reason);
+        lab.both(&format!("bent: {case}"), &same, &ask, reason);
     }
     lab.end();
+}
+
+/// What cosign signs without a log entry or an SCT covers where neither is asked for.
+#[test]
+fn what_is_signed_without_log_or_transparency_covers_where_it_is_not_asked() {
+    let Some(lab) = Lab::new(Sigstore::up(), Registry::plain(true)) else { return };
+    let Some(quiet) = Lab::new(Sigstore::without_sct(), Registry::plain(true)) else { return };
+    let mut services: Value = serde_json::from_str(&lab.sigstore.file("signing-config.json")).unwrap();
+    for part in ["rekorTlogUrls", "rekorTlogConfig"] {
+        services.as_object_mut().unwrap().remove(part);
+    }
+    let without_log = lab.dir.path().join("no-log.json");
+    std::fs::write(&without_log, services.to_string()).unwrap();
+    let (unlogged, unpromised) = (lab.push("unlogged"), quiet.push("unpromised"));
+    lab.sigstore.sign_with(&lab.name(&unlogged), PERSON, &[format!("--signing-config={}", without_log.display())]);
+    let ask = lab.ask(PERSON);
+    lab.both("no log entry", &unlogged, &ask, "LogEntryMissing");
+    lab.both(
+        "no log entry, not asked",
+        &unlogged,
+        &Ask { relax: &["--insecure-ignore-tlog"], ..ask.clone() },
+        "Verified",
+    );
+
+    lab.end();
+
+    quiet.sign(&unpromised, PERSON);
+    let ask = quiet.ask(PERSON);
+    quiet.both("no SCT", &unpromised, &ask, "SctMissing");
+    quiet.both("no SCT, not asked", &unpromised, &Ask { relax: &["--insecure-ignore-sct"], ..ask.clone() }, "Verified");
+    quiet.end();
+}
+
+/// A statement is no signature, a signature no statement, and a statement of one type none of another.
+#[test]
+fn a_statement_is_taken_for_what_it_is() {
+    let Some((lab, both)) = signed() else { return };
+    let only = lab.push("stated");
+    let predicate = json!({"reviewed": true});
+    for image in [&both, &only] {
+        lab.sigstore.attest(&lab.name(image), "custom", &predicate, WORKFLOW, &[]);
+    }
+    let signature = lab.ask(PERSON);
+    let statement = |kind| Ask { statement: Some(kind), ..lab.ask(WORKFLOW) };
+    lab.both("a signature beside a statement", &both, &signature, "Verified");
+    let verdict = lab.both("a statement beside a signature", &both, &statement("custom"), "Verified");
+    assert!(
+        verdict["evidence"].as_array().unwrap().iter().any(|piece| {
+            piece["content"]["predicateType"] == "https://cosign.sigstore.dev/attestation/v1"
+                && piece["authenticated"]["identity"] == WORKFLOW
+        }),
+        "{verdict:#}"
+    );
+    // cosign takes a statement of any type for a signature.
+    lab.stricter("a statement is no signature", &only, &lab.ask(WORKFLOW), "PredicateMissing");
+    lab.both("a signature is no statement", &both, &Ask { statement: Some("custom"), ..signature }, "IdentityMismatch");
+    lab.both("of another type", &both, &statement("slsaprovenance1"), "PredicateMissing");
+    lab.end();
+}
+
+/// An index is signed by itself, and so may be what is in it.
+#[test]
+fn an_index_and_its_images_are_each_signed() {
+    let Some(lab) = Lab::new(Sigstore::up(), Registry::plain(true)) else { return };
+    let images = ["amd64", "arm64"].map(|name| lab.push(name));
+    let index = |tag: &str, images: &[&Image]| {
+        let digests: Vec<Digest> = images.iter().map(|image| image.digest).collect();
+        Image { repository: REPOSITORY.to_owned(), digest: lab.registry.push_index(REPOSITORY, tag, &digests) }
+    };
+    let ask = lab.ask(PERSON);
+    let alone = index("alone", &[&images[0], &images[1]]);
+    lab.sign(&alone, PERSON);
+    lab.both("the index", &alone, &ask, "Verified");
+    lab.both("an image of it", &images[0], &ask, "MissingBundle");
+    let all = index("all", &[&images[1], &images[0]]);
+    lab.sigstore.sign_with(&lab.name(&all), PERSON, &["--recursive".to_owned()]);
+    lab.both("the index with its images", &all, &ask, "Verified");
+    for image in &images {
+        lab.both("an image that was signed with it", image, &ask, "Verified");
+    }
+    lab.end();
+}
+
+/// cosign's form before bundles, with a timestamp instead of a log entry: its log is of the first kind.
+#[test]
+fn the_form_before_bundles_is_verified() {
+    let Some(lab) = Lab::new(Sigstore::up(), Registry::with_auth_and_tls()) else { return };
+    let (image, other) = (lab.push("legacy"), lab.push("other"));
+    let sign = |image: &Image, identity: &str| {
+        let token = lab.sigstore.token(identity);
+        let (name, mut arguments) = (
+            lab.name(image),
+            vec!["sign", "-y", "--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false"],
+        );
+        let (fulcio, tsa) = (lab.sigstore.url("fulcio_url"), lab.sigstore.url("tsa_url"));
+        arguments.extend(["--fulcio-url", &fulcio, "--timestamp-server-url", &tsa, "--identity-token", &token]);
+        let flags = lab.registry.cosign_flags();
+        arguments.extend(flags.iter().map(String::as_str));
+        arguments.push(&name);
+        let (root, ctlog) = (lab.sigstore.path("fulcio.pem"), lab.sigstore.path("ctlog.pub"));
+        let said = lab.sigstore.cosign_in(
+            lab.dir.path(),
+            &arguments,
+            &[("SIGSTORE_ROOT_FILE", &root), ("SIGSTORE_CT_LOG_PUBLIC_KEY_FILE", &ctlog)],
+        );
+        assert!(said.ok, "{}", said.err);
+    };
+    sign(&image, PERSON);
+    let tag = |image: &Image| format!("{}.sig", image.digest.to_string().replace(':', "-"));
+    let manifest = lab.registry.manifest(REPOSITORY, &tag(&image)).unwrap();
+    lab.registry.push_manifest(REPOSITORY, Some(&tag(&other)), registry::MANIFEST, &manifest);
+    let strict = Ask { legacy: true, ..lab.ask(PERSON) };
+    let ask = Ask { relax: &["--insecure-ignore-tlog"], ..strict.clone() };
+    let verdict = lab.both("signed", &image, &ask, "Verified");
+    assert_eq!(signer(&verdict), (PERSON, ask.issuer.as_str()), "{verdict:#}");
+    lab.both("without a log entry", &image, &strict, "LogEntryMissing");
+    lab.both("by somebody else", &image, &Ask { identity: "ops@corp.example", ..ask.clone() }, "IdentityMismatch");
+    lab.both("moved to another image", &other, &ask, "DigestMismatch");
+    lab.end();
+}
+
+/// A key that is kept counts as a certificate does, without Fulcio.
+#[test]
+fn what_a_key_signs_is_verified_by_that_key() {
+    let Some(lab) = Lab::new(Sigstore::up(), Registry::plain(true)) else { return };
+    let image = lab.push("by key");
+    let secret = [("COSIGN_PASSWORD", "")];
+    for name in ["right", "wrong"] {
+        let made = lab.sigstore.cosign_in(lab.dir.path(), &["generate-key-pair", "--output-key-prefix", name], &secret);
+        assert!(made.ok, "{}", made.err);
+    }
+    let (name, config, root) =
+        (lab.name(&image), lab.sigstore.path("signing-config.json"), lab.sigstore.path("trusted-root.json"));
+    let sign = ["sign", "-y", "--key", "right.key", "--signing-config", &config, "--trusted-root", &root, &name];
+    let said = lab.sigstore.cosign_in(lab.dir.path(), &sign, &secret);
+    assert!(said.ok, "{}", said.err);
+    let layout = lab.dir.path().join("layout");
+    lab.registry.copy(&image.repository, image.digest, &layout);
+    let of = format!("oci:{}@{}", layout.display(), image.digest);
+    for (key, code, reason) in [("right.pub", 0, "Verified"), ("wrong.pub", 1, "KeyMismatch")] {
+        let answer = holdfast_in(lab.dir.path(), &["verify", &of, "--trusted-root", &root, "--key", key, "-o", "json"]);
+        let verdict: Value = serde_json::from_str(&answer.out).unwrap();
+        assert_eq!((answer.code, verdict["reason"].as_str().unwrap()), (code, reason), "{verdict:#}");
+        let said = lab.sigstore.cosign_in(
+            lab.dir.path(),
+            &["verify", "--key", key, "--trusted-root", &root, "--use-signed-timestamps", &name],
+            &[],
+        );
+        assert_eq!(said.ok, code == 0, "{key}: {}", said.err);
+    }
+}
+
+/// What `cosign save` carries is planned with as what a registry held.
+#[test]
+fn a_plan_over_what_cosign_saved_says_who_is_covered() {
+    let Some((lab, image)) = signed() else { return };
+    let (unsigned, foreign) = (lab.push("unsigned"), lab.push("foreign"));
+    lab.sign(&foreign, WORKFLOW);
+    let mut images = Vec::new();
+    for (n, image) in [&image, &unsigned, &foreign].into_iter().enumerate() {
+        let to = lab.dir.path().join(format!("saved{n}"));
+        let said = lab.sigstore.cosign(&["save", "--dir", &to.display().to_string(), &lab.name(image)]);
+        assert!(said.ok, "{}", said.err);
+        images.extend(["--images".to_owned(), format!("oci:{}", to.display())]);
+    }
+    let root = lab.sigstore.trusted_root();
+    let manifests = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "root", "namespace": "holdfast-system"}, "data": {"trusted_root.json": root}},
+        {"apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustRootMirror", "metadata": {"name": "private"}, "spec": {"source": {"trustedRoot": {
+            "configMap": {"namespace": "holdfast-system", "name": "root"}, "sha256": Digest::of(root.as_bytes()).hex(),
+        }}}},
+        {"apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "apps"}, "spec": {
+            "images": [format!("{}/**", lab.registry.host())], "trustRoots": ["private"], "otherImages": "Allow",
+            "identities": [{"name": "dev", "issuer": lab.sigstore.issuer(), "subject": PERSON}],
+        }},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"containers": [
+            {"name": "signed", "image": lab.name(&image)}, {"name": "unsigned", "image": lab.name(&unsigned)}, {"name": "foreign", "image": lab.name(&foreign)},
+        ]}},
+    ]});
+    std::fs::write(lab.dir.path().join("manifests.json"), manifests.to_string()).unwrap();
+    let mut arguments = vec!["plan", "manifests.json", "-o", "json", "--exit-code"];
+    arguments.extend(images.iter().map(String::as_str));
+    let answer = holdfast_in(lab.dir.path(), &arguments);
+    let plan: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{e}: {answer:?}"));
+    let judged = plan["coverage"]["images"].as_array().unwrap();
+    let reason = |image: &Image| {
+        judged.iter().find(|entry| entry.to_string().contains(&image.digest.hex())).map(|entry| entry["reason"].clone())
+    };
+    for (image, expected) in [(&image, "Verified"), (&unsigned, "MissingBundle"), (&foreign, "IdentityMismatch")] {
+        assert_eq!(reason(image), Some(json!(expected)), "{:#}", plan["coverage"]);
+    }
+    assert_eq!(answer.code, 1, "{answer:?}");
 }

@@ -105,6 +105,11 @@ impl Sigstore {
         said(&mut command)
     }
 
+    /// Something `hack/sigstore` keeps, as `signing-config.json`.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.running.file(name)
+    }
+
     /// The path of something `hack/sigstore` keeps, as `rekor.pub`.
     pub(crate) fn path(&self, name: &str) -> String {
         self.running.dir().join(name).display().to_string()
