@@ -187,7 +187,9 @@ fn signer(verdict: &Value) -> (&str, &str) {
 #[test]
 fn what_cosign_signs_is_verified_in_every_kind_of_registry() {
     let (plain, without, closed) = (Registry::plain(true), Registry::plain(false), Registry::with_auth_and_tls());
-    for (kind, registry) in [("referrers", plain), ("fallback tag", without), ("password and TLS", closed)] {
+    let tokens = Registry::with_tokens();
+    for (kind, registry) in [("referrers", plain), ("fallback tag", without), ("password", closed), ("tokens", tokens)]
+    {
         let Some(lab) = Lab::new(Sigstore::up(), registry) else { return };
         let (by_person, by_workflow, by_nobody) = (lab.push("person"), lab.push("workflow"), lab.push("nobody"));
         std::thread::scope(|scope| {

@@ -85,6 +85,7 @@ pub(crate) struct Registry {
     host: String,
     ca: Option<String>,
     user: Option<(String, String)>,
+    token_url: Option<String>,
     http: reqwest::Client,
 }
 
@@ -99,17 +100,23 @@ impl Registry {
         Self::run(&["--auth", "--tls"])
     }
 
+    /// The distribution project's, with tokens that a service gives to its user, and a certificate of a private CA. Says why where there is none.
+    pub(crate) fn with_tokens() -> Option<Self> {
+        Self::run(&["--tokens"])
+    }
+
     fn run(arguments: &[&str]) -> Option<Self> {
         let running = Running::of("registry", &assets()?, arguments);
         let there = |name: &str| running.dir().join(name).exists().then(|| running.file(name));
         let host = running.file("host").trim().to_owned();
         let (ca, user) = (there("ca.pem"), there("user").zip(there("password")));
+        let token_url = there("token-url").map(|url| url.trim().to_owned());
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
         if let Some(ca) = &ca {
             http = http.tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes()).unwrap()]);
         }
-        Some(Self { running, host, ca, user, http: http.build().unwrap() })
+        Some(Self { running, host, ca, user, token_url, http: http.build().unwrap() })
     }
 
     /// `127.0.0.1:PORT`.
@@ -128,6 +135,11 @@ impl Registry {
 
     pub(crate) fn password(&self) -> Option<&str> {
         self.user.as_ref().map(|(_, password)| password.as_str())
+    }
+
+    /// Where its tokens are from.
+    pub(crate) fn token_url(&self) -> Option<&str> {
+        self.token_url.as_deref()
     }
 
     /// A pull secret's `.dockerconfigjson` that lets in.
@@ -314,11 +326,26 @@ impl Registry {
     fn request(&self, method: reqwest::Method, to: &str) -> reqwest::RequestBuilder {
         let scheme = if self.ca.is_some() { "https" } else { "http" };
         let url = if to.starts_with('/') { format!("{scheme}://{}{to}", self.host) } else { to.to_owned() };
-        let request = self.http.request(method, url);
-        match &self.user {
-            Some((user, password)) => request.basic_auth(user, Some(password)),
-            None => request,
+        let request = self.http.request(method, &url);
+        match (&self.user, &self.token_url) {
+            (Some(_), Some(token_url)) => request.bearer_auth(self.token(token_url, &url)),
+            (Some((user, password)), None) => request.basic_auth(user, Some(password)),
+            (None, _) => request,
         }
+    }
+
+    /// A token for the repository that a URL is of.
+    fn token(&self, token_url: &str, url: &str) -> String {
+        let path = url.split_once("/v2/").unwrap().1;
+        let kinds = ["/manifests/", "/blobs/", "/referrers/", "/tags/"];
+        let repository =
+            kinds.iter().find_map(|kind| path.rsplit_once(kind)).map_or(path, |(repository, _)| repository);
+        let (user, password) = self.user.as_ref().unwrap();
+        let url = format!("{token_url}?service=registry&scope=repository:{repository}:pull,push");
+        let (status, _, body) = send(self.http.get(url).basic_auth(user, Some(password)));
+        assert!(status.is_success(), "{status}");
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        answer["token"].as_str().unwrap().to_owned()
     }
 }
 
