@@ -11,7 +11,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use holdfast::registry::blobs::Blobs;
+use holdfast::registry::client::{Credentials, Settings};
+use holdfast::registry::remote::{Remote, Stage, unobserved};
 use holdfast_core::Digest;
+use holdfast_core::trust::root::TrustRoot;
+use holdfast_core::verify::{
+    Accept, Artifact, Evidence, EvidenceRequirements, Limits, Matcher, Policy, PreparedRoot, Reason, Signer, judge,
+};
 use private::Sigstore;
 use private::registry::{self, Registry};
 use serde_json::{Value, json};
@@ -21,6 +28,7 @@ use tempfile::TempDir;
 const PERSON: &str = "dev@corp.example";
 const WORKFLOW: &str = "https://github.com/acme/app/.github/workflows/release.yaml@refs/heads/main";
 const REPOSITORY: &str = "apps/web";
+const CUSTOM: &str = "https://cosign.sigstore.dev/attestation/v1";
 const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// An instance and a registry, and where images are copied to.
@@ -124,6 +132,39 @@ impl Lab {
         judged(&to, image.digest, ask)
     }
 
+    /// What holdfast says of what it finds in the registry itself, as a scan does.
+    fn scanned(&self, image: &Image, ask: &Ask) -> (Reason, String) {
+        let kept = Blobs::in_memory(1 << 24);
+        let remote = Remote::new(self.registry.settings(), 4, unobserved()).unwrap();
+        let stage = if ask.legacy { Stage::Legacy } else { Stage::Bundles };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let looked = runtime.block_on(remote.look(&image.repository, image.digest, &kept, stage, &[])).unwrap();
+        assert_eq!(looked.incomplete, None);
+        let evidence: Vec<Evidence> = looked.pieces.iter().map(|piece| looked.take(&kept, piece).unwrap()).collect();
+        let root = TrustRoot::from_json("private", &std::fs::read(&ask.root).unwrap()).unwrap();
+        let policy = Policy {
+            signers: vec![Signer::Certificate {
+                name: ask.identity.to_owned(),
+                subject: Matcher::Exact(ask.identity.to_owned()),
+                issuer: Matcher::Exact(ask.issuer.clone()),
+            }],
+            evidence: EvidenceRequirements {
+                transparency_log: !ask.relax.contains(&"--insecure-ignore-tlog"),
+                signed_timestamp: true,
+                sct: !ask.relax.contains(&"--insecure-ignore-sct"),
+            },
+            accept: match ask.statement {
+                None => Accept::Signature { attestations: Vec::new() },
+                Some("custom") => Accept::Statements(vec![CUSTOM.to_owned()]),
+                Some(other) => Accept::Statements(vec![format!("https://types.example/{other}")]),
+            },
+            limits: Limits::default(),
+        };
+        let artifact = Artifact { digest: image.digest, bytes: Some(looked.manifest.to_vec()) };
+        let verdict = judge(&artifact, &evidence, &policy, &[&PreparedRoot::new(root).unwrap()], now());
+        (verdict.reason, verdict.message)
+    }
+
     /// What both have to say of an image: holdfast by its reason, cosign by yes or no.
     fn both(&self, case: &str, image: &Image, ask: &Ask, reason: &str) -> Value {
         let verdict = self.alone(case, image, ask, reason);
@@ -143,9 +184,17 @@ impl Lab {
         }
     }
 
-    /// What holdfast has to say of an image.
+    /// What holdfast has to say of an image, copied into a layout or asked for in its registry.
     fn alone(&self, case: &str, image: &Image, ask: &Ask, reason: &str) -> Value {
         let verdict = self.holdfast(image, ask);
+        let (asked, why) = self.scanned(image, ask);
+        if verdict["reason"] != asked.as_str() {
+            self.wrong(format!(
+                "{case}: {} of a copy, and {} of the registry: {why}",
+                verdict["reason"],
+                asked.as_str()
+            ));
+        }
         if verdict["reason"] != reason {
             self.wrong(format!("{case}: {}, not {reason}: {}", verdict["reason"], verdict["message"]));
         }
@@ -404,8 +453,7 @@ fn a_statement_is_taken_for_what_it_is() {
     let verdict = lab.both("a statement beside a signature", &both, &statement("custom"), "Verified");
     assert!(
         verdict["evidence"].as_array().unwrap().iter().any(|piece| {
-            piece["content"]["predicateType"] == "https://cosign.sigstore.dev/attestation/v1"
-                && piece["authenticated"]["identity"] == WORKFLOW
+            piece["content"]["predicateType"] == CUSTOM && piece["authenticated"]["identity"] == WORKFLOW
         }),
         "{verdict:#}"
     );
@@ -548,4 +596,35 @@ fn a_plan_over_what_cosign_saved_says_who_is_covered() {
         assert_eq!(reason(image), Some(json!(expected)), "{:#}", plan["coverage"]);
     }
     assert_eq!(answer.code, 1, "{answer:?}");
+}
+
+/// What a real registry does not let in, or sends elsewhere, knows nothing of the image; and says nothing of it.
+#[test]
+fn a_registry_that_lets_nobody_in_leaves_an_image_unknown() {
+    let (Some(closed), Some(tokens)) = (Registry::with_auth_and_tls(), Registry::with_tokens()) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let reason = |digest, settings: Settings| {
+        let remote = Remote::new(settings, 4, unobserved()).unwrap();
+        let kept = Blobs::in_memory(1 << 24);
+        let looked = runtime.block_on(remote.look(REPOSITORY, digest, &kept, Stage::Bundles, &[]));
+        looked.map(|looked| looked.pieces.len()).map_err(|failure| (failure.reason().as_str(), failure.to_string()))
+    };
+    for (kind, registry) in [("password", &closed), ("tokens", &tokens)] {
+        let digest = registry.push_image(REPOSITORY, "one", b"one");
+        let right = registry.settings();
+        assert_eq!(reason(digest, right.clone()), Ok(0), "{kind}");
+        let wrong = Some(Credentials::new("puller".to_owned(), "wrong".to_owned()).unwrap());
+        for (case, settings, expected) in [
+            ("another password", Settings { credentials: wrong, ..right.clone() }, "Unauthorized"),
+            ("no password", Settings { credentials: None, ..right.clone() }, "Unauthorized"),
+            ("another authority", Settings { ca_bundle: None, ..right.clone() }, "RegistryUnavailable"),
+        ] {
+            let said = reason(digest, settings).unwrap_err();
+            assert_eq!(said.0, expected, "{kind}, {case}: {}", said.1);
+        }
+    }
+    let digest = tokens.push_image(REPOSITORY, "one", b"one");
+    let (why, text) = reason(digest, Settings { token_url: None, ..tokens.settings() }).unwrap_err();
+    assert_eq!(why, "Unauthorized", "{text}");
+    assert!(text.contains("tokenUrl") && text.contains(tokens.token_url().unwrap()), "{text}");
 }

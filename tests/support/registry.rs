@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
+use holdfast::registry::client::{Credentials, Settings};
 use holdfast_core::Digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -145,6 +146,20 @@ impl Registry {
     /// A pull secret's `.dockerconfigjson` that lets in.
     pub(crate) fn docker_config(&self) -> Option<String> {
         self.user.as_ref().map(|_| self.running.file("config.json"))
+    }
+
+    /// How holdfast gets in.
+    pub(crate) fn settings(&self) -> Settings {
+        let credentials =
+            |(user, password): &(String, String)| Credentials::new(user.clone(), password.clone()).unwrap();
+        Settings {
+            host: self.host.clone(),
+            plain_http: self.ca.is_none(),
+            ca_bundle: self.ca.as_ref().map(|ca| ca.as_bytes().to_vec()),
+            credentials: self.user.as_ref().map(credentials),
+            token_url: self.token_url.clone(),
+            ..Settings::default()
+        }
     }
 
     /// What cosign has to be told to get in.
