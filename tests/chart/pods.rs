@@ -79,6 +79,7 @@ fn settings_are_given_as_a_file() {
             "sourceNamespaces": ["courier", "holdfast-system", "trust-sources"],
             "approvingServiceAccounts": ["system:serviceaccount:courier:robot", "system:serviceaccount:gitops:flux"],
             "releaseDigests": [format!("sha256:{}", "1".repeat(64))],
+            "evidenceDir": "/var/lib/holdfast/evidence", "evidenceMebibytes": 256,
         })
     );
     assert_eq!(
@@ -86,6 +87,7 @@ fn settings_are_given_as_a_file() {
         json!({
             "serviceAccount": "shared", "listen": "0.0.0.0:8080", "logFormat": "json", "logLevel": "info", "leaseName": "holdfast-controller",
             "distributionNames": [], "sourceNamespaces": [], "approvingServiceAccounts": [], "releaseDigests": [],
+            "evidenceDir": "/var/lib/holdfast/evidence", "evidenceMebibytes": 256,
         })
     );
 }
