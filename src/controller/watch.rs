@@ -274,7 +274,10 @@ fn of_sources(client: &Client, own: &str, sources: &[String], triggers: &Trigger
             match store::remembers(&object.metadata) {
                 Some(mirror) => t.mirrors.one(mirror),
                 None => {
-                    t.mirrors.of(|mirror| reads(mirror, &of, &object.name_any())).iter().for_each(|name| t.source(name));
+                    t.mirrors
+                        .of(|mirror| reads(mirror, &of, &object.name_any()))
+                        .iter()
+                        .for_each(|name| t.source(name));
                 }
             }
         }));

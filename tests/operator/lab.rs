@@ -219,11 +219,24 @@ impl Lab {
     }
 
     /// As if nothing had ever been declared: also what holdfast never forgets.
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.shared.proxy.reset();
-        for kind in ["trustrootmirrors", "trustapprovals", "trustbreakglasses"] {
+        for kind in [
+            "trustrootmirrors",
+            "signingidentitypolicies",
+            "bundlecoveragereports",
+            "trustapprovals",
+            "trustbreakglasses",
+        ] {
             let _ = self.try_call("DELETE", &format!("/apis/holdfast.dev/v1alpha1/{kind}"), None);
         }
+        for kind in ["deployments", "statefulsets", "replicasets", "controllerrevisions"] {
+            let _ = self.try_call("DELETE", &format!("/apis/apps/v1/namespaces/shop/{kind}"), None);
+        }
+        for kind in ["cronjobs", "jobs"] {
+            let _ = self.try_call("DELETE", &format!("/apis/batch/v1/namespaces/shop/{kind}"), None);
+        }
+        let _ = self.try_call("DELETE", "/api/v1/namespaces/shop/pods?gracePeriodSeconds=0", None);
         for namespace in [NAMESPACE, SOURCES] {
             let path =
                 format!("/api/v1/namespaces/{namespace}/configmaps?fieldSelector=metadata.name!=kube-root-ca.crt");
@@ -450,7 +463,7 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    fn of(object: Value) -> Self {
+    pub(crate) fn of(object: Value) -> Self {
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let by_type =
             conditions.into_iter().map(|condition| (condition["type"].as_str().unwrap().to_owned(), condition));

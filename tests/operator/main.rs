@@ -15,6 +15,11 @@ mod chart_support;
 mod courier;
 mod lab;
 mod proxy;
+#[path = "../support/sigstore.rs"]
+mod sigstore_support;
+use sigstore_support::registry as registry_support;
+
+mod coverage;
 
 mod faults;
 mod interrupted;

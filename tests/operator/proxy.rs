@@ -83,8 +83,13 @@ impl Proxy {
             .pool_max_idle_per_host(0)
             .build()
             .unwrap();
+        Self::before(cluster.server.unwrap(), client).await
+    }
+
+    /// Before any other server.
+    pub(crate) async fn before(server: String, client: reqwest::Client) -> Self {
         let inner = Arc::new(Inner {
-            server: cluster.server.unwrap(),
+            server,
             client,
             rules: Mutex::default(),
             asked: Mutex::default(),

@@ -228,7 +228,10 @@ impl Client {
         self.tokens.forget(reading.repository);
         let authorization = self.authorization(&response, reading).await?;
         if known.is_some_and(|known| known == authorization) {
-            return Err(unauthorized(reading, "the registry does not take the credentials it was given"));
+            return Err(unauthorized(
+                reading,
+                "the registry does not take the credentials it was given: check the pull secret",
+            ));
         }
         drop(response);
         let response = send(&self.here, url, Some(&authorization), reading).await?;

@@ -88,14 +88,10 @@ fn found(
         by_reason: reasons.collect(),
         by_namespace: namespaces.collect(),
         worst: worst(coverage, old, now),
-        history: history(coverage, old, scan.finished_at.as_deref() != finished(old), now),
+        history: history(coverage, old, last.finished),
         scan: Some(scan),
         conditions: Vec::new(),
     }
-}
-
-fn finished(of: &BundleCoverageReportStatus) -> Option<&str> {
-    of.scan.as_ref()?.finished_at.as_deref()
 }
 
 fn totals(coverage: &Coverage) -> TotalsStatus {
@@ -148,15 +144,13 @@ fn named(image: &ImageResult) -> String {
     }
 }
 
-/// One line a day: how it was when the last scan of that day ended.
-fn history(coverage: &Coverage, old: &BundleCoverageReportStatus, is_new: bool, now: Timestamp) -> Vec<HistoryStatus> {
+/// One line a day on which a scan ended: how it was at the last look.
+fn history(coverage: &Coverage, old: &BundleCoverageReportStatus, finished: Timestamp) -> Vec<HistoryStatus> {
+    let day = finished.to_zoned(TimeZone::UTC).date().to_string();
     let mut history = old.history.clone();
-    if is_new {
-        let day = now.to_zoned(TimeZone::UTC).date().to_string();
-        history.retain(|line| line.day < day);
-        let (covered, images) = (count(coverage.totals.covered), count(coverage.totals.in_scope()));
-        history.push(HistoryStatus { day, covered, images });
-    }
+    history.retain(|line| line.day < day);
+    let (covered, images) = (count(coverage.totals.covered), count(coverage.totals.in_scope()));
+    history.push(HistoryStatus { day, covered, images });
     history.split_off(history.len().saturating_sub(MAX_HISTORY))
 }
 
@@ -240,7 +234,7 @@ fn under_way(facts: &Facts<'_>, found: &BundleCoverageReportStatus, old: &[Condi
 }
 
 fn progress(running: Running) -> String {
-    format!("{} of {} were looked at", running.looked, images(running.of))
+    format!("looked at {} of {}", running.looked, images(running.of))
 }
 
 fn fresh(facts: &Facts<'_>, found: &BundleCoverageReportStatus, now: Timestamp) -> Said {

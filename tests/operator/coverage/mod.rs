@@ -1,0 +1,9 @@
+//! Scans of what runs, against real registries.
+
+mod basics;
+mod doors;
+mod faults;
+mod restart;
+mod shop;
+mod signed;
+mod trust;
