@@ -10,6 +10,7 @@ mod trust_text;
 mod verify;
 mod verify_policy;
 mod verify_text;
+mod why;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Verb {
     Plan(Box<plan::Args>),
     /// Judge a signature or statement offline
     Verify(Box<verify::Args>),
+    /// Say what each policy says of an image, by which evidence, whose it is, and what would cure it
+    Why(Box<why::Args>),
     /// Keep and renew trust roots
     Mirror(Box<mirror::Args>),
     /// Say what a reason, loss, check or condition means, whose it is, and what to do
@@ -86,6 +89,7 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
     match verb {
         Verb::Plan(args) => plan::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
+        Verb::Why(args) => why::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
         Verb::Explain(args) => explain::run(&args, out),
         Verb::Controller(args) => controller::run(&args),

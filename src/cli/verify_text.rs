@@ -17,7 +17,7 @@ pub(super) fn print(verdict: &Verdict, note: Option<&str>, style: Style, out: &m
     }
     for piece in &verdict.evidence {
         writeln!(out)?;
-        print_evidence(piece, style, out)?;
+        print_evidence(piece, style, "", out)?;
     }
     Ok(())
 }
@@ -32,9 +32,15 @@ pub(super) const fn want_of_trust(reason: Reason) -> Option<&'static str> {
     }
 }
 
-fn print_evidence(piece: &EvidenceVerdict, style: Style, out: &mut dyn Write) -> Result<(), CliError> {
-    writeln!(out, "{}  {} ({})", style.outcome(piece.reason.outcome()), printable(&piece.source), piece.form)?;
-    let mut field = |name: &str, value: &str| writeln!(out, "  {name:<10} {}", printable(value));
+/// One piece of evidence, with `indent` before each line.
+pub(super) fn print_evidence(
+    piece: &EvidenceVerdict,
+    style: Style,
+    indent: &str,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    writeln!(out, "{indent}{}  {} ({})", style.outcome(piece.reason.outcome()), printable(&piece.source), piece.form)?;
+    let mut field = |name: &str, value: &str| writeln!(out, "{indent}  {name:<10} {}", printable(value));
     field("reason", &format!("{}: {}", piece.reason, piece.message))?;
     match &piece.content {
         Some(Content::Signature) => field("is", "a signature")?,

@@ -1,6 +1,7 @@
 //! The client of the API server: one per process, with every request counted.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,15 +34,29 @@ pub enum ClientError {
 /// # Errors
 /// [`ClientError`].
 pub(crate) async fn config(settings: &Settings) -> Result<Config, ClientError> {
-    let options = KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match &settings.kubeconfig {
-        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-        None if settings.context.is_some() => Config::from_kubeconfig(&options).await?,
-        None => Config::infer().await?,
-    };
+    let mut config = found(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
     // A pass is tried again as a whole, from a fresh look; and the lease may not wait behind retries.
     config.default_retry = false;
     Ok(config)
+}
+
+async fn found(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Config, ClientError> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    Ok(match kubeconfig {
+        Some(path) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+        None if context.is_some() => Config::from_kubeconfig(&options).await?,
+        None => Config::infer().await?,
+    })
+}
+
+/// A client for a command that a person gives.
+///
+/// # Errors
+/// [`ClientError`].
+pub(crate) async fn plain(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, ClientError> {
+    // The first caller wins and installs the same provider; losing that race is success.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Ok(Client::try_from(found(kubeconfig, context).await?)?)
 }
 
 /// A client that counts what it asks.

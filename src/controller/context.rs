@@ -19,6 +19,7 @@ use super::failure::Failed;
 use super::guards::Guards;
 use super::lease::Leadership;
 use super::mirror::Known;
+use super::secrets::Reader;
 use super::settings::Settings;
 use super::store::Store;
 use super::trusts::Trusts;
@@ -116,6 +117,11 @@ impl Context {
     pub(crate) fn is_there(&self, mirror: &TrustRootMirror) -> bool {
         let there = self.caches.mirrors.get(&ObjectRef::new(mirror.metadata.name.as_deref().unwrap_or_default()));
         there.is_some_and(|there| there.meta().uid == mirror.metadata.uid)
+    }
+
+    /// Who reads Secrets and CA bundles.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader { client: self.client.clone(), own: self.namespace.clone() }
     }
 
     /// Writes an event. One that is lost fails nothing.

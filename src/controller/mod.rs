@@ -6,6 +6,7 @@ mod coverage;
 mod failure;
 mod guards;
 mod lease;
+pub mod look;
 mod malformed;
 mod mirror;
 mod pass;

@@ -2,9 +2,8 @@
 
 use holdfast_core::api::common::{CaBundleRef, SecretRef};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
-use kube::Api;
+use kube::{Api, Client};
 
-use super::context::Context;
 use super::failure::{Failed, within};
 use crate::registry::pull_secret::{Format, PullSecret};
 use crate::sources::config_map;
@@ -21,52 +20,66 @@ pub(crate) enum Unread {
     Failed(Failed),
 }
 
+/// Reads by name, as whoever the client is.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    /// The API server.
+    pub(crate) client: Client,
+    /// Holdfast's own namespace.
+    pub(crate) own: String,
+}
+
 impl Unread {
     fn at(place: &str, detail: impl std::fmt::Display) -> Self {
         Self::Unusable(format!("{place}: {detail}"))
     }
 }
 
-/// A pull secret of any namespace that holdfast may read it in.
-pub(crate) async fn pull_secret(context: &Context, namespace: &str, name: &str) -> Result<PullSecret, Unread> {
-    let (secret, place) = secret(context, namespace, name).await?;
-    let Some((format, key)) = Format::of_type(secret.type_.as_deref().unwrap_or_default()) else {
-        return Err(Unread::at(&place, "it is no pull secret: make one with `kubectl create secret docker-registry`"));
-    };
-    let data = secret.data.as_ref().and_then(|data| data.get(key));
-    let bytes = data.ok_or_else(|| Unread::at(&place, format!("it has no key `{key}`")))?;
-    PullSecret::read(&bytes.0, format).map_err(|error| Unread::at(&place, error))
-}
+impl Reader {
+    /// A pull secret of any namespace that holdfast may read it in.
+    pub(crate) async fn pull_secret(&self, namespace: &str, name: &str) -> Result<PullSecret, Unread> {
+        let (secret, place) = self.secret(namespace, name).await?;
+        let Some((format, key)) = Format::of_type(secret.type_.as_deref().unwrap_or_default()) else {
+            return Err(Unread::at(
+                &place,
+                "it is no pull secret: make one with `kubectl create secret docker-registry`",
+            ));
+        };
+        let data = secret.data.as_ref().and_then(|data| data.get(key));
+        let bytes = data.ok_or_else(|| Unread::at(&place, format!("it has no key `{key}`")))?;
+        PullSecret::read(&bytes.0, format).map_err(|error| Unread::at(&place, error))
+    }
 
-/// The public key that a policy refers to, in holdfast's own namespace.
-pub(crate) async fn public_key(context: &Context, reference: &SecretRef) -> Result<Vec<u8>, Unread> {
-    let (mut secret, place) = secret(context, &context.namespace, &reference.name).await?;
-    let key = reference.key.as_deref().unwrap_or("cosign.pub");
-    let data = secret.data.as_mut().and_then(|data| data.remove(key));
-    data.map(|bytes| bytes.0).ok_or_else(|| Unread::at(&place, format!("it has no key `{key}`")))
-}
+    /// The public key that a policy refers to, in holdfast's own namespace.
+    pub(crate) async fn public_key(&self, reference: &SecretRef) -> Result<Vec<u8>, Unread> {
+        let (mut secret, place) = self.secret(&self.own, &reference.name).await?;
+        let key = reference.key.as_deref().unwrap_or("cosign.pub");
+        let data = secret.data.as_mut().and_then(|data| data.remove(key));
+        data.map(|bytes| bytes.0).ok_or_else(|| Unread::at(&place, format!("it has no key `{key}`")))
+    }
 
-/// A CA bundle in holdfast's own namespace.
-pub(crate) async fn ca_bundle(context: &Context, reference: &CaBundleRef) -> Result<Vec<u8>, Unread> {
-    let place = format!("ConfigMap {}/{}", context.namespace, reference.name);
-    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.namespace);
-    let object = found(within("read", &place, api.get_opt(&reference.name)).await, &place)?;
-    config_map::key(&object, &reference.key, MAX_CA_BUNDLE).map_err(|error| Unread::Unusable(error.to_string()))
-}
+    /// A CA bundle in holdfast's own namespace.
+    pub(crate) async fn ca_bundle(&self, reference: &CaBundleRef) -> Result<Vec<u8>, Unread> {
+        let place = format!("ConfigMap {}/{}", self.own, reference.name);
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own);
+        let object = found(within("read", &place, api.get_opt(&reference.name)).await, &place)?;
+        config_map::key(&object, &reference.key, MAX_CA_BUNDLE).map_err(|error| Unread::Unusable(error.to_string()))
+    }
 
-/// The pull secrets that a service account names.
-pub(crate) async fn of_account(context: &Context, namespace: &str, name: &str) -> Result<Vec<String>, Unread> {
-    let place = format!("ServiceAccount {namespace}/{name}");
-    let api: Api<ServiceAccount> = Api::namespaced(context.client.clone(), namespace);
-    let account = found(within("read", &place, api.get_opt(name)).await, &place)?;
-    Ok(account.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect())
-}
+    /// The pull secrets that a service account names.
+    pub(crate) async fn of_account(&self, namespace: &str, name: &str) -> Result<Vec<String>, Unread> {
+        let place = format!("ServiceAccount {namespace}/{name}");
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let account = found(within("read", &place, api.get_opt(name)).await, &place)?;
+        Ok(account.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect())
+    }
 
-async fn secret(context: &Context, namespace: &str, name: &str) -> Result<(Secret, String), Unread> {
-    let place = format!("Secret {namespace}/{name}");
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let secret = found(within("read", &place, api.get_opt(name)).await, &place)?;
-    Ok((secret, place))
+    async fn secret(&self, namespace: &str, name: &str) -> Result<(Secret, String), Unread> {
+        let place = format!("Secret {namespace}/{name}");
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = found(within("read", &place, api.get_opt(name)).await, &place)?;
+        Ok((secret, place))
+    }
 }
 
 /// What is not there, or may not be read, is declared wrongly; what the API server does not say is asked again.

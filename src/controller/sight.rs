@@ -83,7 +83,7 @@ async fn follow<K>(
     context: &Context,
     kind: Option<Kind>,
     stream: impl Stream<Item = watcher::Result<Event<K>>>,
-    take: impl Fn(Event<K>) -> bool,
+    take: impl Fn(Event<K>),
 ) {
     let mut stream = std::pin::pin!(stream);
     let mut in_doubt = false;

@@ -179,6 +179,40 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     Ok(if args.exit_code { plan.exit() } else { Exit::Yes })
 }
 
+/// What images are judged by and with, read from files.
+pub(super) struct Ground {
+    pub(super) gitops: GitOps,
+    pub(super) policies: Vec<CompiledPolicy>,
+    pub(super) roots: Roots,
+    pub(super) layouts: Vec<Layout>,
+    /// Why some policies cannot be used.
+    pub(super) problems: Vec<String>,
+}
+
+impl Ground {
+    pub(super) fn read(
+        paths: &[PathBuf],
+        images: &[String],
+        state: &[PathBuf],
+        namespace: &str,
+        now: Timestamp,
+    ) -> Result<Self, CliError> {
+        let gitops = inventory::read(paths).map_err(CliError::several)?;
+        let layouts = images.iter().map(|text| layout(text)).collect::<Result<Vec<_>, _>>()?;
+        let places = Places { gitops: &gitops, states: states(state)?, volumes: &[] };
+        let mut trust = Vec::new();
+        for (_, object) in &gitops.objects {
+            if let Object::TrustRootMirror(mirror) = object {
+                trust.push(TrustView::of(InForce::of(mirror, None, &[]), &places, None, &[], now)?);
+            }
+        }
+        every_state_is_used(&places.states, &trust)?;
+        let Policies { usable, problems, .. } = policies(&gitops, namespace);
+        let roots = prepared(&trust, None)?;
+        Ok(Self { policies: usable, roots, layouts, problems, gitops })
+    }
+}
+
 /// What engines would be given, and how far each policy has come.
 fn rollout(
     args: &Args,

@@ -23,6 +23,8 @@ use super::{jitter, malformed, pass};
 use crate::clock;
 use crate::serve::metrics::Ended;
 
+pub(crate) use policies::policies;
+pub(crate) use registries::{Registries, registries};
 pub(crate) use scanning::Scanning;
 
 /// The name of the controller in metrics and logs.

@@ -76,7 +76,8 @@ pub(super) fn waits_for_trust(context: &Context) -> bool {
 /// [`Failed`], where one could not look.
 pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<Observed, Failed> {
     let name = report.name_any();
-    let of_policies = policies(context).await?;
+    let reader = context.reader();
+    let of_policies = policies(&reader, context.caches.policies.state()).await?;
     let (before, scan, retry_in, ledger) = {
         let mut known = context.scanning.known.lock();
         let known = known.entry(name.clone()).or_default().of(report.metadata.uid.as_ref());
@@ -92,7 +93,8 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
         (None, _) => None,
         (Some(_), Some(before)) if !is_due => Some(before),
         (Some(declared), before) => {
-            let all = Arc::new(registries(context, report, declared, before.as_deref()).await?);
+            let all =
+                Arc::new(registries(&reader, &context.metrics.registry(), report, declared, before.as_deref()).await?);
             let mut known = context.scanning.known.lock();
             known.entry(name.clone()).or_default().of(report.metadata.uid.as_ref()).registries = Some(all.clone());
             Some(all)

@@ -1,25 +1,28 @@
 //! The policies that images are judged by.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::{CompiledPolicy, compile};
+use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
-use super::super::context::Context;
 use super::super::failure::Failed;
-use super::super::secrets::{self, Unread};
+use super::super::secrets::{Reader, Unread};
 
 /// The policies that can be used, and why others cannot.
-pub(super) struct Policies {
-    pub(super) usable: Vec<CompiledPolicy>,
-    pub(super) unusable: Vec<String>,
+pub(crate) struct Policies {
+    pub(crate) usable: Vec<CompiledPolicy>,
+    pub(crate) unusable: Vec<String>,
 }
 
-/// Reads every policy, with the keys that it refers to.
-pub(super) async fn policies(context: &Context) -> Result<Policies, Failed> {
+/// Makes every declared policy ready, with the keys that it refers to.
+pub(crate) async fn policies(
+    reader: &Reader,
+    mut declared: Vec<Arc<DeserializeGuard<SigningIdentityPolicy>>>,
+) -> Result<Policies, Failed> {
     let mut policies = Policies { usable: Vec::new(), unusable: Vec::new() };
-    let mut declared = context.caches.policies.state();
     declared.sort_by_key(|policy| policy.name_any());
     for policy in declared {
         match &policy.0 {
@@ -28,7 +31,7 @@ pub(super) async fn policies(context: &Context) -> Result<Policies, Failed> {
                 policies.unusable.push(format!("SigningIdentityPolicy `{name}` cannot be read: {}", invalid.error));
             }
             Ok(policy) => {
-                let keys = keys(context, policy).await?;
+                let keys = keys(reader, policy).await?;
                 let key = |reference: &holdfast_core::api::common::SecretRef| {
                     let place = (reference.name.clone(), reference.key.clone());
                     keys.get(&place).cloned().unwrap_or_else(|| Err("it was not read".to_owned()))
@@ -45,11 +48,11 @@ pub(super) async fn policies(context: &Context) -> Result<Policies, Failed> {
 
 type Keys = BTreeMap<(String, Option<String>), Result<Vec<u8>, String>>;
 
-async fn keys(context: &Context, policy: &SigningIdentityPolicy) -> Result<Keys, Failed> {
+async fn keys(reader: &Reader, policy: &SigningIdentityPolicy) -> Result<Keys, Failed> {
     let mut keys = Keys::new();
     let references = policy.spec.identities.iter().filter_map(|identity| identity.key.as_ref()?.secret_ref.as_ref());
     for reference in references {
-        let key = match secrets::public_key(context, reference).await {
+        let key = match reader.public_key(reference).await {
             Ok(key) => Ok(key),
             Err(Unread::Unusable(why)) => Err(why),
             Err(Unread::Failed(failed)) => return Err(failed),

@@ -12,21 +12,20 @@ use holdfast_core::coverage::DeclaredRegistries;
 use holdfast_core::verify::Reason;
 use parking_lot::Mutex;
 
-use super::super::context::Context;
 use super::super::failure::Failed;
-use super::super::secrets::{self, Unread};
+use super::super::secrets::{Reader, Unread};
 use crate::inventory::live::Snapshot;
 use crate::registry::client::{Credentials, Patience, Settings};
 use crate::registry::pull_secret::PullSecret;
-use crate::registry::remote::Remote;
+use crate::registry::remote::{Observe, Remote};
 use crate::scan::{PullCredentials, Want};
 
 /// The registries of a report.
 pub(crate) struct Registries {
     /// Which images are looked for where.
-    pub(super) declared: DeclaredRegistries,
+    pub(crate) declared: DeclaredRegistries,
     /// What is asked; of one that cannot be, why.
-    pub(super) remotes: Vec<Result<Arc<Remote>, (Reason, String)>>,
+    pub(crate) remotes: Vec<Result<Arc<Remote>, (Reason, String)>>,
     /// How many requests each takes at once.
     pub(super) at_once: Vec<usize>,
     /// What they are asked with.
@@ -39,8 +38,9 @@ pub(crate) struct Registries {
 ///
 /// # Errors
 /// [`Failed`], where the API server did not say.
-pub(super) async fn registries(
-    context: &Context,
+pub(crate) async fn registries(
+    reader: &Reader,
+    observe: &Observe,
     report: &BundleCoverageReport,
     declared: DeclaredRegistries,
     before: Option<&Registries>,
@@ -49,18 +49,15 @@ pub(super) async fn registries(
         Registries { declared, remotes: Vec::new(), at_once: Vec::new(), secrets: Vec::new(), made_of: Vec::new() };
     for (at, registry) in report.spec.registries.iter().enumerate() {
         let host = all.declared.host(at).unwrap_or_default().to_owned();
-        let read = read(context, registry, &host).await?;
+        let read = read(reader, registry, &host).await?;
         let made_of = Digest::of(&serde_json::to_vec(&(registry, &read.of)).unwrap_or_default());
         let kept = before.filter(|before| before.made_of.get(at) == Some(&made_of)).and_then(|b| b.remotes.get(at));
         let remote = match (kept, read.settings) {
             (Some(Ok(kept)), Ok(_)) => Ok(kept.clone()),
             (_, Err(why)) => Err((Reason::Unauthorized, why)),
-            (_, Ok(settings)) => {
-                let observe = context.metrics.registry();
-                Remote::new(settings, registry.max_in_flight, observe)
-                    .map(Arc::new)
-                    .map_err(|error| (Reason::RegistryUnavailable, error.to_string()))
-            }
+            (_, Ok(settings)) => Remote::new(settings, registry.max_in_flight, observe.clone())
+                .map(Arc::new)
+                .map_err(|error| (Reason::RegistryUnavailable, error.to_string())),
         };
         all.remotes.push(remote);
         all.at_once.push(registry.max_in_flight.into());
@@ -77,18 +74,18 @@ struct Read {
     of: Vec<Digest>,
 }
 
-async fn read(context: &Context, registry: &Registry, host: &str) -> Result<Read, Failed> {
+async fn read(reader: &Reader, registry: &Registry, host: &str) -> Result<Read, Failed> {
     let mut read = Read { settings: Err(String::new()), secret: None, of: Vec::new() };
     let (mut credentials, mut ca_bundle) = (None, None);
     if let Some(reference) = &registry.pull_secret_ref {
-        match secrets::pull_secret(context, &context.namespace, &reference.name).await {
+        match reader.pull_secret(&reader.own, &reference.name).await {
             Ok(secret) => {
                 read.of.push(secret.digest());
                 let path = registry.mirror.as_ref().unwrap_or(&registry.prefix).split_once('/').map_or("", |(_, p)| p);
                 match secret.credentials(host, path) {
                     Ok(found) => credentials = found,
                     Err(error) => {
-                        read.settings = Err(format!("Secret {}/{}: {error}", context.namespace, reference.name));
+                        read.settings = Err(format!("Secret {}/{}: {error}", reader.own, reference.name));
                         return Ok(read);
                     }
                 }
@@ -98,7 +95,7 @@ async fn read(context: &Context, registry: &Registry, host: &str) -> Result<Read
         }
     }
     if let Some(reference) = &registry.ca_bundle_ref {
-        match secrets::ca_bundle(context, reference).await {
+        match reader.ca_bundle(reference).await {
             Ok(bundle) => {
                 read.of.push(Digest::of(&bundle));
                 ca_bundle = Some(bundle);
@@ -130,7 +127,7 @@ type SecretsRead = HashMap<(String, String), Option<Arc<PullSecret>>>;
 
 /// What pods bring along, read where a registry does not let the declared credentials in.
 pub(super) struct PodSecrets {
-    pub(super) context: Arc<Context>,
+    pub(super) reader: Reader,
     pub(super) registries: Arc<Registries>,
     pub(super) snapshot: Arc<Snapshot>,
     /// Of which registries pods' own secrets may be used.
@@ -173,7 +170,7 @@ impl PodSecrets {
         for (namespace, (secrets, accounts)) in with {
             named.extend(secrets.iter().map(|name| (namespace.clone(), name.clone())));
             for account in accounts {
-                if let Ok(secrets) = secrets::of_account(&self.context, namespace, account).await {
+                if let Ok(secrets) = self.reader.of_account(namespace, account).await {
                     named.extend(secrets.into_iter().map(|name| (namespace.clone(), name)));
                 }
             }
@@ -186,7 +183,7 @@ impl PodSecrets {
         if let Some(known) = self.read.lock().get(&key) {
             return known.clone();
         }
-        let secret = match secrets::pull_secret(&self.context, namespace, name).await {
+        let secret = match self.reader.pull_secret(namespace, name).await {
             Ok(secret) => Some(Arc::new(secret)),
             Err(unread) => {
                 tracing::debug!(namespace, name, ?unread, "a pod's pull secret was not read");

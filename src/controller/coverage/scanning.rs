@@ -144,7 +144,7 @@ fn begin(
         ledger: observed.ledger.clone(),
         blobs: context.scanning.blobs.clone(),
         credentials: Arc::new(PodSecrets {
-            context: context.clone(),
+            reader: context.reader(),
             registries: registries.clone(),
             snapshot: observed.snapshot.clone(),
             allowed: report.spec.registries.iter().map(|registry| registry.use_pod_pull_secrets).collect(),

@@ -295,7 +295,7 @@ async fn pull_secret(
     name: &str,
     reference: &OciReference,
 ) -> Result<Option<client::Credentials>, Unread> {
-    let parsed = secrets::pull_secret(context, &context.namespace, name).await.map_err(of_secret)?;
+    let parsed = context.reader().pull_secret(&context.namespace, name).await.map_err(of_secret)?;
     let unusable = |error: PullSecretError| {
         unread(MirrorReason::SourceUnusable, format!("Secret {}/{name}: {error}", context.namespace))
     };
@@ -305,7 +305,7 @@ async fn pull_secret(
 async fn ca_bundle(context: &Context, reference: Option<&CaBundleRef>) -> Result<Option<Vec<u8>>, Unread> {
     match reference {
         None => Ok(None),
-        Some(reference) => secrets::ca_bundle(context, reference).await.map(Some).map_err(of_secret),
+        Some(reference) => context.reader().ca_bundle(reference).await.map(Some).map_err(of_secret),
     }
 }
 

@@ -64,10 +64,9 @@ impl Live {
         Self { templates: Kind::ALL.into_iter().map(|kind| (kind, Objects::default())).collect(), ..Self::default() }
     }
 
-    /// Takes an event of the watch of pods; whether it brought in or took away a form, a workload or an image.
-    pub fn pod(&mut self, event: Event<SlimPod>) -> bool {
+    /// Takes an event of the watch of pods.
+    pub fn pod(&mut self, event: Event<SlimPod>) {
         let mut objects = std::mem::take(&mut self.pods);
-        let before = self.version;
         self.event(&mut objects, event, |pod| Taken {
             namespace: pod.namespace().unwrap_or_default(),
             name: pod.name_any(),
@@ -77,13 +76,11 @@ impl Live {
             is_static: pod.is_static(),
         });
         self.pods = objects;
-        self.version != before
     }
 
     /// Takes an event of the watch of a kind with templates.
-    pub fn template(&mut self, kind: Kind, event: Event<SlimTemplate>) -> bool {
+    pub fn template(&mut self, kind: Kind, event: Event<SlimTemplate>) {
         let mut objects = self.templates.remove(&kind).unwrap_or_default();
-        let before = self.version;
         self.event(&mut objects, event, |template| Taken {
             namespace: template.namespace().unwrap_or_default(),
             name: template.name_any(),
@@ -93,7 +90,6 @@ impl Live {
             is_static: false,
         });
         self.templates.insert(kind, objects);
-        self.version != before
     }
 
     /// A watch failed: what it showed is kept, and is in doubt until it goes on.
