@@ -3,6 +3,7 @@
 //! `cargo bench` prints them; nothing here fails for being slow.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss, missing_docs)] // a figure, not a product
 
+mod index;
 mod render;
 
 use std::collections::BTreeMap;
@@ -35,12 +36,13 @@ const ISSUER: &str = "https://issuer.example";
 const IMAGE: &[u8] = b"an image manifest";
 
 fn main() {
-    let all: [(&str, fn()); 6] = [
+    let all: [(&str, fn()); 7] = [
         ("verification", verification),
         ("import", import),
         ("plan", plan),
         ("digest-maps", digest_maps),
         ("render", render::render),
+        ("index", index::index),
         ("start-up", start_up),
     ];
     // Cargo adds options of its own; a name asks for one figure.
@@ -265,9 +267,13 @@ fn digest_maps() {
 
 /// Resident memory in MiB.
 fn resident() -> u64 {
+    resident_bytes() / (1024 * 1024)
+}
+
+fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() * 1024
 }
 
 /// Start-up of the command line beside its neighbours, where they are on the path.
