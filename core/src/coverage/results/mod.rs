@@ -7,6 +7,7 @@
 mod entry;
 mod object;
 mod read;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
@@ -24,6 +25,7 @@ use crate::api::BundleCoverageReport;
 pub use self::entry::{Severity, Told, severity};
 pub use self::object::{MAX_RESULTS, MAX_SIZE};
 pub use self::read::{Line, Read, read};
+pub use self::settle::{Settling, There, Write, settle};
 
 /// What the results call their source.
 pub const SOURCE: &str = "holdfast";
@@ -91,6 +93,8 @@ impl ReportKind {
 /// A report as it is to be there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReportObject {
+    /// As which kind.
+    pub kind: ReportKind,
     /// Its namespace; none where it is the cluster's.
     pub namespace: Option<String>,
     /// Its name, which no other one of its kind and place has.

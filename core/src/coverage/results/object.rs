@@ -57,7 +57,7 @@ pub(super) fn write(place: Place<'_>, entries: Vec<Entry>, scanned_at: Timestamp
             result.insert("timestamp".to_owned(), time.clone());
         }
     }
-    ReportObject { namespace: place.namespace.map(str::to_owned), name: place.name, intent, body }
+    ReportObject { kind: place.kind, namespace: place.namespace.map(str::to_owned), name: place.name, intent, body }
 }
 
 fn metadata(place: &Place<'_>) -> Value {
