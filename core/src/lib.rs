@@ -17,6 +17,7 @@ pub mod json;
 pub mod nearest;
 pub mod operate;
 mod pem;
+mod text;
 pub mod trust;
 pub mod verify;
 

@@ -49,7 +49,11 @@ fn writes_beyond_the_namespace_are_by_name_and_secrets_are_not_read_there() {
             assert!(!has(&rule, "resources", "secrets"), "{case}: {rule}");
             let status = rule["resources"].as_array().unwrap().iter().all(|r| r.as_str().unwrap().ends_with("/status"));
             let named = rule["resourceNames"].as_array().is_some_and(|names| !names.is_empty());
-            assert!(!writes(&rule) || status || named, "{case}: {rule}");
+            // Kinds that nothing but reports is written in, and that no engine admits by.
+            let reports =
+                rule["apiGroups"] == json!(["openreports.io"]) || rule["apiGroups"] == json!(["wgpolicyk8s.io"]);
+            assert!(!writes(&rule) || status || named || reports, "{case}: {rule}");
+            assert!(!reports || case != "bare", "reports are switched off");
         }
         for role in of_kind(&objects, "Role") {
             let own = role["metadata"]["namespace"] == NAMESPACE;
@@ -86,6 +90,8 @@ fn the_rules_are_these() {
             r#"["batch"] ["cronjobs","jobs"] null ["list","watch"]"#,
             r#"["holdfast.dev"] ["trustapprovals","trustbreakglasses","signingidentitypolicies","bundlecoveragereports"] null ["list","watch"]"#,
             r#"["holdfast.dev"] ["bundlecoveragereports/status"] null ["patch"]"#,
+            r#"["openreports.io"] ["reports","clusterreports"] null ["list","create","patch","delete"]"#,
+            r#"["wgpolicyk8s.io"] ["policyreports","clusterpolicyreports"] null ["list","create","patch","delete"]"#,
             r#"["holdfast.dev"] ["trustapprovals","trustrootmirrors"] ["holdfast-probe"] ["create","patch"]"#,
             r#"["holdfast.dev"] ["trustrootmirrors"] null ["list","watch"]"#,
             r#"["holdfast.dev"] ["trustrootmirrors/status"] null ["patch"]"#,

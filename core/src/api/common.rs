@@ -13,6 +13,15 @@ use crate::digest::DigestError;
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 
+/// Who manages what holdfast writes.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// What holdfast's objects say of themselves under [`MANAGED_BY`].
+pub const HOLDFAST: &str = "holdfast";
+/// The digest of the intent: of what holdfast wants of an object, without this annotation.
+pub const INTENT: &str = "holdfast.dev/intent";
+/// Which BundleCoverageReport an object was written for.
+pub const REPORT: &str = "holdfast.dev/report";
+
 impl JsonSchema for Digest {
     fn inline_schema() -> bool {
         true

@@ -110,9 +110,10 @@ const fn eight() -> u8 {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Publish {
-    /// As OpenReports or PolicyReport, by what the cluster serves.
+    /// As OpenReports (`Report`, `ClusterReport`) where the cluster serves them, else as `PolicyReport` and `ClusterPolicyReport`.
     pub open_reports: bool,
-    /// One report a namespace.
+    /// In the namespaces: one report for each workload, in its namespace, which goes when the workload goes. Else reports of the cluster, one for each
+    /// namespace.
     pub per_namespace: bool,
 }
 

@@ -6,6 +6,7 @@ mod finding;
 mod inventory;
 mod policy;
 mod registries;
+pub mod results;
 mod scope;
 pub mod subject;
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{EngineKind, names};
 use crate::Digest;
+pub use crate::api::common::{INTENT, MANAGED_BY};
 
 /// The longest name of a file before its ending, in bytes. File systems take 255 for the whole, also while it is written under another name.
 const MAX_FILE_NAME: usize = 200;
@@ -12,14 +13,10 @@ const MAX_FILE_NAME: usize = 200;
 /// What most objects fit in as JSON, in bytes.
 const USUAL_SIZE: usize = 8 * 1024;
 
-/// Who manages what holdfast writes.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Which policy an object was rendered for.
 pub const POLICY: &str = "holdfast.dev/policy";
 /// Which trust root an object was rendered for.
 pub const TRUST_ROOT: &str = "holdfast.dev/trust-root";
-/// The digest of the intent: of the object without this annotation.
-pub const INTENT: &str = "holdfast.dev/intent";
 
 /// The engine an object is for, as [`EngineKind::as_str`] says it.
 pub const ENGINE: &str = "holdfast.dev/engine";

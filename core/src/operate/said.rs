@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::common::Condition;
 use crate::api::condition::ConditionType;
+use crate::text::shortened;
 
 /// The longest message in a status, in bytes.
 const MAX_MESSAGE: usize = 1024;
@@ -106,13 +107,4 @@ pub(super) fn second(at: Timestamp) -> Timestamp {
 /// A text as a status holds it.
 pub(super) fn short(text: &str) -> String {
     shortened(text, MAX_MESSAGE)
-}
-
-/// Words of outside files may be long, and may hold what moves a terminal's cursor.
-fn shortened(text: &str, most: usize) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match text.char_indices().find(|(at, c)| at + c.len_utf8() > most) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text,
-    }
 }
