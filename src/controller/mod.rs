@@ -151,12 +151,7 @@ impl Operator {
         let mut passes = tokio::spawn(passes(context.clone(), queued, volumes, passes_stop.clone()));
         let lease_stop = CancellationToken::new();
         let mut lease = self.leases(&lease_stop);
-        let leading = tokio::spawn(announce(
-            self.leadership.clone(),
-            triggers,
-            self.metrics.clone(),
-            self.settings.lease_name.clone(),
-        ));
+        let leading = tokio::spawn(announce(context.clone(), triggers));
 
         watching.extend(sight::start(&context, &self.stop));
 
@@ -213,7 +208,7 @@ impl Operator {
                 }
                 Notice::ReportGone => {
                     malformed::forget::<BundleCoverageReport>(&context, name);
-                    context.scanning.forget(name);
+                    coverage::gone(&context, name);
                 }
             }
         })
@@ -287,14 +282,16 @@ async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop
 }
 
 /// Says that leadership began, and asks for a first pass over everything.
-async fn announce(leadership: Leadership, triggers: Triggers, metrics: Arc<Metrics>, lease: String) {
-    let mut leading = leadership.watch();
+async fn announce(context: Arc<Context>, triggers: Triggers) {
+    let lease = &context.settings.lease_name;
+    let mut leading = context.leadership.watch();
     loop {
         let leads = *leading.borrow_and_update();
-        metrics.leads(&lease, leads);
+        context.metrics.leads(lease, leads);
         if leads {
             tracing::info!(lease, "this replica leads");
             triggers.all();
+            coverage::leads(&context).await;
         }
         if leading.changed().await.is_err() {
             return;

@@ -77,7 +77,8 @@ impl Judge {
     /// Where an image of the inventory is looked for.
     pub fn target(&self, image: &ImageRef, digest: Digest) -> Option<Target> {
         let location = self.registries.locate(image)?;
-        Some(Target { registry: location.declared, repository: location.repository, digest })
+        let host = location.host.to_owned();
+        Some(Target { registry: location.declared, host, repository: location.repository, digest })
     }
 
     /// What a policy says of an image.

@@ -14,6 +14,8 @@ use crate::registry::remote::{Looked, Piece};
 pub struct Target {
     /// Which of the report's registries, from 0.
     pub registry: usize,
+    /// The host that is dialled: what was seen elsewhere says nothing here, whatever stands in that place of the declaration now.
+    pub host: String,
     /// The repository there.
     pub repository: String,
     /// The image.

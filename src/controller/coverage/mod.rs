@@ -3,8 +3,7 @@
 mod known;
 mod observe;
 mod policies;
-#[allow(dead_code)] // asked by the pass
-pub(crate) mod publish;
+mod publish;
 mod registries;
 mod report;
 mod scanning;
@@ -84,13 +83,40 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
     if !context.scanning.is_there(context, report) {
         return Ok(Action::await_change());
     }
-    let observed = scanning::apply(context, report, observed, due, now);
+    let mut observed = scanning::apply(context, report, observed, due, now);
+    let published = scanning::publish(context, report, &mut observed).await?;
     let told = report::report(context, report, &observed, now).await?;
 
     let until = match due {
         Due::Until(at) => Duration::try_from(at.duration_since(now)).ok(),
         Due::Everything | Due::Wait => None,
     };
-    let wait = [until.map(jitter), observed.retry_in, told].into_iter().flatten().min().unwrap_or(LONGEST);
+    let wait = [until.map(jitter), observed.retry_in, published, told].into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
+}
+
+/// A report is gone, and what was published of it goes, too.
+pub(crate) fn gone(context: &Arc<Context>, name: &str) {
+    context.scanning.forget(name);
+    if !context.leadership.holds() {
+        return;
+    }
+    let (context, name) = (context.clone(), name.to_owned());
+    tokio::spawn(async move {
+        if let Err(failed) = publish::withdraw(&context, &name).await {
+            // Whoever leads next takes them away.
+            tracing::warn!(report = name, error = %failed, "reports of one that is gone were not all taken away");
+        }
+    });
+}
+
+/// This replica leads: what was published of reports that went while nobody watched is taken away.
+pub(crate) async fn leads(context: &Context) {
+    if context.caches.wait_until_ready().await.is_err() {
+        return;
+    }
+    let declared = context.caches.reports.state().iter().map(|report| report.name_any()).collect();
+    if let Err(failed) = publish::withdraw_others(context, &declared).await {
+        tracing::warn!(error = %failed, "reports of what is no longer declared were not all taken away");
+    }
 }

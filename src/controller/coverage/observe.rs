@@ -45,6 +45,8 @@ pub(super) struct Observed {
     pub(super) coverage: Arc<Coverage>,
     /// How far scans have come.
     pub(super) scan: ScanFacts,
+    /// Why details are not where they are wanted.
+    pub(super) unpublished: Option<String>,
 }
 
 impl Observed {
@@ -58,7 +60,7 @@ impl Observed {
             wanting: self.wanting.as_deref(),
             coverage: &self.coverage,
             scan: &self.scan,
-            unpublished: None,
+            unpublished: self.unpublished.as_deref(),
         }
     }
 }
@@ -78,10 +80,11 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
     let name = report.name_any();
     let reader = context.reader();
     let of_policies = policies(&reader, context.caches.policies.state()).await?;
-    let (before, scan, retry_in, ledger) = {
+    let (before, scan, retry_in, ledger, unpublished) = {
         let mut known = context.scanning.known.lock();
         let known = known.entry(name.clone()).or_default().of(report.metadata.uid.as_ref());
-        (known.registries.clone(), known.facts(), known.retry_in(), known.ledger.clone())
+        let unpublished = known.unpublished.clone();
+        (known.registries.clone(), known.facts(), known.retry_in(), known.ledger.clone(), unpublished)
     };
     let mut invalid = Vec::new();
     let declared = DeclaredRegistries::new(&report.spec.registries)
@@ -127,6 +130,7 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
         retry_in: retry_in.filter(|_| scan.running.is_none()),
         coverage: Arc::default(),
         scan,
+        unpublished,
     };
     if let Some(judge) = observed.judge.clone() {
         let (snapshot, ledger, again) =

@@ -8,8 +8,8 @@ mod cluster;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 use holdfast_core::Digest;
 use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::api::common::REPORT;
@@ -247,9 +247,10 @@ async fn write_all(
     let mut put_back = None;
     {
         let closed: Mutex<BTreeSet<Option<&str>>> = Mutex::default();
-        let calls = writes.iter().map(|write| {
+        let mut calls: Vec<BoxFuture<'_, _>> = Vec::new();
+        for write in &writes {
             let closed = &closed;
-            async move {
+            let call = async move {
                 let place = write.object.namespace.as_deref();
                 if closed.lock().contains(&place) {
                     return (write, None);
@@ -260,8 +261,9 @@ async fn write_all(
                     closed.lock().insert(place);
                 }
                 (write, Some(done))
-            }
-        });
+            };
+            calls.push(call.boxed());
+        }
         let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
         while let Some((write, done)) = calls.next().await {
             let about = write.object.about();
@@ -303,7 +305,11 @@ async fn write_all(
 }
 
 async fn clear(context: &Context, removals: Vec<&There>, outcome: &mut Outcome) -> Result<(), Failed> {
-    let mut calls = stream::iter(removals.into_iter().map(|there| remove(context, there))).buffer_unordered(AT_ONCE);
+    let mut calls: Vec<BoxFuture<'_, _>> = Vec::new();
+    for there in removals {
+        calls.push(remove(context, there).boxed());
+    }
+    let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
     while let Some(done) = calls.next().await {
         match done {
             Ok(()) => outcome.removed += 1,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::coverage::Memo;
+use holdfast_core::coverage::results::reports;
 use holdfast_core::operate::report::{Asked, Due, Finished};
 use jiff::Timestamp;
 use kube::Resource;
@@ -15,10 +16,12 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
 use super::super::context::Context;
+use super::super::failure::Failed;
 use super::super::queue::Queue;
 use super::super::settings::Settings;
 use super::known::{Known, UnderWay};
 use super::observe::Observed;
+use super::publish;
 use super::registries::PodSecrets;
 use crate::clock;
 use crate::inventory::live::Live;
@@ -124,6 +127,37 @@ pub(super) fn apply(
     }
     drop(known);
     observed
+}
+
+/// Publishes what was found, once nothing is under way; how long until that is looked at again.
+///
+/// # Errors
+/// [`Failed`], where the API server was not asked to the end.
+pub(super) async fn publish(
+    context: &Context,
+    report: &BundleCoverageReport,
+    observed: &mut Observed,
+) -> Result<Option<Duration>, Failed> {
+    let Some(last) = observed.scan.last.filter(|_| observed.scan.running.is_none() && observed.invalid.is_empty())
+    else {
+        return Ok(None);
+    };
+    let name = report.name_any();
+    // Nobody else publishes of this report meanwhile: it is passed over once at a time.
+    let mut published = {
+        let mut known = context.scanning.known.lock();
+        std::mem::take(&mut known.entry(name.clone()).or_default().published)
+    };
+    let (coverage, snapshot) = (observed.coverage.clone(), observed.snapshot.clone());
+    let render = |kind| reports(report, &coverage, &snapshot.objects, kind, last.finished);
+    let outcome = publish::publish(context, report, render, &mut published).await;
+    let mut known = context.scanning.known.lock();
+    let known = known.entry(name).or_default();
+    known.published = published;
+    let outcome = outcome?;
+    known.unpublished.clone_from(&outcome.unpublished);
+    observed.unpublished = outcome.unpublished;
+    Ok(outcome.again)
 }
 
 fn begin(
