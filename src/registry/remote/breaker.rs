@@ -120,7 +120,7 @@ mod tests {
         }
         for wait in [5, 10, 20, 40, 80, 160, 300, 300, 300] {
             assert_eq!(breaker.admit(now), Err(Refusal::Open(seconds(wait))));
-            now += seconds(wait) - Duration::from_millis(1);
+            now += Duration::from_millis(wait * 1000 - 1);
             assert_eq!(breaker.admit(now), Err(Refusal::Open(SHORTEST)));
             now += Duration::from_millis(1);
             let probe = breaker.admit(now).unwrap();
