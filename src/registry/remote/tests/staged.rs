@@ -1,6 +1,7 @@
 //! A registry with one image, and what is stored for it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
@@ -32,8 +33,12 @@ pub(super) fn config() -> Digest {
     Digest::of(b"the configuration")
 }
 
+/// An authority, given so that nobody reads those of the system for each of thousands of registries without TLS.
+static CA: LazyLock<Vec<u8>> = LazyLock::new(|| Fake::with_tls(|_| Reply::new(404, b"")).1);
+
 pub(super) fn remote(fake: &Fake) -> Remote {
-    Remote::new(fake.settings(), 4, unobserved()).unwrap()
+    let settings = Settings { ca_bundle: Some(CA.clone()), ..fake.settings() };
+    Remote::new(settings, 4, unobserved()).unwrap()
 }
 
 impl Staged {
