@@ -1,13 +1,12 @@
 //! A TUF repository in a real registry, pushed and read as people do.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test that cannot go on fails
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+#[path = "support/oci.rs"]
+mod oci_support;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use holdfast::registry::client::{Client, Reference, RegistryError, Settings};
+use holdfast::registry::client::{Client, Reference, RegistryError};
 use holdfast::sources::oci::{Fetched, OciError, OciReference, fetch};
 use holdfast::sources::{self, Tree};
 use holdfast_core::Digest;
@@ -18,82 +17,30 @@ use serde_json::{Value, json};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// A registry in a process of its own, ended with the test.
-struct Registry {
-    process: Child,
-    host: String,
-    /// For pushing.
-    http: reqwest::Client,
+/// The registry, and where the trust is in it.
+struct Source(oci_support::Registry);
+
+fn registry() -> Option<Source> {
+    oci_support::registry().map(Source)
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The registry `hack/kube-assets` builds; where it was not built, says so.
-fn registry() -> Option<Registry> {
-    let binary = assets().map(|dir| dir.join("oci-registry")).filter(|binary| binary.is_file());
-    let Some(binary) = binary else {
-        eprintln!("skipped: there is no oci-registry (run `hack/kube-assets`, which builds it once)");
-        return None;
-    };
-    let mut process = Command::new(binary).arg("127.0.0.1:0").stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(process.stderr.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    let host = line.trim().rsplit(' ').next().unwrap().to_owned();
-    // Its log is read to the end, so that it never waits for a reader.
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    Some(Registry { process, host, http })
-}
-
-fn assets() -> Option<PathBuf> {
-    let declared = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let built = cache.and_then(|cache| std::fs::read_dir(cache.join("holdfast/tools")).ok());
-    let complete = built.into_iter().flatten().flatten().map(|entry| entry.path());
-    declared
-        .into_iter()
-        .chain(complete.filter(|dir| dir.join(".complete").exists()))
-        .find(|dir| dir.join("oci-registry").is_file())
-}
-
-impl Registry {
+impl Source {
     fn client(&self) -> Client {
-        Client::new(Settings { host: self.host.clone(), plain_http: true, ..Settings::default() }).unwrap()
+        Client::new(self.0.settings()).unwrap()
     }
 
     fn reference(&self, tag: &str) -> OciReference {
-        OciReference::parse(&format!("{}/trust/root:{tag}", self.host)).unwrap()
+        OciReference::parse(&format!("{}/trust/root:{tag}", self.0.host)).unwrap()
     }
 
     async fn blob(&self, bytes: &[u8]) -> Value {
-        let digest = Digest::of(bytes);
-        let url = format!("http://{}/v2/trust/root/blobs/uploads/", self.host);
-        let begun = self.http.post(url).send().await.unwrap();
-        let to = begun.headers()["location"].to_str().unwrap().to_owned();
-        let to = if to.starts_with('/') { format!("http://{}{to}", self.host) } else { to };
-        let put = self.http.put(format!("{to}?digest={digest}")).body(bytes.to_vec()).send().await.unwrap();
-        assert!(put.status().is_success(), "{}", put.status());
-        json!({"mediaType": "application/octet-stream", "digest": digest, "size": bytes.len()})
+        self.0.blob("trust/root", "application/octet-stream", bytes).await
     }
 
     async fn push(&self, tag: &str, layers: Vec<Value>) -> Digest {
         let config = self.blob(b"{}").await;
         let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers});
-        let text = manifest.to_string();
-        let url = format!("http://{}/v2/trust/root/manifests/{tag}", self.host);
-        let request = self.http.put(url).header("content-type", MANIFEST).body(text.clone());
-        let put = request.send().await.unwrap();
-        assert!(put.status().is_success(), "{}", put.status());
-        Digest::of(text.as_bytes())
+        self.0.manifest("trust/root", Some(tag), &manifest).await
     }
 }
 
@@ -123,7 +70,7 @@ fn verified(tree: &Tree, first: &[u8], now: Timestamp) -> Vec<u8> {
     sources::target(tree, &mut refresh, "trusted_root.json", &|| None).unwrap().bytes().to_vec()
 }
 
-async fn tree(registry: &Registry, tag: &str) -> Tree {
+async fn tree(registry: &Source, tag: &str) -> Tree {
     match fetch(&registry.client(), &registry.reference(tag), None).await.unwrap() {
         Fetched::New { tree, .. } => tree,
         unchanged @ Fetched::Unchanged { .. } => panic!("{unchanged:?}"),

@@ -1,6 +1,8 @@
 //! Addresses that are not what they look like: of the node itself, and of the link it is on, where clouds serve credentials.
+//!
+//! By the types of the language alone: nothing is looked up here.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host that is written as an address.
 pub fn as_address(host: &str) -> Option<IpAddr> {

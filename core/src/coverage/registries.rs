@@ -2,7 +2,7 @@
 //!
 //! What is dialled is written in a declaration and nowhere else: the spelling a pod uses picks an entry, and the entry says the host.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::address::{as_address, is_link_local};
 use crate::api::report::Registry;

@@ -60,6 +60,14 @@ impl Reply {
         Self::new(200, body).with("Content-Type", media_type)
     }
 
+    /// The body, where it comes with its length.
+    pub(crate) fn whole(self) -> Vec<u8> {
+        match self.body {
+            Body::Whole(bytes) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
@@ -79,7 +87,16 @@ impl Fake {
 
     /// One that speaks TLS, and the authority that vouches for it, in PEM.
     pub(crate) fn with_tls(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Self, Vec<u8>) {
-        let validity = Validity { from: Timestamp::UNIX_EPOCH, until: "2049-01-01T00:00:00Z".parse().unwrap() };
+        Self::with_tls_until("2049-01-01T00:00:00Z", answer)
+    }
+
+    /// One whose certificate ran out.
+    pub(crate) fn with_expired_tls(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Self, Vec<u8>) {
+        Self::with_tls_until("2020-01-01T00:00:00Z", answer)
+    }
+
+    fn with_tls_until(until: &str, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> (Self, Vec<u8>) {
+        let validity = Validity { from: Timestamp::UNIX_EPOCH, until: until.parse().unwrap() };
         let (authority, key) = (Authority::for_servers("corp", validity), Key::p256());
         let own = authority.issue_server([127, 0, 0, 1], &key.spki(), validity);
         let chain = vec![own.into(), authority.chain[0].clone().into()];

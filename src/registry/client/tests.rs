@@ -1,4 +1,5 @@
 mod auth;
+mod referrers;
 
 use std::time::Duration;
 

@@ -133,6 +133,11 @@ impl<'a> Looking<'a> {
         for suffix in [".sig", ".att"] {
             if let Some(manifest) = self.tagged(suffix).await {
                 self.kept.put(manifest.digest, &manifest.bytes);
+                // Nobody vouches for what stands behind a tag: an image without layers is no image of signatures, whatever it is.
+                if Manifest::read(&manifest.bytes).is_ok_and(|manifest| manifest.layers.is_empty()) {
+                    let what = format!("the manifest behind the image's `{suffix}` tag has no layers");
+                    self.fault((Reason::ListingTruncated, what));
+                }
                 if self.seen.insert(manifest.digest) {
                     self.collect(manifest.digest, &manifest.bytes).await;
                 }
