@@ -38,6 +38,8 @@ pub(super) struct Known {
     /// What was published, and why that is not where it is wanted.
     pub(super) published: Published,
     pub(super) unpublished: Option<String>,
+    /// When the scan ended after which it was published.
+    pub(super) published_after: Option<Timestamp>,
     /// When its status was last written.
     pub(super) written: Option<Instant>,
 }

@@ -84,8 +84,10 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
         return Ok(Action::await_change());
     }
     let mut observed = scanning::apply(context, report, observed, due, now);
-    let published = scanning::publish(context, report, &mut observed).await?;
+    let published = scanning::publish(context, report, &mut observed).await;
+    // What was found is told whether or not the details could be written.
     let told = report::report(context, report, &observed, now).await?;
+    let published = published?;
 
     let until = match due {
         Due::Until(at) => Duration::try_from(at.duration_since(now)).ok(),

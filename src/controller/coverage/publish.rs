@@ -92,6 +92,7 @@ pub(crate) async fn publish(
     let mut outcome = Outcome { kind: kind.filter(|_| wants), ..Outcome::default() };
     if wants && kind.is_none() {
         outcome.unpublished = Some(unserved(report.spec.publish.per_namespace));
+        outcome.again = Some(LATER);
     } else if let Some(there) = there(context, report, &served, &mut outcome).await? {
         bring(context, report, &wanted, &there, &mut outcome).await?;
     }

@@ -21,7 +21,7 @@ use super::super::queue::Queue;
 use super::super::settings::Settings;
 use super::known::{Known, UnderWay};
 use super::observe::Observed;
-use super::publish;
+use super::publish::{self, Published};
 use super::registries::PodSecrets;
 use crate::clock;
 use crate::inventory::live::Live;
@@ -146,7 +146,11 @@ pub(super) async fn publish(
     // Nobody else publishes of this report meanwhile: it is passed over once at a time.
     let mut published = {
         let mut known = context.scanning.known.lock();
-        std::mem::take(&mut known.entry(name.clone()).or_default().published)
+        let known = known.entry(name.clone()).or_default();
+        // After each scan it is looked anew whether what was written is still there as it was.
+        let is_of_this_scan = known.published_after == Some(last.finished);
+        known.published_after = Some(last.finished);
+        if is_of_this_scan { std::mem::take(&mut known.published) } else { Published::default() }
     };
     let (coverage, snapshot) = (observed.coverage.clone(), observed.snapshot.clone());
     let render = |kind| reports(report, &coverage, &snapshot.objects, kind, last.finished);

@@ -41,7 +41,8 @@ pub(super) async fn served(context: &Context) -> Result<Served, Failed> {
                     [true, false].into_iter().filter(|of| names.contains(&kind.plural(*of))).map(|of| (kind, of)),
                 );
             }
-            Err(Failed::Api { error, .. }) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {}
+            // By its code: where no group of the name is there at all, the answer is no status object.
+            Err(Failed::Api { error, .. }) if matches!(&*error, kube::Error::Api(status) if status.code == 404) => {}
             Err(failed) => return Err(failed),
         }
     }
