@@ -281,9 +281,9 @@ async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop
             Box::pin(coverage::reconcile(object, context))
         },
         coverage::on_error,
-        stop,
+        stop.clone(),
     );
-    tokio::join!(mirrors, reports);
+    tokio::join!(mirrors, reports, coverage::tidy(context, stop));
 }
 
 /// Says that leadership began, and asks for a first pass over everything.

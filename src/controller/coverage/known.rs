@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::publish::Published;
 use super::registries::Registries;
 use crate::scan::{Ledger, Progress};
 
@@ -34,6 +35,9 @@ pub(super) struct Known {
     pub(super) asked: Option<Asked>,
     /// When what could not be looked at is tried again, and how often it was.
     retry: Option<(Instant, u32)>,
+    /// What is known of its report objects, and why they are not where it wants them.
+    pub(super) published: Published,
+    pub(super) unpublished: Option<String>,
     /// When its status was last written.
     pub(super) written: Option<Instant>,
 }

@@ -1,10 +1,10 @@
 //! `BundleCoverageReport` on the API server: observe, validate, decide, apply, report. Scans run beside passes, and ask for one when something is known.
 
+mod details;
 mod known;
 mod observe;
 mod policies;
-#[allow(dead_code)] // asked by the pass
-pub(crate) mod publish;
+mod publish;
 mod registries;
 mod report;
 mod scanning;
@@ -25,6 +25,7 @@ use super::{jitter, malformed, pass};
 use crate::clock;
 use crate::serve::metrics::Ended;
 
+pub(crate) use details::tidy;
 pub(crate) use policies::policies;
 pub(crate) use registries::{Registries, registries};
 pub(crate) use scanning::Scanning;
@@ -84,13 +85,22 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
     if !context.scanning.is_there(context, report) {
         return Ok(Action::await_change());
     }
-    let observed = scanning::apply(context, report, observed, due, now);
+    let mut observed = scanning::apply(context, report, observed, due, now);
+    let published = details::details(context, report, &observed, now).await;
+    if !context.scanning.is_there(context, report) {
+        return Ok(Action::await_change());
+    }
+    observed.unpublished = published.unpublished;
     let told = report::report(context, report, &observed, now).await?;
 
+    if let Some(failed) = published.failed {
+        return Err(failed);
+    }
     let until = match due {
         Due::Until(at) => Duration::try_from(at.duration_since(now)).ok(),
         Due::Everything | Due::Wait => None,
     };
-    let wait = [until.map(jitter), observed.retry_in, told].into_iter().flatten().min().unwrap_or(LONGEST);
+    let wait =
+        [until.map(jitter), observed.retry_in, told, published.again].into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
 }

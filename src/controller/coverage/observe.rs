@@ -45,6 +45,8 @@ pub(super) struct Observed {
     pub(super) coverage: Arc<Coverage>,
     /// How far scans have come.
     pub(super) scan: ScanFacts,
+    /// Why details are not where the report wants them.
+    pub(super) unpublished: Option<String>,
 }
 
 impl Observed {
@@ -58,7 +60,7 @@ impl Observed {
             wanting: self.wanting.as_deref(),
             coverage: &self.coverage,
             scan: &self.scan,
-            unpublished: None,
+            unpublished: self.unpublished.as_deref(),
         }
     }
 }
@@ -127,6 +129,7 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
         retry_in: retry_in.filter(|_| scan.running.is_none()),
         coverage: Arc::default(),
         scan,
+        unpublished: None,
     };
     if let Some(judge) = observed.judge.clone() {
         let (snapshot, ledger, again) =

@@ -12,7 +12,7 @@ use kube::Resource;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::super::context::Context;
 use super::super::queue::Queue;
@@ -39,6 +39,8 @@ pub(crate) struct Scanning {
     pub(super) memo: Arc<Mutex<Memo>>,
     pub(super) blobs: Arc<Blobs>,
     processors: Arc<Semaphore>,
+    /// A report went.
+    pub(super) gone: Notify,
     pub(super) known: Mutex<HashMap<String, Known>>,
     metrics: Arc<Metrics>,
 }
@@ -68,6 +70,7 @@ impl Scanning {
             memo,
             blobs,
             processors: Arc::new(Semaphore::new(processors)),
+            gone: Notify::new(),
             known: Mutex::default(),
             metrics: metrics.clone(),
         })
@@ -77,6 +80,7 @@ impl Scanning {
     pub(crate) fn forget(&self, name: &str) {
         self.known.lock().remove(name);
         self.metrics.forget_report(name);
+        self.gone.notify_one();
     }
 
     /// A pass ended; how many failed in a row.

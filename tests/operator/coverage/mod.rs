@@ -3,6 +3,7 @@
 mod basics;
 mod doors;
 mod faults;
+pub(crate) mod published;
 mod restart;
 mod shop;
 mod signed;
