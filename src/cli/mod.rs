@@ -6,6 +6,7 @@ pub mod explain;
 mod mirror;
 mod output;
 mod plan;
+mod report;
 mod trust_text;
 mod verify;
 mod verify_policy;
@@ -43,6 +44,8 @@ enum Verb {
     Why(Box<why::Args>),
     /// Keep and renew trust roots
     Mirror(Box<mirror::Args>),
+    /// Show what scans of a cluster found: what is not covered, why, and whose it is
+    Report(Box<report::Args>),
     /// Say what a reason, loss, check or condition means, whose it is, and what to do
     Explain(explain::Args),
     /// Operate trust in a cluster
@@ -91,6 +94,7 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Why(args) => why::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
+        Verb::Report(args) => report::run(&args, out),
         Verb::Explain(args) => explain::run(&args, out),
         Verb::Controller(args) => controller::run(&args),
         Verb::Crds(args) => crds::run(&args, out),

@@ -208,7 +208,7 @@ impl Operator {
                 }
                 Notice::ReportGone => {
                     malformed::forget::<BundleCoverageReport>(&context, name);
-                    coverage::gone(&context, name);
+                    context.scanning.forget(name);
                 }
             }
         })
@@ -276,9 +276,9 @@ async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop
             Box::pin(coverage::reconcile(object, context))
         },
         coverage::on_error,
-        stop,
+        stop.clone(),
     );
-    tokio::join!(mirrors, reports);
+    tokio::join!(mirrors, reports, coverage::tidy(context, stop));
 }
 
 /// Says that leadership began, and asks for a first pass over everything.
@@ -291,7 +291,6 @@ async fn announce(context: Arc<Context>, triggers: Triggers) {
         if leads {
             tracing::info!(lease, "this replica leads");
             triggers.all();
-            coverage::leads(&context).await;
         }
         if leading.changed().await.is_err() {
             return;

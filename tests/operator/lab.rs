@@ -417,6 +417,11 @@ impl Lab {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.shared.dir.join("kubeconfig")
+    }
+
     /// Where the registry of the cluster is.
     pub(crate) fn registry(&self) -> String {
         std::fs::read_to_string(self.shared.dir.join("registry")).unwrap().trim().to_owned()

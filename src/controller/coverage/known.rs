@@ -35,10 +35,10 @@ pub(super) struct Known {
     pub(super) asked: Option<Asked>,
     /// When what could not be looked at is tried again, and how often it was.
     retry: Option<(Instant, u32)>,
-    /// What was published, and why that is not where it is wanted.
+    /// What is known of its report objects, and why they are not where it wants them.
     pub(super) published: Published,
     pub(super) unpublished: Option<String>,
-    /// When the scan ended after which it was published.
+    /// When the scan ended after which they were last looked at.
     pub(super) published_after: Option<Timestamp>,
     /// When its status was last written.
     pub(super) written: Option<Instant>,

@@ -1,5 +1,6 @@
 //! `BundleCoverageReport` on the API server: observe, validate, decide, apply, report. Scans run beside passes, and ask for one when something is known.
 
+mod details;
 mod known;
 mod observe;
 mod policies;
@@ -24,6 +25,7 @@ use super::{jitter, malformed, pass};
 use crate::clock;
 use crate::serve::metrics::Ended;
 
+pub(crate) use details::tidy;
 pub(crate) use policies::policies;
 pub(crate) use registries::{Registries, registries};
 pub(crate) use scanning::Scanning;
@@ -84,41 +86,21 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
         return Ok(Action::await_change());
     }
     let mut observed = scanning::apply(context, report, observed, due, now);
-    let published = scanning::publish(context, report, &mut observed).await;
-    // What was found is told whether or not the details could be written.
+    let published = details::details(context, report, &observed, now).await;
+    if !context.scanning.is_there(context, report) {
+        return Ok(Action::await_change());
+    }
+    observed.unpublished = published.unpublished;
     let told = report::report(context, report, &observed, now).await?;
-    let published = published?;
 
+    if let Some(failed) = published.failed {
+        return Err(failed);
+    }
     let until = match due {
         Due::Until(at) => Duration::try_from(at.duration_since(now)).ok(),
         Due::Everything | Due::Wait => None,
     };
-    let wait = [until.map(jitter), observed.retry_in, published, told].into_iter().flatten().min().unwrap_or(LONGEST);
+    let wait =
+        [until.map(jitter), observed.retry_in, told, published.again].into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
-}
-
-/// A report is gone, and what was published of it goes, too.
-pub(crate) fn gone(context: &Arc<Context>, name: &str) {
-    context.scanning.forget(name);
-    if !context.leadership.holds() {
-        return;
-    }
-    let (context, name) = (context.clone(), name.to_owned());
-    tokio::spawn(async move {
-        if let Err(failed) = publish::withdraw(&context, &name).await {
-            // Whoever leads next takes them away.
-            tracing::warn!(report = name, error = %failed, "reports of one that is gone were not all taken away");
-        }
-    });
-}
-
-/// This replica leads: what was published of reports that went while nobody watched is taken away.
-pub(crate) async fn leads(context: &Context) {
-    if context.caches.wait_until_ready().await.is_err() {
-        return;
-    }
-    let declared = context.caches.reports.state().iter().map(|report| report.name_any()).collect();
-    if let Err(failed) = publish::withdraw_others(context, &declared).await {
-        tracing::warn!(error = %failed, "reports of what is no longer declared were not all taken away");
-    }
 }

@@ -45,7 +45,7 @@ pub(super) struct Observed {
     pub(super) coverage: Arc<Coverage>,
     /// How far scans have come.
     pub(super) scan: ScanFacts,
-    /// Why details are not where they are wanted.
+    /// Why details are not where the report wants them.
     pub(super) unpublished: Option<String>,
 }
 
@@ -80,11 +80,10 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
     let name = report.name_any();
     let reader = context.reader();
     let of_policies = policies(&reader, context.caches.policies.state()).await?;
-    let (before, scan, retry_in, ledger, unpublished) = {
+    let (before, scan, retry_in, ledger) = {
         let mut known = context.scanning.known.lock();
         let known = known.entry(name.clone()).or_default().of(report.metadata.uid.as_ref());
-        let unpublished = known.unpublished.clone();
-        (known.registries.clone(), known.facts(), known.retry_in(), known.ledger.clone(), unpublished)
+        (known.registries.clone(), known.facts(), known.retry_in(), known.ledger.clone())
     };
     let mut invalid = Vec::new();
     let declared = DeclaredRegistries::new(&report.spec.registries)
@@ -130,7 +129,7 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
         retry_in: retry_in.filter(|_| scan.running.is_none()),
         coverage: Arc::default(),
         scan,
-        unpublished,
+        unpublished: None,
     };
     if let Some(judge) = observed.judge.clone() {
         let (snapshot, ledger, again) =

@@ -8,8 +8,8 @@ mod cluster;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream;
 use holdfast_core::Digest;
 use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::api::common::REPORT;
@@ -80,7 +80,8 @@ pub(crate) async fn publish(
     if let Some(settled) = known.settled.as_ref().filter(|settled| settled.until > Instant::now()) {
         let wanted = draw(settled.kind);
         if settled.wanted == fingerprint(report, &wanted) {
-            let again = settled.outcome.again.map(|_| settled.until.saturating_duration_since(Instant::now()));
+            // Whatever asked for this pass is looked at when the rest is over.
+            let again = Some(settled.until.saturating_duration_since(Instant::now()));
             return Ok(Outcome { written: 0, put_back: 0, removed: 0, again, ..settled.outcome.clone() });
         }
     }
@@ -91,55 +92,45 @@ pub(crate) async fn publish(
     let wanted = draw(kind);
     let mut outcome = Outcome { kind: kind.filter(|_| wants), ..Outcome::default() };
     if wants && kind.is_none() {
-        outcome.unpublished = Some(unserved(report.spec.publish.per_namespace));
         outcome.again = Some(LATER);
+        outcome.unpublished = Some(unserved(report.spec.publish.per_namespace));
     } else if let Some(there) = there(context, report, &served, &mut outcome).await? {
         bring(context, report, &wanted, &there, &mut outcome).await?;
     }
     let took = started.elapsed();
-    let is_off = !wants && outcome.removed == 0;
-    let rest = outcome.again.unwrap_or(if is_off { RARELY } else { took * REST });
+    let rest = match outcome.again {
+        // Whether a kind is there now is cheap to ask.
+        _ if wants && kind.is_none() => took * REST,
+        None if !wants && outcome.removed == 0 => RARELY,
+        again => again.unwrap_or(took * REST),
+    };
     let settled =
         Settled { kind, wanted: fingerprint(report, &wanted), until: Instant::now() + rest, outcome: outcome.clone() };
     known.settled = Some(settled);
     Ok(outcome)
 }
 
-/// Takes away every report of the BundleCoverageReport of this name: it is gone. Of one that is there, the next pass would write them again.
+/// Takes away the reports of every BundleCoverageReport that is not among the `declared` ones: it is gone, perhaps since before anybody watched. Only to be asked
+/// once all that are declared were seen.
 ///
 /// # Errors
 /// [`Failed`], where some may be left.
-pub(crate) async fn withdraw(context: &Context, name: &str) -> Result<usize, Failed> {
-    take_away(context, &format!("{REPORT}={name}"), |_| true).await
-}
-
-/// Takes away the reports of every BundleCoverageReport that is not among the `declared` ones: it went while nobody watched. Only to be asked once all that are
-/// declared were seen.
-///
-/// # Errors
-/// [`Failed`], where some may be left.
-pub(crate) async fn withdraw_others(context: &Context, declared: &BTreeSet<String>) -> Result<usize, Failed> {
-    take_away(context, REPORT, |of| !declared.contains(of)).await
-}
-
-async fn take_away(context: &Context, selector: &str, goes: impl Fn(&str) -> bool) -> Result<usize, Failed> {
-    let served = served(context).await?;
-    let mut removed = 0;
-    for (kind, namespaced) in served.all() {
-        let found = match list(context, kind, namespaced, selector).await {
+pub(crate) async fn withdraw_others(context: &Context, declared: &BTreeSet<String>) -> Result<(), Failed> {
+    let mut outcome = Outcome::default();
+    for (kind, namespaced) in served(context).await?.all() {
+        let found = match list(context, kind, namespaced, REPORT).await {
             Ok(found) => found,
             Err(failed) if failed.not_taken().is_some() => continue,
             Err(failed) => return Err(failed),
         };
-        let going: Vec<There> = found.into_iter().filter(|(of, _)| goes(of)).map(|(_, there)| there).collect();
-        let mut outcome = Outcome::default();
-        clear(context, going.iter().collect(), &mut outcome).await?;
-        removed += outcome.removed;
+        let going: Vec<&There> =
+            found.iter().filter(|(of, _)| !declared.contains(of)).map(|(_, there)| there).collect();
+        clear(context, going, &mut outcome).await?;
     }
-    if removed > 0 {
-        tracing::info!(reports = removed, "reports of what is no longer declared were taken away");
+    if outcome.removed > 0 {
+        tracing::info!(reports = outcome.removed, "reports of what is no longer declared were taken away");
     }
-    Ok(removed)
+    Ok(())
 }
 
 fn unserved(per_namespace: bool) -> String {
@@ -247,24 +238,8 @@ async fn write_all(
     let refused: Mutex<Refusals> = Mutex::default();
     let mut put_back = None;
     {
-        let closed: Mutex<BTreeSet<Option<&str>>> = Mutex::default();
-        let mut calls: Vec<BoxFuture<'_, _>> = Vec::new();
-        for write in &writes {
-            let closed = &closed;
-            let call = async move {
-                let place = write.object.namespace.as_deref();
-                if closed.lock().contains(&place) {
-                    return (write, None);
-                }
-                let done = put(context, write).await;
-                // A place that forbids one forbids them all.
-                if done.as_ref().is_err_and(|failed| failed.category() == "forbidden") {
-                    closed.lock().insert(place);
-                }
-                (write, Some(done))
-            };
-            calls.push(call.boxed());
-        }
+        let closed: Closed<'_> = Mutex::default();
+        let calls: Vec<_> = writes.iter().map(|write| write_one(context, write, &closed)).collect();
         let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
         while let Some((write, done)) = calls.next().await {
             let about = write.object.about();
@@ -305,11 +280,28 @@ async fn write_all(
     Ok(refused.into_inner())
 }
 
-async fn clear(context: &Context, removals: Vec<&There>, outcome: &mut Outcome) -> Result<(), Failed> {
-    let mut calls: Vec<BoxFuture<'_, _>> = Vec::new();
-    for there in removals {
-        calls.push(remove(context, there).boxed());
+/// Namespaces that forbid it, or the cluster.
+type Closed<'a> = Mutex<BTreeSet<Option<&'a str>>>;
+
+async fn write_one<'a>(
+    context: &Context,
+    write: &'a Write<'a>,
+    closed: &Closed<'a>,
+) -> (&'a Write<'a>, Option<Result<&'static str, Failed>>) {
+    let place = write.object.namespace.as_deref();
+    if closed.lock().contains(&place) {
+        return (write, None);
     }
+    let done = put(context, write).await;
+    // A place that forbids one forbids them all.
+    if done.as_ref().is_err_and(|failed| failed.category() == "forbidden") {
+        closed.lock().insert(place);
+    }
+    (write, Some(done))
+}
+
+async fn clear(context: &Context, removals: Vec<&There>, outcome: &mut Outcome) -> Result<(), Failed> {
+    let calls: Vec<_> = removals.into_iter().map(|there| remove(context, there)).collect();
     let mut calls = stream::iter(calls).buffer_unordered(AT_ONCE);
     while let Some(done) = calls.next().await {
         match done {

@@ -6,22 +6,19 @@ use std::time::Duration;
 
 use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::coverage::Memo;
-use holdfast_core::coverage::results::reports;
 use holdfast_core::operate::report::{Asked, Due, Finished};
 use jiff::Timestamp;
 use kube::Resource;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::super::context::Context;
-use super::super::failure::Failed;
 use super::super::queue::Queue;
 use super::super::settings::Settings;
 use super::known::{Known, UnderWay};
 use super::observe::Observed;
-use super::publish::{self, Published};
 use super::registries::PodSecrets;
 use crate::clock;
 use crate::inventory::live::Live;
@@ -42,6 +39,8 @@ pub(crate) struct Scanning {
     pub(super) memo: Arc<Mutex<Memo>>,
     pub(super) blobs: Arc<Blobs>,
     processors: Arc<Semaphore>,
+    /// A report went.
+    pub(super) gone: Notify,
     pub(super) known: Mutex<HashMap<String, Known>>,
     metrics: Arc<Metrics>,
 }
@@ -71,6 +70,7 @@ impl Scanning {
             memo,
             blobs,
             processors: Arc::new(Semaphore::new(processors)),
+            gone: Notify::new(),
             known: Mutex::default(),
             metrics: metrics.clone(),
         })
@@ -80,6 +80,7 @@ impl Scanning {
     pub(crate) fn forget(&self, name: &str) {
         self.known.lock().remove(name);
         self.metrics.forget_report(name);
+        self.gone.notify_one();
     }
 
     /// A pass ended; how many failed in a row.
@@ -127,41 +128,6 @@ pub(super) fn apply(
     }
     drop(known);
     observed
-}
-
-/// Publishes what was found, once nothing is under way; how long until that is looked at again.
-///
-/// # Errors
-/// [`Failed`], where the API server was not asked to the end.
-pub(super) async fn publish(
-    context: &Context,
-    report: &BundleCoverageReport,
-    observed: &mut Observed,
-) -> Result<Option<Duration>, Failed> {
-    let Some(last) = observed.scan.last.filter(|_| observed.scan.running.is_none() && observed.invalid.is_empty())
-    else {
-        return Ok(None);
-    };
-    let name = report.name_any();
-    // Nobody else publishes of this report meanwhile: it is passed over once at a time.
-    let mut published = {
-        let mut known = context.scanning.known.lock();
-        let known = known.entry(name.clone()).or_default();
-        // After each scan it is looked anew whether what was written is still there as it was.
-        let is_of_this_scan = known.published_after == Some(last.finished);
-        known.published_after = Some(last.finished);
-        if is_of_this_scan { std::mem::take(&mut known.published) } else { Published::default() }
-    };
-    let (coverage, snapshot) = (observed.coverage.clone(), observed.snapshot.clone());
-    let render = |kind| reports(report, &coverage, &snapshot.objects, kind, last.finished);
-    let outcome = publish::publish(context, report, render, &mut published).await;
-    let mut known = context.scanning.known.lock();
-    let known = known.entry(name).or_default();
-    known.published = published;
-    let outcome = outcome?;
-    known.unpublished.clone_from(&outcome.unpublished);
-    observed.unpublished = outcome.unpublished;
-    Ok(outcome.again)
 }
 
 fn begin(

@@ -3,7 +3,7 @@
 mod basics;
 mod doors;
 mod faults;
-mod published;
+pub(crate) mod published;
 mod restart;
 mod shop;
 mod signed;

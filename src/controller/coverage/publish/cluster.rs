@@ -41,7 +41,7 @@ pub(super) async fn served(context: &Context) -> Result<Served, Failed> {
                     [true, false].into_iter().filter(|of| names.contains(&kind.plural(*of))).map(|of| (kind, of)),
                 );
             }
-            // By its code: where no group of the name is there at all, the answer is no status object.
+            // In plain words, without a reason: no such group is known.
             Err(Failed::Api { error, .. }) if matches!(&*error, kube::Error::Api(status) if status.code == 404) => {}
             Err(failed) => return Err(failed),
         }
@@ -133,9 +133,7 @@ pub(super) async fn remove(context: &Context, there: &There) -> Result<(), Faile
     let at = at(there.kind, namespace, &there.name);
     match within("delete", &at, api(context, there.kind, namespace).delete(&there.name, &params)).await {
         Ok(_) => Ok(()),
-        Err(Failed::Api { error, .. }) if matches!(&*error, kube::Error::Api(status) if status.is_not_found()) => {
-            Ok(())
-        }
+        Err(Failed::Api { error, .. }) if matches!(&*error, kube::Error::Api(status) if status.code == 404) => Ok(()),
         Err(failed) => Err(failed),
     }
 }
