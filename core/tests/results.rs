@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use holdfast_core::Digest;
 use holdfast_core::api::BundleCoverageReport;
-use holdfast_core::coverage::results::{MAX_RESULTS, MAX_SIZE, ReportKind, ReportObject, read, reports};
+use holdfast_core::coverage::results::{
+    MAX_RESULTS, MAX_SIZE, ReportKind, ReportObject, Settling, There, read, reports, settle,
+};
 use holdfast_core::coverage::{Coverage, ImageResult, ObjectId, PolicyVerdict, STATIC_POD, Totals, Workload};
 use holdfast_core::verify::{Outcome, Reason};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use proptest::prelude::*;
 use schema::Schemas;
 use serde_json::{Value, json};
@@ -281,5 +284,123 @@ proptest! {
             }))
             .collect();
         prop_assert_eq!(told, want);
+    }
+}
+
+const MANAGER: &str = "holdfast.dev/controller";
+
+/// A report as the API server has it after it was applied.
+fn applied(report: &ReportObject) -> There {
+    let leaves = |value: &Value| {
+        let fields = value.as_object().unwrap().keys().map(|name| (format!("f:{name}"), json!({})));
+        Value::Object(fields.collect())
+    };
+    let body = report.body.as_object().unwrap();
+    let mut fields = serde_json::Map::new();
+    for (name, value) in body.iter().filter(|(name, _)| *name != "apiVersion" && *name != "kind") {
+        let of = match name.as_str() {
+            "metadata" => json!({
+                "f:annotations": {".": {}, "f:holdfast.dev/intent": {}},
+                "f:labels": {".": {}, "f:app.kubernetes.io/managed-by": {}, "f:holdfast.dev/report": {}},
+                "f:ownerReferences": {".": {}, "k:{\"uid\":\"a\"}": {}},
+            }),
+            "summary" => leaves(value),
+            _ => json!({}),
+        };
+        fields.insert(format!("f:{name}"), of);
+    }
+    There {
+        kind: report.kind,
+        namespace: report.namespace.clone(),
+        name: report.name.clone(),
+        uid: "u".to_owned(),
+        resource_version: "7".to_owned(),
+        intent: Some(report.intent.to_string()),
+        managed: vec![entry(MANAGER, Value::Object(fields))],
+    }
+}
+
+fn entry(manager: &str, fields: Value) -> ManagedFieldsEntry {
+    ManagedFieldsEntry {
+        manager: Some(manager.to_owned()),
+        operation: Some("Apply".to_owned()),
+        fields_v1: Some(FieldsV1(fields)),
+        ..ManagedFieldsEntry::default()
+    }
+}
+
+#[test]
+fn what_is_as_it_is_wanted_is_left_alone() {
+    for kind in ReportKind::ALL {
+        for per_namespace in [true, false] {
+            let wanted = all(per_namespace, kind);
+            let mut there: Vec<There> = wanted.iter().map(applied).collect();
+            // Others may lay labels over it, or say the same.
+            there[0]
+                .managed
+                .push(entry("kubectl", json!({"f:metadata": {"f:labels": {"f:team": {}}}, "f:results": {}})));
+            assert_eq!(settle(&wanted, &there, MANAGER), Settling::default());
+        }
+    }
+}
+
+#[test]
+fn what_differs_is_written_and_what_is_not_wanted_goes() {
+    let (wanted, old) = (all(true, ReportKind::OpenReports), all(true, ReportKind::PolicyReport));
+    let settling = settle(&wanted, &[], MANAGER);
+    assert!(settling.writes.iter().all(|write| write.over.is_none() && !write.puts_back));
+    assert_eq!((settling.writes.len(), settling.removals.len()), (wanted.len(), 0));
+
+    let before: Vec<There> = old.iter().map(applied).collect();
+    let settling = settle(&wanted, &before, MANAGER);
+    assert_eq!(
+        (settling.writes.len(), settling.removals.len()),
+        (wanted.len(), old.len()),
+        "the other kind is another object"
+    );
+
+    let mut there: Vec<There> = wanted.iter().map(applied).collect();
+    there[1].intent = Some(Digest::of(b"as it was found before").to_string());
+    let settling = settle(&wanted, &there, MANAGER);
+    assert_eq!(settling.writes.len(), 1);
+    assert!(settling.writes[0].over == Some(&there[1]) && !settling.writes[0].puts_back, "nobody else changed it");
+    assert!(settle(&[], &there, MANAGER).removals.len() == there.len());
+}
+
+#[test]
+fn whatever_field_somebody_else_wrote_is_put_back() {
+    let wanted = all(true, ReportKind::OpenReports);
+    for pointer in [
+        "/f:results",
+        "/f:scope",
+        "/f:source",
+        "/f:summary/f:fail",
+        "/f:metadata/f:ownerReferences",
+        "/f:metadata/f:labels/f:holdfast.dev~1report",
+        "/f:metadata/f:annotations/f:holdfast.dev~1intent",
+    ] {
+        let mut there: Vec<There> = wanted.iter().map(applied).collect();
+        let fields = &mut there[0].managed[0].fields_v1.as_mut().unwrap().0;
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let parent = fields.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        assert!(parent.remove(&name.replace("~1", "/")).is_some(), "{pointer}");
+        if pointer.ends_with("intent") {
+            there[0].intent = Some("sha256:another".to_owned());
+        }
+        let settling = settle(&wanted, &there, MANAGER);
+        assert!(settling.writes.len() == 1 && settling.writes[0].puts_back, "{pointer}");
+    }
+    let mut there: Vec<There> = wanted.iter().map(applied).collect();
+    there[0].managed.clear();
+    assert!(settle(&wanted, &there, MANAGER).writes[0].puts_back, "nothing says that it is whole");
+}
+
+#[test]
+fn a_report_says_which_namespace_it_is_about() {
+    for per_namespace in [true, false] {
+        for report in all(per_namespace, ReportKind::OpenReports) {
+            assert!(["billing", "kube-system"].contains(&report.about()), "{}", report.name);
+            assert_eq!(applied(&report).about(), report.about());
+        }
     }
 }

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(15);
 
 /// What became of the details.
 #[derive(Default)]
-pub(super) struct Published {
+pub(super) struct Done {
     /// Why they are not where they are wanted.
     pub(super) unpublished: Option<String>,
     /// When to look again.
@@ -38,18 +38,18 @@ pub(super) async fn details(
     report: &BundleCoverageReport,
     observed: &Observed,
     now: Timestamp,
-) -> Published {
+) -> Done {
     let (name, uid) = (report.name_any(), report.metadata.uid.as_ref());
     let running = observed.scan.running;
     let is_under_way =
         running.is_some_and(|running| running.everything || now.duration_since(running.started) < SOON_KNOWN);
-    let Some(last) = observed.scan.last else { return Published::default() };
+    let Some(last) = observed.scan.last else { return Done::default() };
     let is_known = observed.invalid.is_empty() && !is_under_way;
     let mut known = {
         let mut all = context.scanning.known.lock();
         let known = all.entry(name.clone()).or_default().of(uid);
         if !is_known && report.spec.publish.open_reports {
-            return Published { unpublished: known.unpublished.clone(), ..Published::default() };
+            return Done { unpublished: known.unpublished.clone(), ..Done::default() };
         }
         // After each scan it is looked anew whether what was written is still there as it was.
         let is_of_this_scan = known.published_after == Some(last.finished);
@@ -69,10 +69,10 @@ pub(super) async fn details(
     match done {
         Ok(outcome) => {
             kept.unpublished.clone_from(&outcome.unpublished);
-            Published { unpublished: outcome.unpublished, again: outcome.again, failed: None }
+            Done { unpublished: outcome.unpublished, again: outcome.again, failed: None }
         }
         Err(failed) => {
-            Published { unpublished: kept.unpublished.clone(), failed: Some(failed), ..Published::default() }
+            Done { unpublished: kept.unpublished.clone(), failed: Some(failed), ..Done::default() }
         }
     }
 }
