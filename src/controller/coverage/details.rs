@@ -71,9 +71,7 @@ pub(super) async fn details(
             kept.unpublished.clone_from(&outcome.unpublished);
             Done { unpublished: outcome.unpublished, again: outcome.again, failed: None }
         }
-        Err(failed) => {
-            Done { unpublished: kept.unpublished.clone(), failed: Some(failed), ..Done::default() }
-        }
+        Err(failed) => Done { unpublished: kept.unpublished.clone(), failed: Some(failed), ..Done::default() },
     }
 }
 
