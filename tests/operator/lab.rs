@@ -422,6 +422,17 @@ impl Lab {
         self.shared.dir.join("kubeconfig")
     }
 
+    /// holdfast's command line as the administrator: its exit code, and what it printed.
+    pub(crate) fn holdfast(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+            .args(arguments)
+            .env("HOLDFAST_KUBECONFIG", self.shared.dir.join("kubeconfig"))
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    }
+
     /// Where the registry of the cluster is.
     pub(crate) fn registry(&self) -> String {
         std::fs::read_to_string(self.shared.dir.join("registry")).unwrap().trim().to_owned()

@@ -9,7 +9,11 @@ use crate::lab::Lab;
 
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 /// Labels there may be, each with a bounded set of values.
-const LABELS: [&str; 18] = [
+const LABELS: [&str; 22] = [
+    "report",
+    "outcome",
+    "namespace",
+    "what",
     "controller",
     "result",
     "category",
@@ -39,8 +43,27 @@ fn metrics_are_as_a_scraper_wants_them() {
     lab.namespace("measured-a", &json!({"trust": "measured"}));
     lab.apply(&distributed(courier.mirror("measured"), "measured", "0s"));
     lab.reason("measured", "Distributed", "Distributed");
+    lab.namespace("shop", &json!({"tier": "apps"}));
+    lab.apply(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "measured", "namespace": "shop"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example/a:1"}]},
+    }));
+    lab.apply(&json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "SigningIdentityPolicy", "metadata": {"name": "measured"},
+        "spec": {"images": ["registry.example/**"], "trustRoots": ["measured"], "engines": {"native": {}},
+                 "identities": [{"name": "ci", "issuer": "https://i.example", "subject": "s"}]},
+    }));
+    lab.apply(&json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "BundleCoverageReport", "metadata": {"name": "measured"},
+        "spec": {"publish": {"openReports": false}},
+    }));
     let text = lab.until("a pass has come to its end", |_| match operator.ask("/metrics") {
-        (200, text) if text.contains("controller_runtime_reconcile_total") => Ok(text),
+        (200, text)
+            if text.contains("controller_runtime_reconcile_total")
+                && text.contains("holdfast_coverage_namespace_images") =>
+        {
+            Ok(text)
+        }
         (_, text) => Err(text),
     });
     assert!(text.ends_with("# EOF\n"), "OpenMetrics ends so");

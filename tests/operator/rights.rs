@@ -12,7 +12,8 @@ use crate::chart_support::NAMESPACE;
 use crate::courier::{Courier, approve, ask_now, distributed};
 use crate::coverage::published::every_kind;
 use crate::lab::{HOLDFAST, Lab, NAME, SOURCES, config_map_path, mirror_path};
-use crate::proxy::Asked;
+use crate::proxy::{Asked, Fate};
+use holdfast::inventory::live::Kind;
 
 /// What RBAC sees of a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,8 +116,26 @@ fn given(lab: &Lab) -> Vec<Given> {
     rules.collect()
 }
 
+/// An API server that streams no lists: whoever asks for one is told so, and gets pages.
+fn in_pages(lab: &Lab) {
+    let probes = |asked: &Asked| asked.path == "/api/v1/pods" && asked.query.contains("holdfast-probe");
+    lab.proxy().on(1 + Kind::ALL.len(), Fate::Refuse(422, None), probes);
+    let operator = lab.operator();
+    lab.until("every kind is listed in pages", |lab| {
+        let asked = lab.proxy().asked();
+        let listed = |plural: &str| {
+            asked.iter().any(|asked| asked.path.ends_with(&format!("/{plural}")) && asked.query.contains("limit=250"))
+        };
+        let missing: Vec<&str> =
+            Kind::ALL.iter().map(|kind| kind.plural).chain(["pods"]).filter(|plural| !listed(plural)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) }
+    });
+    operator.stop();
+}
+
 /// Everything the operator does; nothing where there are no definitions of reports to try it with.
 fn everything(lab: &Lab) -> Option<BTreeSet<Attributes>> {
+    in_pages(lab);
     let operator = lab.operator();
     every_kind(lab)?;
     let mut courier = Courier::new("rights");

@@ -173,10 +173,11 @@ fn meant(wanted: &str, inventory: &Inventory) -> Result<Vec<Image>, CliError> {
         let parsed = ImageRef::parse(&image.written).ok();
         let of_digest =
             |wanted: Digest| image.runs == Some(wanted) || parsed.as_ref().and_then(ImageRef::digest) == Some(wanted);
+        let is_named = parsed.as_ref().map(ImageRef::name) == reference.as_ref().map(ImageRef::name);
         image.written == wanted
             || digest.is_some_and(of_digest)
             || (parsed.is_some() && parsed == reference)
-            || reference.as_ref().and_then(ImageRef::digest).is_some_and(of_digest)
+            || is_named && reference.as_ref().and_then(ImageRef::digest).is_some_and(of_digest)
     };
     let exactly: Vec<Image> = inventory.images().iter().filter(is_it).cloned().collect();
     if !exactly.is_empty() {
