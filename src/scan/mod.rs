@@ -6,6 +6,8 @@
 mod judge;
 mod ledger;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use judge::Judge;
 pub use ledger::{Ledger, Sighting, Target};
