@@ -207,7 +207,7 @@ proptest! {
                 let says = world.says(at);
                 let is_signed = weather.signed.contains(&at);
                 // 404 of a listing says that there is no such API: what is stored is then looked for elsewhere, and is not there.
-                let is_listed = weather.listing.get(&at).is_none();
+                let is_listed = !weather.listing.contains_key(&at);
                 if says == Outcome::Covered {
                     prop_assert!(is_signed && is_listed, "image {at} is covered by {weather:?}");
                 }
