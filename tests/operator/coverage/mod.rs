@@ -1,5 +1,6 @@
 //! Scans of what runs, against real registries.
 
+mod attacks;
 mod basics;
 mod doors;
 mod faults;
