@@ -1,11 +1,43 @@
 //! What those who may make pods, push to a repository or stand in the network can do: hide nobody else's images, hold up no report, and take no more than a
 //! share.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::shop::Shop;
 use crate::lab::Lab;
+use crate::proxy::Fate;
 use crate::registry_support::Registry;
+
+#[test]
+fn a_watch_that_is_not_answered_is_no_quiet_cluster() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    shop.pod("good", &shop.image("good", shop.signed("good")));
+    let bare = shop.image("bare", shop.unsigned("bare"));
+    let _operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until(1, 0, 0);
+    shop.until_reason("Complete", "EverythingSeen");
+    lab.proxy().on(usize::MAX, Fate::Hold, |asked| asked.path.starts_with("/api/v1/pods"));
+    lab.proxy().cut();
+    shop.pod("bare", &bare);
+    lab.within(Duration::from_secs(75), "it is told that pods are not seen", |_| {
+        let status = shop.status();
+        if status.reason("Complete") == "InventoryIncomplete" { Ok(()) } else { Err(status.text()) }
+    });
+    // And it does not become true again by itself.
+    std::thread::sleep(Duration::from_secs(45));
+    let status = shop.status();
+    assert_eq!(status.reason("Complete"), "InventoryIncomplete", "{}", status.text());
+    lab.proxy().reset();
+    lab.within(Duration::from_secs(60), "the pod is seen", |_| {
+        let status = shop.status();
+        if status.at("/totals/uncovered") == &json!(1) { Ok(()) } else { Err(status.text()) }
+    });
+}
 
 /// As deep as the API server takes it, and deeper than readers go.
 fn deep() -> serde_json::Value {
