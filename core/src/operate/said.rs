@@ -109,7 +109,7 @@ pub(super) fn short(text: &str) -> String {
 }
 
 /// Words of outside files may be long, and may hold what moves a terminal's cursor.
-fn shortened(text: &str, most: usize) -> String {
+pub(super) fn shortened(text: &str, most: usize) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match text.char_indices().find(|(at, c)| at + c.len_utf8() > most) {
         Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),

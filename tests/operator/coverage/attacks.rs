@@ -11,6 +11,29 @@ use crate::proxy::Fate;
 use crate::registry_support::Registry;
 
 #[test]
+fn however_long_a_pods_owner_is_named_the_report_is_written() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    shop.pod("good", &shop.image("good", shop.signed("good")));
+    let _operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until(1, 0, 0);
+    let image = shop.image("bare", shop.unsigned("bare"));
+    for at in 0..3 {
+        lab.apply(&json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("long-{at}"), "namespace": "shop", "ownerReferences": [{
+                "apiVersion": "x.example/v1", "kind": format!("K{at}\u{1b}[2J{}", "k".repeat(800_000)), "name": "n", "uid": "1", "controller": true,
+            }]},
+            "spec": {"containers": [{"name": "main", "image": image}]},
+        }));
+    }
+    let status = shop.until(1, 1, 0);
+    assert!(status.text().len() < 20_000, "{}", status.text().len());
+}
+
+#[test]
 fn a_watch_that_is_not_answered_is_no_quiet_cluster() {
     let Some(lab) = Lab::enter() else { return };
     let Some(registry) = Registry::plain(true) else { return };
