@@ -36,6 +36,8 @@ pub(super) struct Known {
     retry: Option<(Instant, u32)>,
     /// When its status was last written.
     pub(super) written: Option<Instant>,
+    /// Since when what is to be told waits for looks at what is new.
+    pub(super) waits: Option<Instant>,
 }
 
 /// A scan that is under way.

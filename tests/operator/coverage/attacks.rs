@@ -1,7 +1,7 @@
 //! What those who may make pods, push to a repository or stand in the network can do: hide nobody else's images, hold up no report, and take no more than a
 //! share.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -31,6 +31,43 @@ fn however_long_a_pods_owner_is_named_the_report_is_written() {
     }
     let status = shop.until(1, 1, 0);
     assert!(status.text().len() < 20_000, "{}", status.text().len());
+}
+
+#[test]
+fn whoever_brings_new_images_without_end_hides_nobody_elses() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    shop.pod("good", &shop.image("good", shop.signed("good")));
+    let bare = shop.image("bare", shop.unsigned("bare"));
+    let _operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until(1, 0, 0);
+    shop.until_reason("Ready", "Scanned");
+    // A registry far away: a look at an image takes a second or two, and before it ends the next one has come.
+    shop.network.on(usize::MAX, Fate::Hold, |asked| asked.path.contains("/apps/none"));
+    let fresh = |made: u32| shop.image("none", holdfast_core::Digest::of(&made.to_le_bytes()));
+    shop.pod("churn", &fresh(0));
+    let (mut made, mut came, mut seen) = (0_u32, Instant::now(), None);
+    while came.elapsed() < Duration::from_secs(60) && seen.is_none() {
+        made += 1;
+        if made == 20 {
+            shop.pod("bare", &bare);
+            came = Instant::now();
+        }
+        let main = json!([{"name": "main", "image": fresh(made)}]);
+        lab.patch("/api/v1/namespaces/shop/pods/churn", &json!({"spec": {"containers": main}}));
+        std::thread::sleep(Duration::from_millis(150));
+        if made % 8 == 0 {
+            shop.network.release();
+        }
+        if shop.status().at("/totals/uncovered") == &json!(1) {
+            seen = Some(came.elapsed());
+        }
+    }
+    println!("{made} images came; the uncovered one was told after {seen:?}");
+    shop.network.reset();
+    assert!(seen.is_some_and(|after| after < Duration::from_secs(20)), "{seen:?}: {}", shop.status().text());
 }
 
 #[test]
