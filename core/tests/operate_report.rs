@@ -58,7 +58,14 @@ fn coverage(reasons: &[Reason]) -> Coverage {
 }
 
 fn finished(at: Timestamp) -> Finished {
-    Finished { started: at - SignedDuration::from_secs(3), finished: at, images: 9, workloads: 4, pods: 7 }
+    Finished {
+        started: at - SignedDuration::from_secs(3),
+        finished: at,
+        images: 9,
+        workloads: 4,
+        pods: 7,
+        wanting: false,
+    }
 }
 
 /// A report of which a scan ended then.
@@ -195,6 +202,11 @@ fn a_scan_is_due_at_first_after_the_interval_and_when_asked_for() {
     assert_eq!(due(&world.facts(), next), Due::Everything);
     // A clock that was set back puts nothing off.
     assert_eq!(due(&world.facts(), noon() - SignedDuration::from_mins(1)), Due::Everything);
+    // What was counted before everything was listed is counted anew once it is.
+    world.scan.last.as_mut().unwrap().wanting = true;
+    assert_eq!(due(&world.facts(), noon()), Due::Everything);
+    world.wanting = Some("the pods".to_owned());
+    assert_eq!(due(&world.facts(), noon()), Due::Until(next));
     world.report.metadata.generation = Some(4);
     assert_eq!(due(&world.facts(), noon()), Due::Everything);
     world.scan.asked = Some(Asked::by(&world.report));

@@ -99,6 +99,23 @@ fn a_watch_that_is_not_answered_is_no_quiet_cluster() {
     });
 }
 
+#[test]
+fn what_was_counted_before_everything_was_listed_is_counted_again() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    shop.pod("good", &shop.image("good", shop.signed("good")));
+    lab.proxy().on(usize::MAX, Fate::Hold, |asked| asked.path.starts_with("/api/v1/pods"));
+    let _operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until_reason("Complete", "InventoryIncomplete");
+    lab.proxy().reset();
+    shop.until(1, 0, 0);
+    let status = shop.until_reason("Complete", "EverythingSeen");
+    assert_eq!(status.at("/scan/pods"), 1, "{}", status.text());
+    assert_eq!(status.at("/scan/images"), 1, "{}", status.text());
+}
+
 /// As deep as the API server takes it, and deeper than readers go.
 fn deep() -> serde_json::Value {
     (0..200).fold(json!({}), |inner, _| json!({"f:spec": inner}))
