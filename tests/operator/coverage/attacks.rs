@@ -100,6 +100,25 @@ fn a_watch_that_is_not_answered_is_no_quiet_cluster() {
 }
 
 #[test]
+fn names_that_a_registry_refuses_leave_no_other_image_unseen() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    let good = shop.image("good", shop.signed("good"));
+    let bare = shop.image("bare", shop.unsigned("bare"));
+    shop.network.on(usize::MAX, Fate::Refuse(400, None), |asked| asked.path.contains("/apps/aaa"));
+    for at in 0..40 {
+        let name = format!("aaa{at:02}");
+        shop.pod(&name, &shop.image(&name, holdfast_core::Digest::of(name.as_bytes())));
+    }
+    shop.pod("good", &good);
+    shop.pod("bare", &bare);
+    let _operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until(1, 1, 40);
+}
+
+#[test]
 fn what_was_counted_before_everything_was_listed_is_counted_again() {
     let Some(lab) = Lab::enter() else { return };
     let Some(registry) = Registry::plain(true) else { return };
