@@ -343,8 +343,11 @@ impl SlimTemplate {
         controller(&self.metadata)
     }
 
-    /// Whether no pod will ever be made from it again: a Job that has ended.
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether no pod will ever be made from it again: a Job that has ended. Of any other kind, such a condition is not Kubernetes' own, and excuses nothing.
+    pub(super) fn is_over(&self, kind: Kind) -> bool {
+        if kind.kind != "Job" {
+            return false;
+        }
         let ends = |condition: &&Condition| matches!(condition.type_.as_str(), "Complete" | "Failed");
         self.status.conditions.iter().filter(ends).any(|condition| condition.status == "True")
     }
