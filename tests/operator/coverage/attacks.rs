@@ -119,6 +119,47 @@ fn names_that_a_registry_refuses_leave_no_other_image_unseen() {
 }
 
 #[test]
+#[ignore = "what is held while images are looked at has no common bound yet"]
+fn evidence_without_end_takes_no_more_memory_than_the_chart_gives() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    let big = format!(
+        "{{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\",\"x\":\"{}\"}}",
+        "x".repeat(15 << 20)
+    );
+    for at in 0..16 {
+        let image = shop.registry.push_image("apps/big", &format!("t{at}"), format!("image {at}").as_bytes());
+        for one in 0..4 {
+            shop.registry.attach("apps/big", image, big.as_bytes(), &format!("https://x.example/{one}"));
+        }
+        shop.pod(&format!("big-{at}"), &shop.image("big", image));
+    }
+    let operator = lab.operator();
+    shop.report(&json!({}));
+    let ended = lab.within(Duration::from_secs(120), "a scan ends", |_| {
+        let status = shop.status();
+        if status.reason("Ready") == "Scanned" || status.reason("Complete") == "CouldNotLook" {
+            Ok(status)
+        } else {
+            Err(status.text())
+        }
+    });
+    let held = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
+    let peak = held
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .trim()
+        .parse::<u64>()
+        .unwrap();
+    println!("peak of {} MiB; {}", peak / 1024, ended.text());
+    assert!(peak < 256 * 1024, "{} MiB", peak / 1024);
+}
+
+#[test]
 fn what_was_counted_before_everything_was_listed_is_counted_again() {
     let Some(lab) = Lab::enter() else { return };
     let Some(registry) = Registry::plain(true) else { return };
