@@ -58,7 +58,14 @@ fn coverage(reasons: &[Reason]) -> Coverage {
 }
 
 fn finished(at: Timestamp) -> Finished {
-    Finished { started: at - SignedDuration::from_secs(3), finished: at, images: 9, workloads: 4, pods: 7 }
+    Finished {
+        started: at - SignedDuration::from_secs(3),
+        finished: at,
+        images: 9,
+        workloads: 4,
+        pods: 7,
+        wanting: false,
+    }
 }
 
 /// A report of which a scan ended then.
@@ -195,6 +202,11 @@ fn a_scan_is_due_at_first_after_the_interval_and_when_asked_for() {
     assert_eq!(due(&world.facts(), next), Due::Everything);
     // A clock that was set back puts nothing off.
     assert_eq!(due(&world.facts(), noon() - SignedDuration::from_mins(1)), Due::Everything);
+    // What was counted before everything was listed is counted anew once it is.
+    world.scan.last.as_mut().unwrap().wanting = true;
+    assert_eq!(due(&world.facts(), noon()), Due::Everything);
+    world.wanting = Some("the pods".to_owned());
+    assert_eq!(due(&world.facts(), noon()), Due::Until(next));
     world.report.metadata.generation = Some(4);
     assert_eq!(due(&world.facts(), noon()), Due::Everything);
     world.scan.asked = Some(Asked::by(&world.report));
@@ -218,6 +230,42 @@ fn a_scan_that_is_overdue_says_so_and_the_rest_is_worth_an_event_once() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].warns && said[0].reason == "Overdue");
     assert!(changes(Some(&late), &late).is_empty());
+}
+
+#[test]
+fn a_scan_that_takes_for_ever_leaves_nothing_ready() {
+    let mut world = World::scanned(&[Reason::Verified], noon());
+    world.report.status = Some(world.told(noon()));
+    let later = noon() + SignedDuration::from_hours(3);
+    world.scan.running = Some(Running { started: noon(), everything: true, looked: 3, of: 8 });
+    assert_eq!(world.reason(later, "Fresh").0, "False");
+    assert_eq!(world.reason(later, "Ready"), ("False".to_owned(), ReportReason::Overdue.to_string()));
+}
+
+#[test]
+fn a_complete_scan_that_lies_ahead_is_not_recent() {
+    // While a clock was ten years ahead, a scan was complete; since then none is.
+    let ahead = noon() + SignedDuration::from_hours(10 * 365 * 24);
+    let mut world = World::scanned(&[Reason::Verified], ahead);
+    world.report.status = Some(world.told(ahead));
+    world.scan.last = Some(finished(noon()));
+    world.coverage = coverage(&[Reason::RegistryUnavailable]);
+    let told = world.told(noon());
+    world.report.status = Some(told);
+    assert_eq!(world.reason(noon() + SignedDuration::from_hours(3), "Fresh").0, "False");
+}
+
+#[test]
+fn a_workload_whose_owner_is_named_at_length_is_named_briefly() {
+    let mut world = World::scanned(&[Reason::MissingBundle; 40], noon());
+    for image in &mut world.coverage.images {
+        let kind = format!("Kind\u{1b}[2J{}", "k".repeat(100_000));
+        let workload = Workload { namespace: "shop".to_owned(), kind, name: "n".repeat(100_000) };
+        image.workloads = vec![workload; 20];
+    }
+    let told = serde_json::to_string(&world.told(noon())).unwrap();
+    // The API server takes objects of some 1.5 MB: with a larger status, none would be written again.
+    assert!(told.len() < 512 * 1024 && !told.contains("\\u001b"), "{}", told.len());
 }
 
 #[test]

@@ -5,15 +5,20 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use super::settings::Settings;
 use crate::serve::metrics::Metrics;
+
+/// How long the API server may take to begin an answer; a watch begins at once, whatever comes later. One that never begins would otherwise look like a cluster
+/// in which nothing happens. Longer than a request waits for its turn there.
+const BEGINS: Duration = Duration::from_secs(25);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -93,14 +98,15 @@ struct Counted<S> {
 impl<S, B> Service<Request<Body>> for Counted<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
     S::Future: Send + 'static,
 {
     type Response = Response<B>;
-    type Error = S::Error;
+    type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
+        self.inner.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
@@ -108,7 +114,10 @@ where
         let counting = self.counting.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let answer = match tokio::time::timeout(BEGINS, answer).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(_) => Err(format!("the API server did not answer within {} seconds", BEGINS.as_secs()).into()),
+            };
             let code =
                 answer.as_ref().map_or_else(|_| "<error>".to_owned(), |answer| answer.status().as_str().to_owned());
             counting.metrics.requested(&method, &counting.host, &code);

@@ -38,6 +38,11 @@ impl Unread {
 impl Reader {
     /// A pull secret of any namespace that holdfast may read it in.
     pub(crate) async fn pull_secret(&self, namespace: &str, name: &str) -> Result<PullSecret, Unread> {
+        self.pods_pull_secret(namespace, name, usize::MAX).await
+    }
+
+    /// The same of at most `max` bytes, where somebody else says which.
+    pub(crate) async fn pods_pull_secret(&self, namespace: &str, name: &str, max: usize) -> Result<PullSecret, Unread> {
         let (secret, place) = self.secret(namespace, name).await?;
         let Some((format, key)) = Format::of_type(secret.type_.as_deref().unwrap_or_default()) else {
             return Err(Unread::at(
@@ -47,6 +52,12 @@ impl Reader {
         };
         let data = secret.data.as_ref().and_then(|data| data.get(key));
         let bytes = data.ok_or_else(|| Unread::at(&place, format!("it has no key `{key}`")))?;
+        if bytes.0.len() > max {
+            return Err(Unread::at(
+                &place,
+                format!("it has {} bytes, and at most {max} are read of it", bytes.0.len()),
+            ));
+        }
         PullSecret::read(&bytes.0, format).map_err(|error| Unread::at(&place, error))
     }
 

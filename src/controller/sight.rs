@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use kube::api::WatchParams;
-use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
@@ -19,8 +19,6 @@ use crate::inventory::live::{Kind, SlimPod, SlimTemplate};
 const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 /// Objects a page, where a list comes in pages.
 const PAGE: u32 = 250;
-/// How long nothing is heard of a watch that failed until it counts as going on: one that fails again says so sooner.
-const QUIET: Duration = Duration::from_secs(30);
 /// How often it is looked whether something new came: however much comes and goes, passes are no more frequent.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -36,20 +34,16 @@ pub(crate) fn start(context: &Arc<Context>, stop: &CancellationToken) -> Vec<Joi
     let of = context.clone();
     start(Box::pin(async move {
         let config = listing(&of.client).await.fields(NOT_ENDED);
-        let stream = watcher(Api::<SlimPod>::all(of.client.clone()), config)
-            .modify(|pod| kube::ResourceExt::managed_fields_mut(pod).clear())
-            .backoff(Growing::default());
-        follow(&of, None, stream, |event| of.scanning.live.write().pod(event)).await;
+        let watch = || watcher(Api::<SlimPod>::all(of.client.clone()), config.clone());
+        follow(&of, None, watch, |event| of.scanning.live.write().pod(event)).await;
     }));
     for kind in Kind::ALL {
         let of = context.clone();
         start(Box::pin(async move {
             let config = listing(&of.client).await;
             let api = Api::<SlimTemplate>::all_with(of.client.clone(), &kind.resource());
-            let stream = watcher(api, config)
-                .modify(|template| kube::ResourceExt::managed_fields_mut(template).clear())
-                .backoff(Growing::default());
-            follow(&of, Some(kind), stream, |event| of.scanning.live.write().template(kind, event)).await;
+            let watch = || watcher(api.clone(), config.clone());
+            follow(&of, Some(kind), watch, |event| of.scanning.live.write().template(kind, event)).await;
         }));
     }
     let of = context.clone();
@@ -78,44 +72,32 @@ async fn listing(client: &Client) -> watcher::Config {
     }
 }
 
-/// Feeds the index; what a watch that failed showed stays, and is in doubt until it goes on.
-async fn follow<K>(
-    context: &Context,
-    kind: Option<Kind>,
-    stream: impl Stream<Item = watcher::Result<Event<K>>>,
-    take: impl Fn(Event<K>),
-) {
-    let mut stream = std::pin::pin!(stream);
-    let mut in_doubt = false;
+/// Feeds the index. What a watch that failed showed stays, and is in doubt until everything was listed anew: the watch would go on behind an object that could
+/// not be read, as if it were not there, and whether it goes on at all shows only where something happens.
+async fn follow<K, S>(context: &Context, kind: Option<Kind>, watch: impl Fn() -> S, take: impl Fn(Event<K>))
+where
+    S: Stream<Item = watcher::Result<Event<K>>>,
+{
+    let mut waits = Growing::default();
     loop {
-        let next = if in_doubt {
-            let Ok(next) = tokio::time::timeout(QUIET, stream.next()).await else {
-                in_doubt = false;
-                context.scanning.live.write().failed(kind, None);
-                continue;
-            };
-            next
-        } else {
-            stream.next().await
-        };
-        match next {
-            None => return,
-            Some(Ok(event)) => {
-                // A list that begins anew is in doubt until it has ended.
-                if std::mem::take(&mut in_doubt) && !matches!(event, Event::Init) {
-                    context.scanning.live.write().failed(kind, None);
-                } else if matches!(event, Event::Init) {
-                    in_doubt = false;
+        let mut stream = std::pin::pin!(watch());
+        while let Some(next) = stream.next().await {
+            match next {
+                Ok(event) => {
+                    if matches!(event, Event::InitDone) {
+                        waits.reset();
+                    }
+                    take(event);
                 }
-                take(event);
-            }
-            Some(Err(error)) => {
-                in_doubt = true;
-                let of = kind.map_or("Pod", |kind| kind.kind);
-                tracing::warn!(kind = of, %error, "a watch failed; it is begun again");
-                context.scanning.live.write().failed(kind, Some(said(&error)));
+                Err(error) => {
+                    let of = kind.map_or("Pod", |kind| kind.kind);
+                    tracing::warn!(kind = of, %error, "a watch failed; it is begun again");
+                    context.scanning.live.write().failed(kind, Some(said(&error)));
+                    break;
+                }
             }
         }
+        tokio::time::sleep(waits.next().unwrap_or(TICK)).await;
     }
 }
 

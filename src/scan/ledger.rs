@@ -111,6 +111,11 @@ impl Ledger {
         self.sightings.is_empty()
     }
 
+    /// How many images were not, or not wholly, seen at the last look.
+    pub fn unseen(&self) -> usize {
+        self.sightings.values().filter(|seen| seen.failure.is_some() || seen.incomplete.is_some()).count()
+    }
+
     /// Takes note of what was seen.
     pub fn note(&mut self, target: Target, sighting: Sighting) {
         self.sightings.insert(target, Arc::new(sighting));

@@ -120,6 +120,7 @@ impl From<OciError> for SourceError {
         match error {
             OciError::Registry(
                 RegistryError::Unavailable { .. }
+                | RegistryError::Refused { .. }
                 | RegistryError::Unauthorized { .. }
                 | RegistryError::TooManyRequests { .. },
             )

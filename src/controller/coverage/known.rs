@@ -42,6 +42,8 @@ pub(super) struct Known {
     pub(super) published_after: Option<Timestamp>,
     /// When its status was last written.
     pub(super) written: Option<Instant>,
+    /// Since when what is to be told waits for looks at what is new.
+    pub(super) waits: Option<Instant>,
 }
 
 /// A scan that is under way.
@@ -81,13 +83,63 @@ impl Known {
         self.retry.map(|(at, _)| at.saturating_duration_since(Instant::now()))
     }
 
-    /// A scan ended, and left something that is to be looked at again, or nothing.
+    /// Whether a scan is the one that is under way, and not one that it took the place of: that may end in the same moment, and is no longer asked for.
+    pub(super) fn is_running(&self, progress: &Arc<Progress>) -> bool {
+        self.running.as_ref().is_some_and(|running| Arc::ptr_eq(&running.progress, progress))
+    }
+
+    /// The scan under way ended; whether something, whichever scan saw it, is to be looked at again.
     pub(super) fn ended(&mut self, leaves: bool, interval: Duration) {
         self.running = None;
-        self.retry = leaves.then(|| {
-            let count = self.retry.map_or(0, |(_, count)| count.saturating_add(1));
-            let wait = FIRST_RETRY.saturating_mul(1 << count.min(6)).min(LAST_RETRY).min(interval);
-            (Instant::now() + super::jitter(wait), count)
+        let now = Instant::now();
+        self.retry = leaves.then(|| match self.retry {
+            // What is new puts off nothing that waits.
+            Some((at, count)) if at > now => (at, count),
+            before => {
+                let count = before.map_or(0, |(_, count)| count.saturating_add(1));
+                let wait = FIRST_RETRY.saturating_mul(1 << count.min(6)).min(LAST_RETRY).min(interval);
+                (now + super::jitter(wait), count)
+            }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn begin(known: &mut Known) -> Arc<Progress> {
+        let progress = Arc::new(Progress::of(1));
+        let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        known.running =
+            Some(UnderWay { started: Timestamp::UNIX_EPOCH, everything: true, progress: progress.clone(), task });
+        progress
+    }
+
+    #[tokio::test]
+    async fn a_scan_that_another_took_the_place_of_does_not_end_it() {
+        let mut known = Known::default();
+        let (before, now) = (begin(&mut known), begin(&mut known));
+        assert!(!known.is_running(&before) && known.is_running(&now));
+        known.ended(false, HOUR);
+        assert!(!known.is_running(&now));
+    }
+
+    #[test]
+    fn what_is_new_puts_off_nothing_that_waits() {
+        let mut known = Known::default();
+        known.ended(true, HOUR);
+        let first = known.retry;
+        for _ in 0..10 {
+            known.ended(true, HOUR);
+        }
+        assert_eq!(known.retry, first, "it is not due yet, and comes no later");
+        known.retry = first.map(|(_, count)| (Instant::now(), count));
+        known.ended(true, HOUR);
+        assert_eq!(known.retry.unwrap().1, 1, "it was tried, and is tried again later");
+        known.ended(false, HOUR);
+        assert_eq!(known.retry_in(), None);
     }
 }

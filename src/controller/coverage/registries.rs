@@ -122,6 +122,12 @@ fn unusable(read: Read, unread: Unread) -> Result<Read, Failed> {
     }
 }
 
+/// Pull secrets that are read for one image, and that are kept while a scan lasts: pods may name as many as they like.
+const MAX_NAMED: usize = 32;
+const MAX_READ: usize = 256;
+/// Bytes of a pod's pull secret.
+const MAX_POD_SECRET: usize = 64 * 1024;
+
 /// Secrets by namespace and name; of one that cannot be had, nothing.
 type SecretsRead = HashMap<(String, String), Option<Arc<PullSecret>>>;
 
@@ -146,7 +152,7 @@ impl PullCredentials for PodSecrets {
             let of_repository = declared.and_then(|secret| secret.credentials(&host, &want.target.repository).ok()?);
             let mut all: Vec<Credentials> = of_repository.into_iter().collect();
             if self.allowed.get(want.target.registry) == Some(&true) {
-                for (namespace, name) in self.named(&want).await {
+                for (namespace, name) in self.named(&want).await.into_iter().take(MAX_NAMED) {
                     let Some(secret) = self.secret(&namespace, &name).await else { continue };
                     // For the host that is dialled: what a pod has for another one goes nowhere.
                     if let Ok(Some(credentials)) = secret.credentials(&host, &want.target.repository)
@@ -166,10 +172,14 @@ impl PodSecrets {
     async fn named(&self, want: &Want) -> Vec<(String, String)> {
         let image = self.snapshot.inventory.images().get(want.image);
         let Some(with) = image.and_then(|image| self.snapshot.pulled_with.get(image)) else { return Vec::new() };
-        let mut named = Vec::new();
+        let (mut named, mut asked) = (Vec::new(), 0);
         for (namespace, (secrets, accounts)) in with {
             named.extend(secrets.iter().map(|name| (namespace.clone(), name.clone())));
             for account in accounts {
+                if asked >= MAX_NAMED || named.len() >= MAX_NAMED {
+                    return named;
+                }
+                asked += 1;
                 if let Ok(secrets) = self.reader.of_account(namespace, account).await {
                     named.extend(secrets.into_iter().map(|name| (namespace.clone(), name)));
                 }
@@ -183,14 +193,18 @@ impl PodSecrets {
         if let Some(known) = self.read.lock().get(&key) {
             return known.clone();
         }
-        let secret = match self.reader.pull_secret(namespace, name).await {
+        let secret = match self.reader.pods_pull_secret(namespace, name, MAX_POD_SECRET).await {
             Ok(secret) => Some(Arc::new(secret)),
             Err(unread) => {
                 tracing::debug!(namespace, name, ?unread, "a pod's pull secret was not read");
                 None
             }
         };
-        self.read.lock().insert(key, secret.clone());
+        let mut read = self.read.lock();
+        if read.len() < MAX_READ {
+            read.insert(key, secret.clone());
+        }
+        drop(read);
         secret
     }
 }

@@ -169,6 +169,8 @@ fn begin(
         ),
         started: now,
         everything,
+        wanting: observed.wanting.is_some(),
+        progress: progress.clone(),
     };
     let told = progress.clone();
     // The lock is held until the scan is written down: it may end at once.
@@ -201,21 +203,34 @@ struct Ends {
     counts: (usize, usize, usize),
     started: Timestamp,
     everything: bool,
+    wanting: bool,
+    progress: Arc<Progress>,
 }
 
 impl Ends {
     fn end(self, scan: &Scan, targets: &[Target]) {
         let now = clock::now();
         let scanning = &self.context.scanning;
+        // Held to the end: no other scan begins, and none that took this one's place is taken for it.
+        let mut all = scanning.known.lock();
+        let Some(known) = all.get_mut(&self.name).map(|known| known.of(self.uid.as_ref())) else { return };
+        if !known.is_running(&self.progress) {
+            return;
+        }
         let leaves = {
             let mut ledger = scan.ledger.lock();
             if self.everything {
                 ledger.keep_only(&targets.iter().collect::<HashSet<_>>());
             }
-            let seen = targets.iter().filter_map(|target| ledger.get(target));
-            let unseen = seen.filter(|seen| seen.failure.is_some() || seen.incomplete.is_some());
-            unseen.count()
+            ledger.unseen()
         };
+        known.ended(leaves > 0, self.interval);
+        if self.everything {
+            let (images, workloads, pods) = self.counts;
+            let (started, wanting) = (self.started, self.wanting);
+            known.last = Some(Finished { started, finished: now, images, workloads, pods, wanting });
+        }
+        drop(all);
         if self.everything {
             scanning.memo.lock().sweep();
             let took = Duration::try_from(now.duration_since(self.started)).unwrap_or_default();
@@ -228,16 +243,6 @@ impl Ends {
             everything = self.everything,
             "a scan ended"
         );
-        {
-            let mut known = scanning.known.lock();
-            let Some(known) = known.get_mut(&self.name) else { return };
-            let known = known.of(self.uid.as_ref());
-            known.ended(leaves > 0, self.interval);
-            if self.everything {
-                let (images, workloads, pods) = self.counts;
-                known.last = Some(Finished { started: self.started, finished: now, images, workloads, pods });
-            }
-        }
         scanning.queue.one(&self.name);
     }
 }

@@ -84,7 +84,7 @@ impl Live {
         self.event(&mut objects, event, |template| Taken {
             namespace: template.namespace().unwrap_or_default(),
             name: template.name_any(),
-            shape: if template.is_over() { Shape::default() } else { template.shape() },
+            shape: if template.is_over(kind) { Shape::default() } else { template.shape() },
             controller: template.controller().map(|owner| by(owner, template.namespace())),
             uid: template.uid(),
             is_static: false,

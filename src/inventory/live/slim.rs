@@ -1,6 +1,7 @@
 //! The parts of pods and templates that are read; the rest is never allocated.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use holdfast_core::coverage::subject;
 use k8s_openapi::api::core::v1::Pod;
@@ -19,6 +20,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 #[derive(Resource, Clone, Debug, Deserialize)]
 #[resource(inherit = "Pod")]
 pub struct SlimPod {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: PodSpec,
@@ -75,6 +77,7 @@ impl Kind {
 /// An object that has a template of pods.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SlimTemplate {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     spec: TemplateSpec,
@@ -234,6 +237,26 @@ struct ImageVolumeStatus {
     image_ref: String,
 }
 
+/// What is read of an object's metadata. Who manages which of its fields is whatever its author wrote, in a tree as deep as they like, which no reader here goes
+/// down: an object of which it was read could not be read at all, and would not be seen.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Meta {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
+}
+
+fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    let Meta { name, namespace, uid, resource_version, annotations, owner_references } =
+        Meta::deserialize(deserializer)?;
+    let none = ObjectMeta::default();
+    Ok(ObjectMeta { name, namespace, uid, resource_version, annotations, owner_references, ..none })
+}
+
 /// A list that may be written as null.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
@@ -320,8 +343,11 @@ impl SlimTemplate {
         controller(&self.metadata)
     }
 
-    /// Whether no pod will ever be made from it again: a Job that has ended.
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether no pod will ever be made from it again: a Job that has ended. Of any other kind, such a condition is not Kubernetes' own, and excuses nothing.
+    pub(super) fn is_over(&self, kind: Kind) -> bool {
+        if kind.kind != "Job" {
+            return false;
+        }
         let ends = |condition: &&Condition| matches!(condition.type_.as_str(), "Complete" | "Failed");
         self.status.conditions.iter().filter(ends).any(|condition| condition.status == "True")
     }

@@ -24,8 +24,8 @@ pub struct Snapshot {
     pub pods: usize,
     /// The objects that workloads are, where they are known.
     pub objects: HashMap<Workload, ObjectId>,
-    /// What nodes pull each image with.
-    pub pulled_with: HashMap<Arc<Image>, PullSecrets>,
+    /// What nodes pull each image with. Its own: whoever shared an image with the index would keep it there when it is gone.
+    pub pulled_with: HashMap<Image, PullSecrets>,
 }
 
 impl Live {
@@ -134,7 +134,11 @@ impl Snapshot {
             return;
         }
         for one in &shape.uses {
-            let of = self.pulled_with.entry(one.image.clone()).or_default().entry(namespace.to_owned()).or_default();
+            let of = match self.pulled_with.get_mut(&*one.image) {
+                Some(of) => of,
+                None => self.pulled_with.entry((*one.image).clone()).or_default(),
+            };
+            let of = of.entry(namespace.to_owned()).or_default();
             of.0.extend(shape.pull_secrets.iter().map(ToString::to_string));
             of.1.extend(shape.service_account.iter().map(ToString::to_string));
         }

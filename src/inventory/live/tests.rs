@@ -178,6 +178,11 @@ fn a_job_that_ended_brings_in_nothing_and_an_odd_revision_stops_nobody() {
     assert_eq!(seen(&live).len(), 1);
     live.template(kind, Event::Apply(serde_json::from_value(job("Complete")).unwrap()));
     assert!(seen(&live).is_empty());
+    // Of another kind, it is whatever somebody wrote there.
+    let (deployment, _) = template("Deployment", "d", &[], json!([]));
+    live.template(deployment, Event::Apply(serde_json::from_value(job("Complete")).unwrap()));
+    assert_eq!(seen(&live).len(), 1);
+    live.template(deployment, Event::Delete(serde_json::from_value(job("Complete")).unwrap()));
     let (kind, _) = template("ControllerRevision", "r", &[], json!([]));
     for data in
         [json!("text"), json!({"spec": 1}), json!(null), json!({"spec": {"template": {"spec": {"containers": "x"}}}})]
@@ -271,4 +276,22 @@ fn pull_secrets_are_known_by_image_and_namespace() {
     let snapshot = live.snapshot(false, &|_| true);
     let with = &snapshot.pulled_with[&Image::written("r.corp/a:1")]["shop"];
     assert_eq!((with.0.iter().next().unwrap().as_str(), with.1.iter().next().unwrap().as_str()), ("s", "web"));
+}
+
+#[test]
+fn what_goes_while_a_scan_holds_a_snapshot_is_not_kept_for_ever() {
+    let mut live = Live::new();
+    let of = |at: u32| {
+        pod(json!({"metadata": {"name": "a", "namespace": "shop"},
+            "spec": {"serviceAccountName": "default", "containers": [{"name": "c", "image": format!("r.corp/a:{at}")}]}}))
+    };
+    let mut scanned = live.snapshot(false, &|_| true);
+    for at in 0..100 {
+        live.pod(Event::Apply(of(at)));
+        let next = live.snapshot(false, &|_| true);
+        live.pod(Event::Delete(of(at)));
+        drop(std::mem::replace(&mut scanned, next));
+    }
+    drop(scanned);
+    assert_eq!((live.pods(), live.images(), live.shapes()), (0, 0, 0));
 }

@@ -92,6 +92,9 @@ pub(super) fn expect_ok(response: &Response, what: &str) -> Result<(), RegistryE
             to: pointed(response),
             detail: format!("by {status}, and only blobs may come from elsewhere: give the registry's final host"),
         }),
+        status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
+            Err(RegistryError::Refused { what, status })
+        }
         status => Err(RegistryError::Unavailable { what, detail: format!("the server answers {status}") }),
     }
 }

@@ -22,6 +22,14 @@ pub enum RegistryError {
         /// What happened.
         detail: String,
     },
+    /// It answers that it will not, which says nothing of whether it would answer something else: what was asked may be at fault.
+    #[error("cannot read {what}: the server answers {status}")]
+    Refused {
+        /// The address.
+        what: String,
+        /// The answer's status.
+        status: reqwest::StatusCode,
+    },
     /// The registry wants to know who asks, or does not let them in.
     #[error("may not read {what}: {detail}")]
     Unauthorized {

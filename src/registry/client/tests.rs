@@ -121,6 +121,9 @@ async fn every_status_has_its_name() {
     assert!(matches!(of(Reply::new(500, b"")).await, RegistryError::Unavailable { .. }));
     assert!(matches!(of(Reply::new(503, b"")).await, RegistryError::Unavailable { .. }));
     assert!(matches!(of(Reply::new(206, BLOB)).await, RegistryError::Unavailable { .. }));
+    assert!(matches!(of(Reply::new(408, b"")).await, RegistryError::Unavailable { .. }));
+    assert!(matches!(of(Reply::new(400, b"")).await, RegistryError::Refused { .. }));
+    assert!(matches!(of(Reply::new(451, b"")).await, RegistryError::Refused { .. }));
     assert!(matches!(of(Reply::new(304, b"")).await, RegistryError::Redirected { .. }));
     for (status, header, want) in [(429, Some("17"), Some(17)), (503, Some("17"), Some(17)), (429, None, None)] {
         let reply = header.map_or_else(|| Reply::new(status, b""), |s| Reply::new(status, b"").with("Retry-After", s));

@@ -54,7 +54,9 @@ impl Outcome {
             RegistryError::Unauthorized { .. } | RegistryError::TokenRealm { .. } => Self::Unauthorized,
             RegistryError::TooManyRequests { .. } => Self::Throttled,
             RegistryError::Unavailable { .. } => Self::Unavailable,
-            RegistryError::Malformed { .. } | RegistryError::Settings { .. } => Self::Malformed,
+            RegistryError::Malformed { .. } | RegistryError::Refused { .. } | RegistryError::Settings { .. } => {
+                Self::Malformed
+            }
             RegistryError::DigestMismatch { .. } => Self::Mismatch,
             RegistryError::TooLarge { .. } => Self::TooLarge,
             RegistryError::Redirected { .. } => Self::Redirected,

@@ -1,6 +1,7 @@
 //! Scans of what runs, against real registries.
 
 mod asked;
+mod attacks;
 mod basics;
 mod doors;
 mod faults;

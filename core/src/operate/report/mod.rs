@@ -71,6 +71,8 @@ pub struct Finished {
     pub workloads: usize,
     /// Pods.
     pub pods: usize,
+    /// Whether not all that runs was seen, or may not have been, when it began: it counted too little.
+    pub wanting: bool,
 }
 
 /// What asks for a scan before the next one is due.

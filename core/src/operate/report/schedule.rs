@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Asked, Facts};
+use super::{Asked, Facts, Finished};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub fn due(facts: &Facts<'_>, now: Timestamp) -> Due {
     if facts.scan.running.is_some_and(|running| running.everything) && !has_changed {
         return Due::Wait;
     }
-    let Some(last) = facts.scan.last.filter(|_| !has_changed) else { return Due::Everything };
+    // One that began before everything was listed says nothing of how much there is.
+    let counts = |last: &Finished| !has_changed && (!last.wanting || facts.wanting.is_some());
+    let Some(last) = facts.scan.last.filter(counts) else { return Due::Everything };
     let next = last.finished.checked_add(facts.report.spec.interval.signed()).unwrap_or(Timestamp::MAX);
     // A clock that was set back does not put it off.
     if next <= now || last.finished > now { Due::Everything } else { Due::Until(next) }

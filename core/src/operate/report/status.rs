@@ -14,13 +14,18 @@ use crate::api::report::{
 };
 use crate::coverage::{Coverage, ImageResult, Totals};
 use crate::operate::said::{self, Change, Said, second, short};
+use crate::text::shortened;
 use crate::verify::{Outcome, Reason};
 
 const MAX_REASONS: usize = 64;
 const MAX_NAMESPACES: usize = 64;
 const MAX_WORST: usize = 32;
 const MAX_WORKLOADS: usize = 16;
+/// Bytes of a workload's name: whoever makes a pod may say that it is owned by something of any kind, as long as they like.
+const MAX_WORKLOAD: usize = 400;
 const MAX_HISTORY: usize = 90;
+/// How far the clocks of two nodes that led in turn may lie apart.
+const ANOTHER_CLOCK: SignedDuration = SignedDuration::from_mins(1);
 /// How long a scan is under way before status says so: most are over sooner, and every write is one somebody reads.
 const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(5);
 
@@ -128,7 +133,12 @@ fn worst(coverage: &Coverage, old: &BundleCoverageReportStatus, now: Timestamp) 
         let before = old.worst.iter().find(|worst| worst.image == name && worst.reason == reason);
         WorstStatus {
             since: before.and_then(|worst| worst.since.clone()).or_else(|| Some(second(now).to_string())),
-            workloads: image.workloads.iter().take(MAX_WORKLOADS).map(ToString::to_string).collect(),
+            workloads: image
+                .workloads
+                .iter()
+                .take(MAX_WORKLOADS)
+                .map(|workload| shortened(&workload.to_string(), MAX_WORKLOAD))
+                .collect(),
             image: name,
             reason,
         }
@@ -230,7 +240,10 @@ fn under_way(facts: &Facts<'_>, found: &BundleCoverageReportStatus, old: &[Condi
     };
     let slow = running.is_some_and(|running| now.duration_since(running.started) >= WORTH_TELLING);
     let progress = slow.then_some(reconciling);
-    std::iter::once(stands(Ready)).chain(progress).chain([stands(Complete), fresh(facts, found, now)]).collect()
+    let fresh = fresh(facts, found, now);
+    // However long a scan takes: what is too old does not stand.
+    let ready = if fresh.status == "True" { stands(Ready) } else { Said { of: Ready, ..fresh.clone() } };
+    std::iter::once(ready).chain(progress).chain([stands(Complete), fresh]).collect()
 }
 
 fn progress(running: Running) -> String {
@@ -241,8 +254,16 @@ fn fresh(facts: &Facts<'_>, found: &BundleCoverageReportStatus, now: Timestamp) 
     let interval = facts.report.spec.interval;
     let at: Option<Timestamp> = found.scan.as_ref().and_then(|scan| scan.complete_at.as_ref()?.parse().ok());
     let within = interval.signed().checked_mul(2).unwrap_or(SignedDuration::MAX);
-    let is_recent = at.is_some_and(|at| now.duration_since(at) <= within);
+    // By a clock that was wrong, or by another hand, it may lie ahead: it would be recent for as long as that.
+    let is_ahead = at.is_some_and(|at| at.duration_since(now) > ANOTHER_CLOCK);
+    let is_recent = at.is_some_and(|at| now.duration_since(at) <= within) && !is_ahead;
     let (reason, message) = match at {
+        Some(at) if is_ahead => (
+            ReportReason::Overdue,
+            format!(
+                "the last complete scan is told to have ended at {at}, which lies ahead: when one was is not known"
+            ),
+        ),
         Some(at) if is_recent => (ReportReason::Recent, format!("the last complete scan ended at {at}")),
         Some(at) => (
             ReportReason::Overdue,
