@@ -198,7 +198,10 @@ fn what_is_settled_is_not_written_and_what_others_change_is_put_back() {
     };
     is_as_it_was("the edit is put back");
     until(shop, "both are there", &[(REPS, 2)]);
-    assert!(operator.metric("holdfast_foreign_edits_total", &["kind=\"Report\""]).unwrap() >= 1.0);
+    lab.until("the edit is counted", |_| {
+        let counted = operator.metric("holdfast_foreign_edits_total", &["kind=\"Report\""]);
+        if counted.is_some_and(|edits| edits >= 1.0) { Ok(()) } else { Err(format!("{counted:?}")) }
+    });
     lab.patch(&bare, &json!({"metadata": {"labels": {"holdfast.dev/report": null}}, "summary": {"fail": 0}}));
     shop.scan_now("hidden");
     is_as_it_was("it is found again");
