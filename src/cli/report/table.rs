@@ -34,6 +34,11 @@ fn print_report(report: &ReportView, view: &View, style: Style, out: &mut dyn Wr
         [("Ready", "ready", "not ready"), ("Complete", "complete", "not complete"), ("Fresh", "fresh", "not fresh")]
     {
         let Some(condition) = report.condition(name) else { continue };
+        // Whatever keeps it from being ready is told where it stands, and once.
+        let is_told = |other: &str| report.condition(other).is_some_and(|other| other.message == condition.message);
+        if name == "Ready" && (is_told("Complete") || is_told("Fresh")) {
+            continue;
+        }
         if condition.status == "True" {
             if name != "Ready" {
                 writeln!(out, "  {}: {}", style.good(good), printable(&condition.message))?;
