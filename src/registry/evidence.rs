@@ -113,7 +113,12 @@ pub(super) fn size(form: &EvidenceForm) -> usize {
 
 /// Says that no more is taken for one image, where that is so; what is left out then may be what would have covered.
 pub(super) fn too_much(pieces: usize, bytes: usize) -> Option<String> {
-    (pieces > Limits::default().evidence || bytes > MAX_EVIDENCE).then(|| {
+    more_than(MAX_EVIDENCE, pieces, bytes)
+}
+
+/// The same of at most `max` bytes.
+pub(super) fn more_than(max: usize, pieces: usize, bytes: usize) -> Option<String> {
+    (pieces > Limits::default().evidence || bytes > max).then(|| {
         format!(
             "more is attached to the image than is judged ({pieces} pieces, {bytes} bytes); remove what does not belong to it"
         )

@@ -20,7 +20,7 @@ use super::ledger::{Ledger, Sighting, Target};
 use super::run::Want;
 use crate::clock;
 use crate::registry::blobs::Blobs;
-use crate::registry::remote::{Looked, assemble};
+use crate::registry::remote::{LIGHT, Looked, assemble};
 
 /// Policies, trust, and what was found out before.
 pub struct Judge {
@@ -34,6 +34,8 @@ pub struct Judge {
     pub memo: Arc<Mutex<Memo>>,
     /// The evidence that is kept.
     pub blobs: Arc<Blobs>,
+    /// Whose turn it is to judge much evidence: one at a time, for it is all in memory then.
+    pub heavy: Arc<Mutex<()>>,
     /// Who is told how long a judgement took; not of those that were remembered.
     pub timed: Arc<dyn Fn(Duration) + Send + Sync>,
 }
@@ -46,6 +48,8 @@ impl Judge {
         if let Some(known) = self.memo.lock().recall(content) {
             return Some(known);
         }
+        let bytes = sighting.pieces.iter().fold(0_u64, |all, piece| all.saturating_add(piece.bytes));
+        let _turn = (bytes > LIGHT).then(|| self.heavy.lock());
         let take = |piece| along.iter().find_map(|looked| looked.take(&self.blobs, piece));
         let evidence: Vec<Evidence> = sighting
             .pieces

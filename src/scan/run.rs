@@ -18,7 +18,7 @@ use super::ledger::{Ledger, Sighting, Target};
 use crate::clock;
 use crate::registry::blobs::Blobs;
 use crate::registry::client::Credentials;
-use crate::registry::remote::{LookFailure, Looked, Remote, Stage};
+use crate::registry::remote::{LookFailure, Looked, Reach, Remote, Stage};
 
 /// An image that is to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct Scan {
     pub credentials: Arc<dyn PullCredentials>,
     /// How many judge at once.
     pub processors: Arc<Semaphore>,
+    /// Whose turn it is to look at an image with much evidence: one at a time, of all scans.
+    pub heavy: Arc<Semaphore>,
 }
 
 impl Scan {
@@ -117,7 +119,6 @@ impl Scan {
         self.ledger.lock().note(want.target, sighting);
     }
 
-    /// Looks for bundles and, where those do not pass, for what older tools left.
     async fn sight(&self, want: &Want, now: Timestamp) -> Result<Sighting, (Reason, String)> {
         let told = |failure: LookFailure| (failure.reason(), failure.to_string());
         let remote = match self.remotes.get(want.target.registry) {
@@ -125,31 +126,52 @@ impl Scan {
             Some(Err(why)) => return Err(why.clone()),
             None => return Err((Reason::RegistryNotDeclared, "its registry is no longer declared".to_owned())),
         };
-        let bundles = Arc::new(self.look(remote, want, Stage::Bundles).await.map_err(told)?);
+        match self.sight_of(remote, want, now, Reach::Light).await {
+            Err(LookFailure::Heavy) => {}
+            sighted => return sighted.map_err(told),
+        }
+        // Its turn lasts until it was judged.
+        let Ok(_turn) = self.heavy.acquire().await else { return Err(told(LookFailure::Heavy)) };
+        self.sight_of(remote, want, now, Reach::Whole).await.map_err(told)
+    }
+
+    /// Looks for bundles and, where those do not pass, for what older tools left.
+    async fn sight_of(
+        &self,
+        remote: &Remote,
+        want: &Want,
+        now: Timestamp,
+        reach: Reach,
+    ) -> Result<Sighting, LookFailure> {
+        let bundles = Arc::new(self.look(remote, want, (Stage::Bundles, reach)).await?);
         let mut sighting = Sighting::of(&bundles, now);
         if self.passes(&sighting, want, &bundles, None).await {
             return Ok(sighting);
         }
-        match self.look(remote, want, Stage::Legacy).await {
+        match self.look(remote, want, (Stage::Legacy, reach)).await {
             Ok(legacy) => {
                 sighting.and(&legacy);
                 // Judged at once, while what is not kept is at hand.
                 self.passes(&sighting, want, &bundles, Some(Arc::new(legacy))).await;
             }
-            Err(failure) => sighting.incomplete = sighting.incomplete.take().or(Some(told(failure))),
+            Err(LookFailure::Heavy) => return Err(LookFailure::Heavy),
+            Err(failure) => {
+                let why = (failure.reason(), failure.to_string());
+                sighting.incomplete = sighting.incomplete.take().or(Some(why));
+            }
         }
         Ok(sighting)
     }
 
-    async fn look(&self, remote: &Remote, want: &Want, stage: Stage) -> Result<Looked, LookFailure> {
+    async fn look(&self, remote: &Remote, want: &Want, what: (Stage, Reach)) -> Result<Looked, LookFailure> {
         let Target { repository, digest, .. } = &want.target;
-        match remote.look(repository, *digest, &self.blobs, stage, &[]).await {
+        match remote.look_within(repository, *digest, &self.blobs, what, &[]).await {
             Err(failure) if failure.reason() == Reason::Unauthorized => {
                 let also = self.credentials.of(want).await;
                 if also.is_empty() {
                     return Err(failure);
                 }
-                remote.look(repository, *digest, &self.blobs, stage, &also).await
+                remote.look_within(repository, *digest, &self.blobs, what, &also).await
             }
             looked => looked,
         }

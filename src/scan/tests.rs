@@ -150,6 +150,7 @@ impl World {
             registries: DeclaredRegistries::new(&[registry]).unwrap(),
             memo: Arc::new(Mutex::new(Memo::default())),
             blobs: Arc::new(Blobs::in_memory(store)),
+            heavy: Arc::default(),
             timed: Arc::new(|_| ()),
         });
         let ca = Fake::with_tls(|_| Reply::new(404, b"")).1;
@@ -169,6 +170,7 @@ impl World {
             blobs: self.judge.blobs.clone(),
             credentials: Arc::new(Nobody),
             processors: Arc::new(Semaphore::new(1)),
+            heavy: Arc::new(Semaphore::new(1)),
         });
         let progress = Arc::new(Progress::of(wants.len()));
         scan.run(wants, progress.clone()).await;

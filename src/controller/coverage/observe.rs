@@ -112,6 +112,7 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
             registries: registries.declared.clone(),
             memo: context.scanning.memo.clone(),
             blobs: context.scanning.blobs.clone(),
+            heavy: context.scanning.heavy.clone(),
             timed: context.metrics.verifications(),
         })
     });

@@ -39,6 +39,9 @@ pub(crate) struct Scanning {
     pub(super) memo: Arc<Mutex<Memo>>,
     pub(super) blobs: Arc<Blobs>,
     processors: Arc<Semaphore>,
+    /// Whose turn it is with an image that has much evidence: to look, and to judge.
+    heavy_looks: Arc<Semaphore>,
+    pub(super) heavy: Arc<Mutex<()>>,
     /// A report went.
     pub(super) gone: Notify,
     pub(super) known: Mutex<HashMap<String, Known>>,
@@ -70,6 +73,8 @@ impl Scanning {
             memo,
             blobs,
             processors: Arc::new(Semaphore::new(processors)),
+            heavy_looks: Arc::new(Semaphore::new(1)),
+            heavy: Arc::default(),
             gone: Notify::new(),
             known: Mutex::default(),
             metrics: metrics.clone(),
@@ -155,6 +160,7 @@ fn begin(
             read: Mutex::default(),
         }),
         processors: context.scanning.processors.clone(),
+        heavy: context.scanning.heavy_looks.clone(),
     });
     tracing::info!(report = name, images = wants.len(), everything, "a scan begins");
     let ends = Ends {

@@ -30,6 +30,9 @@ pub enum LookFailure {
     /// What is stored for it could not be listed.
     #[error("{0}")]
     Listing(RegistryError),
+    /// There is more evidence than is looked at beside that of other images: it has to be looked at by itself.
+    #[error("more evidence is stored for the image than is looked at beside that of others")]
+    Heavy,
     /// It was not asked, since it failed too often in a row.
     #[error("{host} was not asked: it failed several times in a row, and is asked again in {} seconds; see that it answers", .again_in.as_secs())]
     Open {

@@ -9,15 +9,20 @@ use serde::Deserialize;
 
 use super::failure::{LookFailure, of_piece};
 use super::gate::Failure;
-use super::{Looked, Piece, Remote, Stage};
+use super::{LIGHT, Looked, Piece, Reach, Remote, Stage};
 use crate::registry::blobs::Blobs;
 use crate::registry::client::{self, Credentials, Listing, Reference, Referrers, RegistryError};
 use crate::registry::evidence::{self, MAX_MANIFEST, Manifest};
 
+/// Bytes of one image's evidence that are judged.
+const MOST: usize = 32 * 1024 * 1024;
+/// What is read of a blob however small it is said to be.
+const A_PAGE: u64 = 4096;
 /// Manifests of an index that are named.
 const MAX_CHILDREN: usize = 256;
 
 pub(super) struct Looking<'a> {
+    reach: Reach,
     remote: &'a Remote,
     repository: &'a str,
     image: Digest,
@@ -28,6 +33,8 @@ pub(super) struct Looking<'a> {
     seen: BTreeSet<Digest>,
     found: Vec<Found>,
     bytes: usize,
+    /// Whether there is more than is looked at side by side.
+    heavy: bool,
     incomplete: Option<(Reason, String)>,
     /// A place that could not be asked what it holds.
     unlisted: Option<LookFailure>,
@@ -37,8 +44,8 @@ pub(super) struct Looking<'a> {
 
 struct Found {
     piece: Piece,
-    blob: Digest,
-    evidence: Evidence,
+    /// Where the store does not hold it.
+    evidence: Option<Evidence>,
 }
 
 impl<'a> Looking<'a> {
@@ -48,8 +55,10 @@ impl<'a> Looking<'a> {
         image: Digest,
         kept: &'a Blobs,
         also: &'a [Credentials],
+        reach: Reach,
     ) -> Self {
         Self {
+            reach,
             remote,
             repository,
             image,
@@ -59,6 +68,7 @@ impl<'a> Looking<'a> {
             seen: BTreeSet::new(),
             found: Vec::new(),
             bytes: 0,
+            heavy: false,
             incomplete: None,
             unlisted: None,
             lost: false,
@@ -75,6 +85,9 @@ impl<'a> Looking<'a> {
         match stage {
             Stage::Bundles => self.bundles().await,
             Stage::Legacy => self.legacy().await,
+        }
+        if self.heavy {
+            return Err(LookFailure::Heavy);
         }
         if let Some(failure) = self.unlisted.take() {
             if self.found.is_empty() {
@@ -214,7 +227,10 @@ impl<'a> Looking<'a> {
                     continue;
                 }
             };
-            let bytes = match self.blob(blob).await {
+            if self.is_too_heavy(descriptor.size) {
+                return;
+            }
+            let bytes = match self.blob(blob, descriptor.size).await {
                 Ok(bytes) => bytes,
                 Err(failure) => {
                     self.not_had(failure);
@@ -225,30 +241,43 @@ impl<'a> Looking<'a> {
             if let Some(evidence) = manifest.piece(own, layer, bytes) {
                 self.bytes = self.bytes.saturating_add(evidence::size(&evidence.form));
                 let piece = Piece { manifest: own, layer, digest: evidence.digest(), bytes: size };
-                self.found.push(Found { piece, blob, evidence });
+                // What is kept is read again where it is judged: held here, it would be there once for each image that is looked at.
+                let is_kept = self.kept.contains(own) && self.kept.contains(blob);
+                self.found.push(Found { piece, evidence: (!is_kept).then_some(evidence) });
             }
         }
     }
 
-    async fn blob(&mut self, digest: Digest) -> Result<Vec<u8>, Failure> {
+    /// A blob of no more bytes than are announced, where that is done.
+    async fn blob(&mut self, digest: Digest, announced: u64) -> Result<Vec<u8>, Failure> {
         if let Some(bytes) = self.kept.get(digest) {
             return Ok(bytes);
         }
         let repository = self.repository;
+        let max = if announced == 0 { evidence::max_blob() } else { announced.clamp(A_PAGE, evidence::max_blob()) };
         let bytes = self
             .remote
-            .ask(self.also, &mut self.asker, |client| async move {
-                client.blob(repository, digest, evidence::max_blob()).await
-            })
+            .ask(self.also, &mut self.asker, |client| async move { client.blob(repository, digest, max).await })
             .await?;
         self.kept.put(digest, &bytes);
         Ok(bytes)
     }
 
     fn is_full(&mut self) -> bool {
-        let Some(message) = evidence::too_much(self.found.len(), self.bytes) else { return false };
+        if self.heavy {
+            return true;
+        }
+        let Some(message) = evidence::more_than(MOST, self.found.len(), self.bytes) else { return false };
         self.fault((Reason::ListingTruncated, message));
         true
+    }
+
+    /// Whether one more piece is more than is looked at side by side; of one that does not say how large it is, nobody knows.
+    fn is_too_heavy(&mut self, announced: u64) -> bool {
+        let announced = if announced == 0 { evidence::max_blob() } else { announced };
+        let all = u64::try_from(self.bytes).unwrap_or(u64::MAX).saturating_add(announced);
+        self.heavy = self.reach == Reach::Light && all > LIGHT;
+        self.heavy
     }
 
     fn not_listed(&mut self, failure: Failure) {
@@ -272,10 +301,8 @@ impl<'a> Looking<'a> {
 
     fn looked(self, manifest: Vec<u8>) -> Looked {
         let parts = Parts::read(&manifest);
-        let kept = self.kept;
-        let is_kept = |found: &Found| kept.contains(found.piece.manifest) && kept.contains(found.blob);
         let pieces = self.found.iter().map(|found| found.piece).collect();
-        let unkept = self.found.into_iter().filter(|found| !is_kept(found)).map(|found| found.evidence);
+        let unkept = self.found.into_iter().filter_map(|found| found.evidence);
         let named = |part: &Named| part.digest.parse().ok();
         Looked {
             digest: self.image,

@@ -37,6 +37,19 @@ pub enum Stage {
     Legacy,
 }
 
+/// Bytes of one image's evidence that are looked at, and judged, beside those of other images.
+pub const LIGHT: u64 = 2 * 1024 * 1024;
+
+/// How much evidence a look takes. Anyone who may write to a registry may attach as much as they like to as many images as they like: what is heavy is looked at
+/// one at a time, by whoever sees to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// No more than [`LIGHT`]; more is [`LookFailure::Heavy`].
+    Light,
+    /// All that is judged of one image.
+    Whole,
+}
+
 /// One declared registry.
 pub struct Remote {
     declared: Arc<Client>,
@@ -83,8 +96,23 @@ impl Remote {
         stage: Stage,
         also: &[Credentials],
     ) -> Result<Looked, LookFailure> {
+        self.look_within(repository, digest, kept, (stage, Reach::Whole), also).await
+    }
+
+    /// The same, of no more evidence than is within reach.
+    ///
+    /// # Errors
+    /// [`LookFailure`]; [`LookFailure::Heavy`] where there is more.
+    pub async fn look_within(
+        &self,
+        repository: &str,
+        digest: Digest,
+        kept: &Blobs,
+        (stage, reach): (Stage, Reach),
+        also: &[Credentials],
+    ) -> Result<Looked, LookFailure> {
         self.declared.check(repository).map_err(LookFailure::Image)?;
-        Looking::new(self, repository, digest, kept, also).at(stage).await
+        Looking::new(self, repository, digest, kept, also, reach).at(stage).await
     }
 
     /// Asks by whoever was let in before, and by the others in turn where they are not. `asker` says who that is: 0 is declared, then come `also`.

@@ -157,11 +157,15 @@ async fn more_than_is_judged_is_said_and_not_fetched() {
     let mut staged = Staged::new(true);
     let large = vec![b' '; 20 << 20];
     staged.bundle(&[large.as_slice(); 100]);
-    let looked = remote(&staged.serve())
-        .look("apps/web", staged.image(), &Blobs::in_memory(ROOMY), Stage::Bundles, &[])
-        .await
-        .unwrap();
-    assert_eq!((looked.pieces.len(), looked.incomplete.unwrap().0), (4, Reason::ListingTruncated));
+    let fake = staged.serve();
+    let (remote, kept) = (remote(&fake), Blobs::in_memory(ROOMY));
+    let looked = remote.look("apps/web", staged.image(), &kept, Stage::Bundles, &[]).await.unwrap();
+    assert_eq!((looked.pieces.len(), looked.incomplete.unwrap().0), (2, Reason::ListingTruncated));
+    // Beside others nothing of it is fetched: it waits for its turn.
+    let (before, none) = (fake.asked().len(), Blobs::in_memory(0));
+    let beside = remote.look_within("apps/web", staged.image(), &none, (Stage::Bundles, Reach::Light), &[]).await;
+    assert_eq!(beside.unwrap_err(), LookFailure::Heavy);
+    assert!(fake.asked().iter().skip(before).all(|asked| !asked.path.contains("/blobs/")));
 }
 
 #[test]

@@ -119,7 +119,6 @@ fn names_that_a_registry_refuses_leave_no_other_image_unseen() {
 }
 
 #[test]
-#[ignore = "what is held while images are looked at has no common bound yet"]
 fn evidence_without_end_takes_no_more_memory_than_the_chart_gives() {
     let Some(lab) = Lab::enter() else { return };
     let Some(registry) = Registry::plain(true) else { return };

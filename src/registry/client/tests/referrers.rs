@@ -66,9 +66,10 @@ async fn none_is_told_from_no_listing() {
         let error = listed(move |_| reply.clone()).await.unwrap_err();
         assert!(matches!(&error, RegistryError::Malformed { .. }) && error.to_string().contains(words), "{error}");
     }
-    for status in [400, 405, 406, 500, 501, 503] {
+    for (status, refused) in [(400, true), (405, true), (406, true), (500, false), (501, false), (503, false)] {
         let error = listed(move |_| Reply::new(status, b"")).await.unwrap_err();
-        assert!(matches!(error, RegistryError::Unavailable { .. }), "{status}");
+        assert_eq!(matches!(error, RegistryError::Refused { .. }), refused, "{status}");
+        assert_eq!(matches!(error, RegistryError::Unavailable { .. }), !refused, "{status}");
     }
     assert!(matches!(listed(|_| Reply::new(403, b"")).await, Err(RegistryError::Unauthorized { .. })));
     assert!(matches!(listed(|_| Reply::new(429, b"")).await, Err(RegistryError::TooManyRequests { .. })));
