@@ -266,8 +266,11 @@ fn holdfast_itself(cluster: &Cluster) {
     assert!(answer.ok, "{}", answer.err);
     assert!(!apply(&distributed("other"), &["--validate=false"]).ok);
     for (verb, what) in [
-        ("list", "pods"),
+        ("create", "pods"),
+        ("delete", "pods"),
         ("get", "secrets"),
+        ("list", "secrets"),
+        ("get", "serviceaccounts"),
         ("delete", "trustrootmirrors.holdfast.dev"),
         ("approve", "trustrootmirrors.holdfast.dev"),
         ("update", "validatingadmissionpolicies.admissionregistration.k8s.io"),
