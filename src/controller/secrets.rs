@@ -97,7 +97,7 @@ impl Reader {
 fn found<T>(answer: Result<Option<T>, Failed>, place: &str) -> Result<T, Unread> {
     match answer {
         Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(Unread::at(place, "it is not there: make it, or correct what names it")),
+        Ok(None) => Err(Unread::Unusable(format!("{place} is not there: make it, or correct what names it"))),
         Err(failed) if failed.category() == "forbidden" => Err(Unread::at(
             place,
             "holdfast may not read it: put it into holdfast's own namespace, or give it the right in the chart's values",

@@ -153,7 +153,7 @@ fn a_registry_over_tls_wants_an_authority_and_credentials() {
     let _ = lab.try_call("DELETE", &format!("/api/v1/namespaces/{NAMESPACE}/secrets/pull"), None);
     lab.apply(&courier.mirror_from("guarded", &full));
     let absent = fails(&lab, &operator, "guarded", "SourceUnusable", "Stalled");
-    assert!(absent.message("Stalled").contains("Secret holdfast-system/pull: it is not there"), "{}", absent.text());
+    assert!(absent.message("Stalled").contains("Secret holdfast-system/pull is not there"), "{}", absent.text());
     // Secrets are not watched, so that no list of them is asked for: one that comes is taken up at the next interval, or when somebody asks.
     secret(&lab, "wrong");
     ask_now(&lab, "guarded");
