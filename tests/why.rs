@@ -85,4 +85,5 @@ fn one_that_nobody_uses_is_judged_all_the_same() {
     );
     let answer = why(&place, &[&image]);
     assert!(answer.out.contains("note:") && answer.out.contains("nowhere"), "{}", answer.out);
+    assert_eq!(answer.code, 3, "what it would say is not known");
 }

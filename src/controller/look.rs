@@ -64,6 +64,8 @@ pub struct Sight {
     pub snapshot: Snapshot,
     /// What could not be seen, and what that means.
     pub notes: Vec<String>,
+    /// Whether some policies cannot be used.
+    pub policies_unusable: bool,
     registries: Registries,
 }
 
@@ -92,7 +94,8 @@ pub async fn look(
     let declared = DeclaredRegistries::new(&report.spec.registries).map_err(problems)?;
     let registries = registries(&reader, &unobserved(), &report, declared, None).await?;
     let snapshot = snapshot(&client, &report, &mut notes).await?;
-    Ok(Sight { report, policies: policies.usable, roots, snapshot, notes, registries })
+    let policies_unusable = !policies.unusable.is_empty();
+    Ok(Sight { report, policies: policies.usable, roots, snapshot, notes, policies_unusable, registries })
 }
 
 async fn the_report(client: &Client, wanted: Option<&str>) -> Result<BundleCoverageReport, LookError> {

@@ -17,7 +17,8 @@ pub(super) fn answer(args: &Args, now: Timestamp) -> Result<Answer, CliError> {
     for image in meant(&args.image, &ground.gitops.inventory)? {
         images.extend(of_image(&ground, &image, now));
     }
-    Ok(Answer { images, notes: ground.problems })
+    let policies_unusable = !ground.problems.is_empty();
+    Ok(Answer { images, notes: ground.problems, policies_unusable })
 }
 
 fn of_image(ground: &Ground, image: &Image, now: Timestamp) -> Vec<Why> {

@@ -103,6 +103,8 @@ struct Answer {
     images: Vec<Why>,
     /// What could not be seen.
     notes: Vec<String>,
+    /// Whether a policy cannot be used: what it would say is not known.
+    policies_unusable: bool,
 }
 
 impl Answer {
@@ -110,7 +112,10 @@ impl Answer {
         let mut outcomes = self.images.iter().flat_map(|image| &image.policies).map(|said| said.outcome);
         if outcomes.clone().any(|outcome| outcome == Outcome::Uncovered) {
             Exit::No
-        } else if self.images.iter().any(|image| image.policies.is_empty()) || outcomes.any(|o| o == Outcome::Unknown) {
+        } else if self.policies_unusable
+            || self.images.iter().any(|image| image.policies.is_empty())
+            || outcomes.any(|outcome| outcome == Outcome::Unknown)
+        {
             Exit::Unknown
         } else {
             Exit::Yes
@@ -143,7 +148,7 @@ async fn of_cluster(args: &Args, now: Timestamp) -> Result<Answer, CliError> {
     for image in meant(&args.image, &sight.snapshot.inventory)? {
         images.extend(of_image(&sight, &image, now).await);
     }
-    Ok(Answer { images, notes: sight.notes })
+    Ok(Answer { images, notes: sight.notes, policies_unusable: sight.policies_unusable })
 }
 
 async fn of_image(sight: &Sight, image: &Image, now: Timestamp) -> Vec<Why> {
