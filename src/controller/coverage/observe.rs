@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::coverage::{Coverage, DeclaredRegistries, assess_by};
-use holdfast_core::operate::report::{Asked, Facts, ScanFacts};
+use holdfast_core::operate::report::{Asked, Facts, Finished, ScanFacts};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
@@ -14,6 +15,7 @@ use super::super::context::Context;
 use super::super::failure::Failed;
 use super::policies::policies;
 use super::registries::{Registries, registries};
+use crate::clock;
 use crate::inventory::live::Snapshot;
 use crate::scan::{Judge, Ledger, Sighting, Want};
 
@@ -89,8 +91,7 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
     let declared = DeclaredRegistries::new(&report.spec.registries)
         .map_err(|problems| invalid.extend(problems.iter().map(ToString::to_string)))
         .ok();
-    let is_due =
-        scan.asked.as_ref() != Some(&Asked::by(report)) || retry_in == Some(Duration::ZERO) || scan.running.is_none();
+    let is_due = is_due(report, &scan, retry_in, clock::now());
     let registries = match (declared, before) {
         (None, _) => None,
         (Some(_), Some(before)) if !is_due => Some(before),
@@ -142,6 +143,16 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
         (observed.wants, observed.unseen) = (wants, unseen);
     }
     Ok(observed)
+}
+
+/// Whether what registries are asked with is read anew: where everything, or what could not be looked at, is looked at again. A pass is made for each thing that
+/// comes or goes, and Secrets are not asked for as often.
+fn is_due(report: &BundleCoverageReport, scan: &ScanFacts, retry_in: Option<Duration>, now: Timestamp) -> bool {
+    let since = |last: &Finished| now.duration_since(last.finished);
+    let is_recent = |last: &Finished| !since(last).is_negative() && since(last) < report.spec.interval.signed();
+    scan.asked.as_ref() != Some(&Asked::by(report))
+        || retry_in == Some(Duration::ZERO)
+        || !scan.last.as_ref().is_some_and(is_recent)
 }
 
 fn snapshot(context: &Context, report: &BundleCoverageReport) -> (Option<String>, Snapshot) {
