@@ -351,13 +351,10 @@ fn a_memory_that_was_written_can_be_read() {
     let place = Place::new();
     enforced(&place);
     edit(&place, |memory| {
-        let one = memory["verified"][0].clone();
-        let of = |at: u64| {
-            let mut held = one.clone();
-            held["digest"] = json!(Digest::of(&at.to_be_bytes()));
-            held
-        };
-        memory["verified"] = (0..135_000).map(of).collect();
+        let held = memory["verified"].as_object_mut().unwrap().values_mut().next().unwrap();
+        let digests = held["digests"].as_object_mut().unwrap();
+        let one = digests.values().next().unwrap().clone();
+        digests.extend((0_u64..135_000).map(|at| (Digest::of(&at.to_be_bytes()).to_string(), one.clone())));
     });
     place.plan_hour(9, &["--render", "out"]);
     place.plan_hour(10, &["--render", "out"]);

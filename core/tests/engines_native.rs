@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::Digest;
 use holdfast_core::engines::native::cost::{Cost, Costs, EXPRESSION_LIMIT, Pod};
 use holdfast_core::engines::native::shards::FULL;
-use holdfast_core::engines::native::{Basis, Held, Native, NativeCapability, Observed, Shards, costs, retain};
+use holdfast_core::engines::native::{Basis, Held, Native, NativeCapability, Observed, Proof, Shards, costs, retain};
 use holdfast_core::engines::{Effect, Engine, LossKind, Object, Verified, Version};
 use holdfast_core::verify::{Reason, Verdict};
 use jiff::Timestamp;
@@ -364,18 +364,19 @@ fn where_a_policy_cannot_be_read_nothing_is_rendered() {
 #[test]
 fn what_is_kept_stays_verified_for_its_own_policy() {
     let at: Timestamp = noon().parse().unwrap();
-    let basis = Basis { evidence: Vec::new(), trust: BTreeMap::new(), policy: digest("policy") };
-    let held = Held { digest: digest("good"), policy: "apps".to_owned(), basis, last_seen: at };
+    let basis = Basis { trust: BTreeMap::new(), policy: digest("policy") };
+    let proof = Proof { last_seen: at, evidence: None };
+    let held = Held { digest: digest("good"), policy: "apps", basis: Some(&basis), proof };
     let now = Observed {
         verdict: None,
         evidence: None,
-        trust: &held.basis.trust,
+        trust: &basis.trust,
         policy: Some(digest("policy")),
         seen: true,
         clock_sane: true,
     };
     let mut verified = Verified::default();
-    verified.keep(&retain::decide(&held, &now, at, retain::RETENTION).unwrap());
+    verified.keep(&retain::decide(held, &now, at, retain::RETENTION).unwrap());
     assert!(verified.contains("apps", digest("good")));
     let mut proven = Verified::default();
     assert!(proven.admit("apps", &Verdict::without_evidence(digest("good"), Reason::Verified, "")));

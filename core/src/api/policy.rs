@@ -249,6 +249,9 @@ pub struct Enforcement {
     /// What is wanted.
     #[serde(default)]
     pub desired: Desired,
+    /// Nothing is promoted while it is set, and no soak grows; what is enforced stays so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// How long every check has to hold before.
     #[serde(default = "three_days")]
     pub soak: GoDuration,
@@ -265,7 +268,7 @@ pub struct Enforcement {
 
 impl Default for Enforcement {
     fn default() -> Self {
-        Self { desired: Desired::Audit, soak: three_days(), minimum_coverage: hundred(), waves: Vec::new() }
+        Self { desired: Desired::Audit, paused: false, soak: three_days(), minimum_coverage: hundred(), waves: Vec::new() }
     }
 }
 

@@ -2,6 +2,7 @@
 //! says. `holdfast plan` calls the same functions.
 
 pub mod mirror;
+pub mod policy;
 pub mod report;
 mod said;
 

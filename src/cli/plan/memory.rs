@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use holdfast_core::coverage::CompiledPolicy;
-use holdfast_core::engines::native::retain::Held;
+use holdfast_core::engines::native::Holding;
 use holdfast_core::gate::compiled::compiled;
-use holdfast_core::gate::{Decision, Enforced, History, Progress};
 use holdfast_core::json;
 use holdfast_core::operate::mirror::Record;
+use holdfast_core::operate::policy::Remembered;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::output::CliError;
@@ -26,31 +26,9 @@ pub(super) struct GateMemory {
     /// The trust in force, by its TrustRootMirror.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) trust: BTreeMap<String, Record>,
-    /// The digests that were verified, with what their verdicts rest on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) verified: Vec<Held>,
-}
-
-/// The gate of one policy.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Remembered {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) enforced: Option<Enforced>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) progress: Option<Progress>,
-    #[serde(default)]
-    pub(super) history: History,
-}
-
-impl From<&Decision> for Remembered {
-    fn from(decision: &Decision) -> Self {
-        Self {
-            enforced: decision.enforced.clone(),
-            progress: Some(decision.progress.clone()),
-            history: decision.history.clone(),
-        }
-    }
+    /// The digests that were verified for each policy, with what their verdicts rest on.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) verified: BTreeMap<String, Holding>,
 }
 
 impl GateMemory {

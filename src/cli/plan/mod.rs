@@ -3,36 +3,36 @@
 mod applied;
 mod args;
 mod left;
-mod members;
 mod memory;
 mod render;
-mod retention;
 mod rollout;
 mod rollout_text;
-mod sight;
 mod text;
 mod trust;
 mod views;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdfast_core::Digest;
+use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, Roots, assess, compile};
 use holdfast_core::engines::all::Capabilities;
 use holdfast_core::engines::denial::{Denial, denial};
+use holdfast_core::engines::native::retain::evidence_digest;
+use holdfast_core::gate::loosening::recovery_digest;
 use holdfast_core::image::ImageRef;
 use holdfast_core::operate::mirror::{Impact, InForce};
+use holdfast_core::operate::policy::{self, Member, lost};
 use holdfast_core::verify::{Evidence, Outcome, PreparedRoot, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use self::applied::Change;
 pub(super) use self::args::Args;
-use self::members::{Declared, Members};
 use self::memory::GateMemory;
 use self::rollout::{INTERVAL, Inputs};
 use self::trust::{Places, TrustView};
@@ -124,14 +124,16 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     name_cures(&trust, &mut coverage);
     let rendered = args.render.as_deref().map(render::rendered).transpose()?.unwrap_or_default();
     let denials: Vec<Denial> = rendered.iter().filter_map(denial).collect();
-    let members = Members::of(&declared, &memory, &denials);
+    let declared = declared.iter().map(|policy| Member::declared(policy.policy, policy.compiled.as_ref().map_err(Clone::clone)));
+    let members = Member::with_remembered(declared.collect(), &memory.policies);
+    let lost = lost(&members, &memory.policies, denials.iter().map(|denial| denial.policy.as_str()));
     let of_trust = |digest: &Digest| trust.iter().any(|view| view.asks_for.contains(digest));
-    for digest in args.approve.iter().filter(|digest| !of_trust(digest) && !members.waits_for(&memory, **digest)) {
+    for digest in args.approve.iter().filter(|digest| !of_trust(digest) && !waits_for(&members, &memory, **digest)) {
         eprintln!("--approve {digest}: nothing waits for it; the digest to approve stands beside what is held");
     }
     let evidence = listed(&found);
     let by_policies = |policies: &[CompiledPolicy]| assess(&gitops.inventory, policies, &found, &roots, &mut memo, now);
-    let rollout = rollout(args, &gitops, (&members, &denials), &memory, (&trust, &evidence), by_policies, now)?;
+    let rollout = rollout(args, &gitops, (&members, &lost, &denials), &memory, (&trust, &evidence), by_policies, now)?;
     let left = &rollout.left_alone;
     let changes = args.applied.as_ref().map(|dir| applied::compare(dir, &rollout.objects, left)).transpose()?;
     let plan = Plan {
@@ -217,9 +219,9 @@ impl Ground {
 fn rollout(
     args: &Args,
     gitops: &GitOps,
-    (members, denials): (&Members, &[Denial]),
+    (members, lost, denials): (&[Member], &BTreeSet<String>, &[Denial]),
     memory: &GateMemory,
-    (trust, evidence): (&[TrustView], &BTreeMap<Digest, Vec<Digest>>),
+    (trust, evidence): (&[TrustView], &policy::Evidence),
     assess: impl FnOnce(&[CompiledPolicy]) -> Coverage,
     now: Timestamp,
 ) -> Result<RolloutView, CliError> {
@@ -242,6 +244,7 @@ fn rollout(
     });
     let inputs = Inputs {
         members,
+        lost,
         denials,
         trust,
         evidence,
@@ -259,6 +262,16 @@ fn rollout(
         now,
     };
     Ok(rollout::plan(&inputs, assess))
+}
+
+/// Whether an approval of this digest can mean anything: something was held for it, or a record could be made anew by it.
+fn waits_for(members: &[Member], memory: &GateMemory, digest: Digest) -> bool {
+    let held = memory.policies.values().filter_map(|kept| kept.progress.as_ref());
+    let recovers = |member: &Member| {
+        let last = memory.policies.get(&member.name).and_then(|kept| kept.history.head());
+        recovery_digest(&member.name, member.declares().digest(), last) == digest
+    };
+    held.flat_map(|progress| &progress.held).any(|held| *held == digest) || members.iter().any(recovers)
 }
 
 /// What a waiting rotation would change for the images in scope.
@@ -316,6 +329,13 @@ fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<Roots, CliE
         roots.insert(view.name.clone(), Arc::new(ready));
     }
     Ok(roots)
+}
+
+/// A policy as it is declared, and made ready where it can be used.
+struct Declared<'a> {
+    policy: &'a SigningIdentityPolicy,
+    /// Why it cannot be used, where it cannot.
+    compiled: Result<CompiledPolicy, String>,
 }
 
 /// The policies that are declared.
@@ -389,18 +409,12 @@ pub(super) fn layout(text: &str) -> Result<Layout, CliError> {
 }
 
 /// The evidence that is stored for each image that was found, sorted, where all of it could be had.
-fn listed(found: &BTreeMap<String, Found>) -> BTreeMap<Digest, Vec<Digest>> {
+fn listed(found: &BTreeMap<String, Found>) -> policy::Evidence {
     let complete = found.values().filter_map(|found| match found {
         Found::Image { artifact, evidence, incomplete: None } => Some((artifact.digest, evidence)),
         _ => None,
     });
-    complete
-        .map(|(image, evidence)| {
-            let mut digests: Vec<Digest> = evidence.iter().map(Evidence::digest).collect();
-            digests.sort_unstable();
-            (image, digests)
-        })
-        .collect()
+    complete.map(|(image, evidence)| (image, evidence_digest(evidence.iter().map(Evidence::digest)))).collect()
 }
 
 /// Looks for every image some policy is about.

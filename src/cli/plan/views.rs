@@ -10,11 +10,11 @@ use holdfast_core::engines::all::asks;
 use holdfast_core::engines::{EngineKind, Loss, Object, Refused, Rendering, Version};
 use holdfast_core::gate::loosening::Loosening;
 use holdfast_core::gate::{Alarm, Decision, Intent};
+use holdfast_core::operate::policy::Member;
 use holdfast_core::verify::Outcome;
 use serde::Serialize;
 
 use super::left::LeftAlone;
-use super::members::Member;
 use super::memory::GateMemory;
 
 /// What a plan says of engines and gate.

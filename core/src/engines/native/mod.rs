@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use capability::NativeCapability;
 pub use guards::{GuardSettings, guards};
-pub use retain::{Basis, Held, Kept, Observed, Out};
+pub use retain::{Basis, Held, Holding, Kept, Observed, Out, Proof};
 pub use shards::Shards;
 pub use steps::{Step, steps};
 

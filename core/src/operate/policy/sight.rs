@@ -1,18 +1,17 @@
-//! What is known once everything was judged by the forms in force: what engines say of them, and what they would be given.
+//! What is known of a policy once everything was judged by the forms in force: what engines say of it, and what they would be given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_core::coverage::Coverage;
-use holdfast_core::engines::all::asks;
-use holdfast_core::engines::{EngineKind, EstatePolicy, Exception, Rendering, Rollout, Verified};
-use holdfast_core::gate::loosening::Beside;
-use holdfast_core::gate::{
-    Canaries, Decision, EngineState, Input, Intent, Observation, ScanTime, TrustRootState, decide, scan_of,
-};
+use jiff::Timestamp;
 
-use super::rollout::{Inputs, Ready, Refusals, Standing, input};
-use super::trust::TrustView;
-use super::views::is_of;
+use super::decided::Step;
+use super::facts::Facts;
+use super::standing::{Ready, Refusals, Standing, input};
+use crate::coverage::Coverage;
+use crate::engines::all::asks;
+use crate::engines::{EngineKind, EstatePolicy, Exception, Loss, Rendering, Rollout, Verified};
+use crate::gate::loosening::Beside;
+use crate::gate::{Decision, EngineState, Intent, Observation, decide, scan_of};
 
 /// What engines would be given.
 #[derive(Clone, Copy)]
@@ -25,7 +24,7 @@ pub(super) struct Engines<'a> {
 
 /// What is known once everything was judged by the forms in force.
 pub(super) struct Sight<'a> {
-    pub(super) inputs: &'a Inputs<'a>,
+    pub(super) facts: &'a Facts<'a>,
     pub(super) coverage: &'a Coverage,
     pub(super) verified: &'a Verified,
     pub(super) beside: &'a [Beside<'a>],
@@ -33,73 +32,58 @@ pub(super) struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    pub(super) fn decide(&self, standing: &Standing<'_>, engines: Engines<'_>) -> Decision {
-        let inputs = self.inputs;
-        let time = ScanTime { started: inputs.now, finished: inputs.now, interval: inputs.interval };
-        let scan = standing.ready.as_ref().map(|Ready { form, compiled, .. }| {
+    pub(super) fn decide(&self, standing: &Standing<'_>, engines: Engines<'_>, now: Timestamp) -> Decision {
+        let facts = self.facts;
+        let scan = standing.ready.as_ref().zip(facts.scan).map(|(Ready { form, compiled, .. }, scan)| {
             let form = form.of(standing.name());
-            scan_of(form, compiled, self.coverage, inputs.inventory, self.beside, time, inputs.incomplete.clone())
+            let incomplete = scan.incomplete.clone();
+            scan_of(form, compiled, self.coverage, facts.inventory, self.beside, scan.time, incomplete)
         });
+        let declared = &standing.member.form.spec;
         let observed = Observation {
-            trust_roots: inputs.trust.iter().map(|view| (view.name.clone(), trust_state(view))).collect(),
+            trust_roots: facts.trust.iter().map(|(name, trust)| (name.clone(), trust.state.clone())).collect(),
             scan,
             engines: self.engine_states(standing, engines),
-            clock: Some(inputs.clock()),
-            break_glasses: Vec::new(),
-            namespaces: inputs.namespaces(&standing.member.form.spec.namespace_selector),
-            left_out: inputs.left_out_for(&standing.member.form.spec.engines),
+            clock: Some(facts.clock),
+            break_glasses: facts.break_glasses.to_vec(),
+            namespaces: facts.namespaces(&declared.namespace_selector),
+            left_out: facts.left_out_for(&declared.engines),
         };
-        let approvals = inputs.approvals(standing.name());
-        let input = input(standing.member, standing.remembered, &observed, self.beside);
-        decide(&Input { approvals: &approvals, ..input }, inputs.now)
+        decide(&input(facts, standing.member, standing.remembered, &observed, self.beside), now)
     }
 
     fn engine_states(&self, standing: &Standing<'_>, engines: Engines<'_>) -> Vec<EngineState> {
-        let remembered = standing.remembered.enforced.iter().flat_map(|enforced| &enforced.namespaces);
-        // A plan sees no cluster: what was in force when last observed is taken to be so still.
-        let in_force: BTreeSet<String> = remembered
-            .filter(|(_, standing)| self.inputs.assume_ready || standing.observed.is_some())
-            .map(|(name, _)| name.clone())
-            .collect();
         let declared = &standing.member.form.spec.engines;
         let current = standing.ready.as_ref().map_or(declared, |ready| &ready.form.spec.engines);
-        let denied = |kind: EngineKind| self.inputs.denied(kind, standing.name());
-        let asked = EngineKind::ALL
-            .iter()
-            .copied()
-            .filter(|kind| asks(declared, *kind) || asks(current, *kind) || !denied(*kind).is_empty());
         let state = |kind: EngineKind| {
+            let seen = (self.facts.engines)(kind, standing.name());
+            if !asks(declared, kind) && !asks(current, kind) && seen.told.is_empty() {
+                return None;
+            }
             let nothing = Rendering::default();
             let rendering = engines.promoted.get(&kind).unwrap_or(&nothing);
             let mut faults = self.refusal(kind, standing, engines);
-            if !self.inputs.assume_ready {
-                faults.push(
-                    "only a cluster shows whether it acts on this policy; `--assume-ready` takes it as ready"
-                        .to_owned(),
-                );
-            }
-            EngineState {
+            faults.extend(seen.faults);
+            Some(EngineState {
                 kind,
-                present: true,
-                ready: true,
-                canaries: if self.inputs.assume_ready { Canaries::Right } else { Canaries::Unknown },
+                present: seen.present,
+                ready: seen.ready,
+                canaries: seen.canaries,
                 faults,
                 losses: rendering.losses.iter().filter(|loss| is_of(loss, standing.name())).cloned().collect(),
                 refuses: self.refusals.get(&(kind, standing.name().to_owned())).cloned(),
-                told: denied(kind),
-                in_force: in_force.clone(),
-            }
+                told: seen.told,
+                in_force: seen.in_force,
+            })
         };
-        asked.map(state).collect()
+        EngineKind::ALL.iter().copied().filter_map(state).collect()
     }
 
     /// Why an engine cannot deny by this policy, or could no longer deny by another one once this one denies everywhere.
     fn refusal(&self, kind: EngineKind, standing: &Standing<'_>, engines: Engines<'_>) -> Vec<String> {
         let name = standing.name();
-        let is_complete = standing
-            .ready
-            .as_ref()
-            .is_none_or(|ready| self.inputs.selected(ready).is_subset(&standing.enforced_before()));
+        let is_complete =
+            standing.ready.as_ref().is_none_or(|ready| self.selected(ready).is_subset(&standing.enforced_before()));
         let own = |why: &String| format!("it could not be given the policy for enforcement: {why}");
         let current = engines.current.get(&(kind, name.to_owned())).map(own);
         if is_complete {
@@ -121,6 +105,16 @@ impl Sight<'_> {
         current.into_iter().chain(faults).collect()
     }
 
+    /// The namespaces a form selects, of those in which it may come to be enforced.
+    pub(super) fn selected(&self, ready: &Ready) -> BTreeSet<String> {
+        let left_out = self.facts.left_out_for(&ready.form.spec.engines);
+        let known = self.facts.namespaces.iter();
+        known
+            .filter(|(name, known)| !left_out.contains(*name) && ready.compiled.selects(&known.labels))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
     /// Renders the forms in force, enforced in the namespaces that `enforced` says.
     pub(super) fn render<'s>(
         &self,
@@ -137,14 +131,14 @@ impl Sight<'_> {
     }
 
     /// Renders what the gate decided.
-    pub(super) fn render_decided(&self, decisions: &[(&Standing<'_>, Decision)]) -> BTreeMap<EngineKind, Rendering> {
-        let policies = decisions.iter().filter_map(|(standing, decision)| {
+    pub(super) fn render_decided(&self, steps: &[Step<'_>]) -> BTreeMap<EngineKind, Rendering> {
+        let policies = steps.iter().filter_map(|Step { standing, decision }| {
             let Ready { policy, compiled, .. } = standing.ready.as_ref()?;
             let rollout = Rollout { enforced: decision.namespaces.clone() };
             let let_go = decision.intents.contains(&Intent::Remove);
             (!let_go).then_some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
         });
-        let exceptions = decisions.iter().flat_map(|(standing, decision)| {
+        let exceptions = steps.iter().flat_map(|Step { standing, decision }| {
             decision.intents.iter().filter_map(|intent| match intent {
                 Intent::Except { break_glass, namespaces, until } => Some(Exception {
                     break_glass,
@@ -163,17 +157,11 @@ impl Sight<'_> {
         policies: BTreeMap<&'e str, EstatePolicy<'e>>,
         exceptions: Vec<Exception<'e>>,
     ) -> BTreeMap<EngineKind, Rendering> {
-        self.inputs.capabilities.render(&self.inputs.estate(policies, exceptions, self.verified.clone()))
+        self.facts.capabilities.render(&self.facts.estate(policies, exceptions, self.verified.clone()))
     }
 }
 
-fn trust_state(view: &TrustView) -> TrustRootState {
-    let nothing = "nothing of it is in force";
-    TrustRootState {
-        unready: view.adopted.is_none().then(|| view.refused.clone().unwrap_or_else(|| nothing.to_owned())),
-        freshness: view.freshness.clone(),
-        pending: view.candidate.as_ref().map(|candidate| candidate.root.digest),
-        memory_intact: true,
-        clock: view.clock,
-    }
+/// A loss without a policy concerns all.
+fn is_of(loss: &Loss, policy: &str) -> bool {
+    loss.policy.as_deref().is_none_or(|of| of == policy)
 }
