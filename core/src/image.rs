@@ -304,6 +304,19 @@ impl ImagePattern {
         &self.source
     }
 
+    /// A name that is one of those.
+    pub fn example(&self) -> String {
+        let mut name = self.registry.clone();
+        for segment in &self.segments {
+            name.push('/');
+            match segment.as_str() {
+                "**" => name.push_str("holdfast-canary"),
+                other => name.push_str(&other.replace('*', "canary")),
+            }
+        }
+        name
+    }
+
     /// Whether the image is one of those.
     pub fn matches(&self, image: &ImageRef) -> bool {
         let path: Vec<&str> = image.repository.split('/').collect();

@@ -119,6 +119,21 @@ impl Object {
         Self { engine, body, size }
     }
 
+    /// An object as it is there, without what the API server writes into it: the same as the one it was written as, where nobody changed it.
+    pub fn found(engine: EngineKind, mut body: Value) -> Self {
+        if let Some(body) = body.as_object_mut() {
+            body.remove("status");
+        }
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            let of_server = |key: &String| {
+                matches!(key.as_str(), "uid" | "resourceVersion" | "generation" | "creationTimestamp" | "managedFields")
+            };
+            metadata.retain(|key, _| !of_server(key));
+        }
+        let size = written(&body).len();
+        Self { engine, body, size }
+    }
+
     /// The engine that a manifest says it is for, where it is one of ours.
     pub fn engine_of(manifest: &Value) -> Option<EngineKind> {
         let said = manifest.get("metadata")?.get("annotations")?.get(ENGINE)?.as_str()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::check::{Check, CheckResult};
 use super::loosening::PolicyForm;
@@ -150,8 +150,8 @@ fn scan_fresh(observed: &Observation, now: Timestamp) -> Found {
     if age < -time.interval {
         return Err(format!("the last scan finished at {}, ahead of the clock, which has gone back", time.finished));
     }
-    let age = age.max(SignedDuration::ZERO);
-    Ok(format!("the last scan finished {age:#} ago; one is made every {:#}", time.interval))
+    // An instant, not an age: what is said every minute anew would be written every minute anew.
+    Ok(format!("the last scan finished at {}; one is made every {:#}", time.finished, time.interval))
 }
 
 fn coverage_met(form: PolicyForm<'_>, observed: &Observation, in_scope: &dyn Fn(&str) -> bool) -> Found {

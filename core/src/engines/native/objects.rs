@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::canary;
 use super::cost::Costs;
 use super::expressions::{Target, Variable};
 use super::scope::Tier;
@@ -64,7 +65,8 @@ impl Rule<'_> {
         let (name, why, target) = (self.name(), self.why, self.tier.target());
         let named =
             |name: String, expression: String| fields([("name", name.into()), ("expression", expression.into())]);
-        let conditions = conditions(target, self.excepted).map(|(name, expression)| named(name.to_owned(), expression));
+        let canary = (self.tier == Tier::Enforce).then(|| canary::condition(&name));
+        let conditions = conditions(target, self.excepted).chain(canary).map(|(name, expression)| named(name.to_owned(), expression));
         let variables = self.variables.into_iter().map(|variable| named(variable.name, variable.expression));
         let mut spec = vec![
             ("failurePolicy", self.tier.failure_policy().into()),

@@ -1,0 +1,136 @@
+//! Canaries: pods that are only ever made in a dry run, and show whether a rule is in force.
+//!
+//! Nothing else says so: what is written is in force a little later, at each API server on its own. Of several rules that deny, the API server names one;
+//! so a canary says which rule it is for, and every other rule lets it pass. That is only for dry runs: nobody brings in an image by saying so.
+
+use serde_json::{Value, json};
+
+use super::objects::BINDING_KIND;
+use crate::Digest;
+use crate::engines::object::POLICY;
+use crate::engines::{Object, Verified};
+use crate::image::ImagePattern;
+
+/// The annotation by which a canary says which rule it is for.
+pub const CANARY: &str = "holdfast.dev/canary";
+
+/// The name of every canary.
+pub const NAME: &str = "holdfast-canary";
+
+/// What is tried of one binding that denies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// The binding.
+    pub binding: String,
+    /// The admission policy it binds.
+    pub rule: String,
+    /// An image it has to deny.
+    pub bad: String,
+    /// An image it has to let through, where there is one.
+    pub good: Option<String>,
+    /// The namespaces the binding is about.
+    pub namespaces: Vec<String>,
+}
+
+/// The condition under which a rule looks at a request at all: it is no canary of another one.
+pub(super) fn condition(rule: &str) -> (&'static str, String) {
+    let says = format!("object.metadata.annotations['{CANARY}']");
+    let expression = format!(
+        "!(has(request.dryRun) && request.dryRun && has(object.metadata.annotations) && '{CANARY}' in object.metadata.annotations && {says} != '{rule}')"
+    );
+    ("no-canary-of-another-rule", expression)
+}
+
+/// What is tried of a binding; none of one that does not deny pods. `patterns` are the images of a policy.
+pub fn canary<'p>(
+    binding: &Object,
+    patterns: impl Fn(&str) -> Option<&'p [String]>,
+    verified: &Verified,
+) -> Option<Canary> {
+    let spec = binding.body().get("spec").filter(|_| binding.kind() == BINDING_KIND)?;
+    let denies = spec.get("validationActions")?.as_array()?.iter().any(|action| action == "Deny");
+    let rule = spec.get("policyName")?.as_str().filter(|_| denies)?;
+    let namespaces = namespaces(spec);
+    let policy = binding.body().pointer("/metadata/labels").and_then(|labels| labels.get(POLICY)?.as_str());
+    let (bad, good) = match policy {
+        Some(policy) => {
+            let range = spec.pointer("/paramRef/name")?.as_str()?;
+            let name = patterns(policy)?.iter().find_map(|pattern| Some(ImagePattern::parse(pattern).ok()?.example()))?;
+            of_shard(&name, range, policy, verified)?
+        }
+        None if rule.starts_with("holdfast-form-open-") => {
+            let good = format!("{NAME}.invalid/canary:any");
+            (format!("{good}@{good}@"), Some(good))
+        }
+        None => {
+            let by_digest = format!("{NAME}.invalid/canary@{}", Digest::of(NAME.as_bytes()));
+            if rule.starts_with("holdfast-form-") {
+                (format!("{NAME}.invalid/canary:any"), Some(by_digest))
+            } else {
+                (by_digest, None)
+            }
+        }
+    };
+    Some(Canary { binding: binding.name().to_owned(), rule: rule.to_owned(), bad, good, namespaces })
+}
+
+/// An image of a shard that nobody verified, and one that somebody did.
+fn of_shard(name: &str, shard: &str, policy: &str, verified: &Verified) -> Option<(String, Option<String>)> {
+    let mut parts = shard.rsplit('-');
+    let (to, from) = (parts.next()?, parts.next()?);
+    let digits = Digest::of(NAME.as_bytes()).hex();
+    let unverified = Digest::from_hex(&format!("{from}{}", digits.get(2..)?)).ok()?;
+    let in_range = |digest: &Digest| digest.hex().get(..2).is_some_and(|digits| digits >= from && digits <= to);
+    let good = verified.of(policy).find(in_range).map(|digest| format!("{name}@{digest}"));
+    Some((format!("{name}@{unverified}"), good))
+}
+
+fn namespaces(spec: &Value) -> Vec<String> {
+    let values = spec.pointer("/matchResources/namespaceSelector/matchExpressions/0/values").and_then(Value::as_array);
+    values.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The pod of a canary: what most other rules of a cluster let through, too.
+pub fn pod(namespace: &str, rule: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": NAME, "namespace": namespace, "annotations": {CANARY: rule}},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "canary",
+                "image": image,
+                "resources": {
+                    "limits": {"cpu": "1m", "memory": "1Mi"}, "requests": {"cpu": "1m", "memory": "1Mi"},
+                },
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::{Reason, Verdict};
+
+    #[test]
+    fn a_canary_is_of_the_shard_of_its_binding() {
+        let patterns = ["registry.corp/apps/**".to_owned()];
+        let digest = Digest::from_hex(&"8f".repeat(32)).unwrap();
+        let mut verified = Verified::default();
+        assert!(verified.admit("apps", &Verdict::without_evidence(digest, Reason::Verified, "")));
+        for (shard, good) in [("holdfast-verified-00-7f", false), ("holdfast-verified-80-ff", true)] {
+            let (bad, found) = of_shard("registry.corp/apps/holdfast-canary", shard, "apps", &verified).unwrap();
+            let (_, hex) = bad.split_once("@sha256:").unwrap();
+            assert!(shard.contains(&hex[..2]), "{bad}");
+            assert_eq!(found.is_some(), good, "{shard}");
+            assert!(found.is_none_or(|found| found.ends_with(&digest.hex())));
+        }
+        let example = ImagePattern::parse(&patterns[0]).unwrap().example();
+        assert!(ImagePattern::parse(&patterns[0]).unwrap().matches(&crate::image::ImageRef::parse(&example).unwrap()));
+    }
+}
