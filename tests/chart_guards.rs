@@ -273,6 +273,9 @@ fn holdfast_itself(cluster: &Cluster) {
         ("get", "serviceaccounts"),
         ("delete", "trustrootmirrors.holdfast.dev"),
         ("approve", "trustrootmirrors.holdfast.dev"),
+        ("create", "trustbreakglasses.holdfast.dev"),
+        ("delete", "trustbreakglasses.holdfast.dev"),
+        ("patch", "trustbreakglasses.holdfast.dev"),
         ("update", "validatingadmissionpolicies.admissionregistration.k8s.io"),
         ("create", "clusterroles.rbac.authorization.k8s.io"),
     ] {

@@ -6,6 +6,7 @@ use crate::api::condition::ConditionType;
 use crate::coverage::conflict::ConflictKind;
 use crate::engines::LossKind;
 use crate::gate::{AlarmKind, Check};
+use crate::operate::break_glass::BreakGlassReason;
 use crate::operate::mirror::MirrorReason;
 use crate::operate::report::ReportReason;
 use crate::trust::tuf::RefusalKind;
@@ -125,8 +126,16 @@ pub fn terms() -> Vec<Term> {
         owner: reason.owner(),
         cure: reason.cure(),
     });
+    let of_break_glass = BreakGlassReason::ALL.iter().map(|reason| Term {
+        sort: Sort::Because,
+        name: reason.as_str(),
+        effect: "stands beside a condition of a TrustBreakGlass".to_owned(),
+        meaning: reason.meaning(),
+        owner: reason.owner(),
+        cure: reason.cure(),
+    });
     let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms);
-    verdicts.chain(conflicts).chain(conditions).chain(because).chain(of_report).collect()
+    verdicts.chain(conflicts).chain(conditions).chain(because).chain(of_report).chain(of_break_glass).collect()
 }
 
 /// Who can mend what a refusal names.

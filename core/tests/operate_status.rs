@@ -140,6 +140,7 @@ impl Situation {
             unguarded: self.unguarded,
             approved_in_vain: &[],
             approved_too_early: false,
+            accepted: None,
             distributed: self.distribution.as_ref().map_or(Distributed::Left, Distributed::As),
         }
         .status(now)

@@ -14,6 +14,7 @@ use kube::runtime::reflector::{ObjectRef, Store as Cache};
 use kube::{Client, Resource};
 use parking_lot::Mutex;
 
+use super::break_glass;
 use super::coverage::Scanning;
 use super::failure::Failed;
 use super::guards::Guards;
@@ -23,7 +24,7 @@ use super::secrets::Reader;
 use super::settings::Settings;
 use super::store::Store;
 use super::trusts::Trusts;
-use crate::serve::metrics::Metrics;
+use crate::serve::metrics::{Metrics, OpenBreakGlass};
 
 /// What is watched, as it was last seen.
 #[derive(Clone)]
@@ -57,6 +58,13 @@ impl Caches {
             distributed.wait_until_ready().await?;
         }
         Ok(())
+    }
+
+    /// The break-glasses that loosen something, or may yet.
+    pub(crate) fn open_break_glasses(&self) -> Vec<OpenBreakGlass> {
+        let all = self.break_glasses.state();
+        let readable = all.iter().filter_map(|glass| glass.0.as_ref().ok());
+        readable.filter_map(OpenBreakGlass::of).collect()
     }
 
     /// How many objects of each kind cannot be read.
@@ -94,6 +102,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// What this process knows of each mirror.
     pub(crate) known: Mutex<HashMap<String, Known>>,
+    /// What this process knows of each break-glass.
+    pub(crate) break_glasses: break_glass::Known,
     /// Writes events.
     pub(crate) recorder: Recorder,
     /// Of which generation of which object it was said that it cannot be read.

@@ -1,15 +1,19 @@
 //! What a person sees of a cluster, in their own right: for commands that explain what the operator said, by looking again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_core::Digest;
-use holdfast_core::api::{BundleCoverageReport, SigningIdentityPolicy, TrustRootMirror};
+use holdfast_core::api::break_glass::BreakGlassPhase;
+use holdfast_core::api::common::Condition;
+use holdfast_core::api::{BundleCoverageReport, SigningIdentityPolicy, TrustBreakGlass, TrustRootMirror};
 use holdfast_core::coverage::{CompiledPolicy, DeclaredRegistries, Found, Roots};
 use holdfast_core::image::ImageRef;
+use holdfast_core::operate::mirror::MirrorReason;
 use holdfast_core::verify::{Artifact, PreparedRoot, Reason};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -22,6 +26,7 @@ use super::coverage::{Registries, policies, registries};
 use super::failure::{Failed, within};
 use super::secrets::Reader;
 use super::store::{Lookup, Store};
+use crate::clock;
 use crate::inventory::live::{Kind, Live, SlimPod, SlimTemplate, Snapshot};
 use crate::registry::blobs::Blobs;
 use crate::registry::remote::{Stage, unobserved};
@@ -69,7 +74,7 @@ pub struct Sight {
     registries: Registries,
 }
 
-/// Looks at a cluster; `report` is the report that is meant, where there are several.
+/// Looks at a cluster, for judgements at `now`; `report` is the report that is meant, where there are several.
 ///
 /// # Errors
 /// [`LookError`].
@@ -78,6 +83,7 @@ pub async fn look(
     context: Option<&str>,
     namespace: &str,
     report: Option<&str>,
+    now: Timestamp,
 ) -> Result<Sight, LookError> {
     let client = client::plain(kubeconfig, context).await?;
     let reader = Reader { client: client.clone(), own: namespace.to_owned() };
@@ -86,7 +92,7 @@ pub async fn look(
     let declared: Vec<_> = list::<DeserializeGuard<SigningIdentityPolicy>>(&client).await?;
     let policies = policies(&reader, declared.into_iter().map(Arc::new).collect()).await?;
     notes.extend(policies.unusable.iter().map(|why| format!("a policy cannot be used: {why}")));
-    let roots = roots(&client, namespace, &mut notes).await?;
+    let roots = roots(&client, namespace, now, &mut notes).await?;
     let problems = |problems: Vec<_>| {
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         LookError::Report(format!("BundleCoverageReport `{}`: {}", report.name_any(), said.join("; ")))
@@ -128,10 +134,22 @@ where
 }
 
 /// The trust in force of every mirror, as holdfast remembers it.
-async fn roots(client: &Client, namespace: &str, notes: &mut Vec<String>) -> Result<Roots, LookError> {
+async fn roots(
+    client: &Client,
+    namespace: &str,
+    now: Timestamp,
+    notes: &mut Vec<String>,
+) -> Result<Roots, LookError> {
     let store = Store::new(client.clone(), namespace);
     let mut roots = Roots::new();
-    for mirror in list::<DeserializeGuard<TrustRootMirror>>(client).await? {
+    let mirrors = list::<DeserializeGuard<TrustRootMirror>>(client).await?;
+    let accepted = if mirrors.iter().any(|mirror| stale(mirror).is_some()) {
+        // A break-glass that has ended meanwhile says nothing of any other instant, either.
+        accepted(client, now.max(clock::now()), notes).await
+    } else {
+        BTreeMap::new()
+    };
+    for mirror in mirrors {
         let name = mirror.name_any();
         let record = match store.record(&name).await? {
             Lookup::There(kept) => kept.value,
@@ -144,21 +162,58 @@ async fn roots(client: &Client, namespace: &str, notes: &mut Vec<String>) -> Res
                 continue;
             }
         };
-        let stale = mirror.0.as_ref().ok().and_then(|mirror| {
-            let conditions = &mirror.status.as_ref()?.conditions;
-            conditions.iter().find(|condition| condition.type_ == "Fresh" && condition.status == "False")
-        });
+        let stale = stale(&mirror);
+        // By a clock that is behind, nothing is accepted.
+        let accepted = accepted
+            .get(&name)
+            .filter(|_| stale.is_some_and(|stale| stale.reason != MirrorReason::ClockBehind.as_str()));
+        if let Some((until, glass)) = accepted {
+            notes.push(format!(
+                "the trust of TrustRootMirror `{name}` is past its limit; break-glass `{glass}` lets it count as fresh until {until}"
+            ));
+        }
         let ready = record
             .read(&name)
             .map_err(|error| error.to_string())
             .and_then(|read| PreparedRoot::new(read.root).map_err(|error| error.to_string()));
-        match (ready, stale) {
+        match (ready, stale.filter(|_| accepted.is_none())) {
             (Ok(ready), Some(stale)) => drop(roots.insert(name, Arc::new(ready.stale(stale.message.clone())))),
             (Ok(ready), None) => drop(roots.insert(name, Arc::new(ready))),
             (Err(error), _) => notes.push(format!("the trust of TrustRootMirror `{name}` cannot be used: {error}")),
         }
     }
     Ok(roots)
+}
+
+/// Why the trust of a mirror is past its limit, by what its status says.
+fn stale(mirror: &DeserializeGuard<TrustRootMirror>) -> Option<&Condition> {
+    let conditions = &mirror.0.as_ref().ok()?.status.as_ref()?.conditions;
+    conditions.iter().find(|condition| condition.type_ == "Fresh" && condition.status == "False")
+}
+
+/// The mirrors whose trust counts past its limit at `now`: until when, and by which break-glass, by what statuses say. Nobody but holdfast writes those.
+async fn accepted(client: &Client, now: Timestamp, notes: &mut Vec<String>) -> BTreeMap<String, (Timestamp, String)> {
+    let glasses = match list::<DeserializeGuard<TrustBreakGlass>>(client).await {
+        Ok(glasses) => glasses,
+        Err(error) => {
+            notes.push(format!("whether a break-glass lets trust count past its limit is not known: {error}"));
+            Vec::new()
+        }
+    };
+    let mut accepted: BTreeMap<String, (Timestamp, String)> = BTreeMap::new();
+    for glass in glasses.iter().filter_map(|glass| glass.0.as_ref().ok()) {
+        let is_active = glass.status.as_ref().is_some_and(|status| status.phase == Some(BreakGlassPhase::Active))
+            && glass.metadata.deletion_timestamp.is_none();
+        let (Some(of), Ok(until)) = (&glass.spec.loosen.accept_stale, glass.spec.until.parse::<Timestamp>()) else {
+            continue;
+        };
+        if is_active && until > now {
+            let this = (until, glass.name_any());
+            let last = accepted.entry(of.trust_root.clone()).or_insert_with(|| this.clone());
+            *last = this.max(last.clone());
+        }
+    }
+    accepted
 }
 
 /// What runs; what may not be listed is said.

@@ -35,6 +35,12 @@ impl Told for holdfast_core::api::BundleCoverageReport {
     const REASON: &'static str = "ReportInvalid";
 }
 
+impl Told for holdfast_core::api::TrustBreakGlass {
+    const SHORT: &'static str = "tbg";
+    const KIND: &'static str = "TrustBreakGlass";
+    const REASON: &'static str = "BreakGlassInvalid";
+}
+
 /// Whether it was said of this very form of the object that it is malformed.
 pub(crate) fn is_told<K: Told>(context: &Context, metadata: &ObjectMeta) -> bool {
     let key = (K::KIND, metadata.name.clone().unwrap_or_default());

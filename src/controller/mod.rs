@@ -1,5 +1,7 @@
 //! The operator: watches, leadership, passes, and an orderly end.
 
+mod agreements;
+mod break_glass;
 pub mod client;
 mod context;
 mod coverage;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use holdfast_core::api::{BundleCoverageReport, GROUP, TrustRootMirror, VERSION};
+use holdfast_core::api::{BundleCoverageReport, GROUP, TrustBreakGlass, TrustRootMirror, VERSION};
 use kube::core::DeserializeGuard;
 use kube::{Client, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
@@ -118,6 +120,7 @@ pub async fn run(settings: Settings) -> Result<(), OperatorError> {
 struct AllQueued {
     mirrors: Queued<TrustRootMirror>,
     reports: Queued<BundleCoverageReport>,
+    break_glasses: Queued<TrustBreakGlass>,
 }
 
 struct Operator {
@@ -135,11 +138,15 @@ impl Operator {
         let (watches, caches) = Watches::new(self.client.clone(), &self.settings.distribution_names);
         let counted = caches.clone();
         self.metrics.count_malformed(Box::new(move || counted.malformed()));
+        let shown = caches.clone();
+        self.metrics.show_break_glasses(Box::new(move || shown.open_break_glasses()));
         let (mirrors, mirrors_queued) = Queue::new(caches.mirrors.clone());
         let (reports, reports_queued) = Queue::new(caches.reports.clone());
-        let queued = AllQueued { mirrors: mirrors_queued, reports: reports_queued };
+        let (break_glasses, break_glasses_queued) = Queue::new(caches.break_glasses.clone());
+        let queued =
+            AllQueued { mirrors: mirrors_queued, reports: reports_queued, break_glasses: break_glasses_queued };
         let context = Arc::new(self.context(caches, reports.clone())?);
-        let triggers = self.triggers(&context, mirrors, reports);
+        let triggers = self.triggers(&context, mirrors, reports, break_glasses);
         let mut watching =
             watches.start(&self.namespace, &self.settings.source_namespaces, &triggers, &self.readiness, &self.stop);
         let volumes = {
@@ -180,6 +187,7 @@ impl Operator {
             leadership: self.leadership.clone(),
             metrics: self.metrics.clone(),
             known: parking_lot::Mutex::default(),
+            break_glasses: break_glass::Known::default(),
             recorder: context::recorder(self.client.clone(), &self.settings.identity),
             told: parking_lot::Mutex::default(),
             trusts: Trusts::default(),
@@ -192,9 +200,10 @@ impl Operator {
         context: &Arc<Context>,
         mirrors: Queue<TrustRootMirror>,
         reports: Queue<BundleCoverageReport>,
+        break_glasses: Queue<TrustBreakGlass>,
     ) -> Triggers {
         let (known, metrics) = (Arc::downgrade(context), self.metrics.clone());
-        Triggers::new(mirrors, reports, move |name, notice| {
+        Triggers::new(mirrors, reports, break_glasses, move |name, notice| {
             let Some(context) = known.upgrade() else { return };
             match notice {
                 Notice::Source => context.known.lock().entry(name.to_owned()).or_default().source_changed(),
@@ -210,6 +219,7 @@ impl Operator {
                     malformed::forget::<BundleCoverageReport>(&context, name);
                     context.scanning.forget(name);
                 }
+                Notice::BreakGlassGone => break_glass::gone(&context, name),
             }
         })
     }
@@ -254,6 +264,7 @@ async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop
     }
     context.metrics.concurrency(mirror::CONTROLLER, mirror::CONCURRENCY);
     context.metrics.concurrency(coverage::CONTROLLER, coverage::CONCURRENCY);
+    context.metrics.concurrency(break_glass::CONTROLLER, break_glass::CONCURRENCY);
     let mirrors = queue::passes(
         context.clone(),
         context.caches.mirrors.clone(),
@@ -278,7 +289,18 @@ async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop
         coverage::on_error,
         stop.clone(),
     );
-    tokio::join!(mirrors, reports, coverage::tidy(context, stop));
+    let break_glasses = queue::passes(
+        context.clone(),
+        context.caches.break_glasses.clone(),
+        queued.break_glasses,
+        break_glass::CONCURRENCY,
+        |object: Arc<DeserializeGuard<TrustBreakGlass>>, context: Arc<Context>| {
+            Box::pin(break_glass::reconcile(object, context))
+        },
+        break_glass::on_error,
+        stop.clone(),
+    );
+    tokio::join!(mirrors, reports, break_glasses, coverage::tidy(context, stop));
 }
 
 /// Says that leadership began, and asks for a first pass over everything.

@@ -1,12 +1,13 @@
 //! The trust in force, as passes over mirrors found it: what scans judge by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use holdfast_core::coverage::Roots;
 use holdfast_core::trust::root::TrustRoot;
-use holdfast_core::verify::PreparedRoot;
+use holdfast_core::verify::{PreparedRoot, UnusableRoot};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -21,24 +22,62 @@ pub(crate) struct Trusts {
 /// How long a mirror that was not looked at yet is waited for: one whose passes fail holds up the others' images no longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Why trust is past its limit, and until when that is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stale {
+    /// Why.
+    pub(crate) why: String,
+    /// First instant at which no break-glass lets it count any more.
+    pub(crate) accepted_until: Option<Timestamp>,
+}
+
 #[derive(Default)]
 struct Known {
-    roots: Roots,
+    roots: BTreeMap<String, InForce>,
     /// Mirrors that were looked at, whether trust of theirs is in force or not.
     seen: BTreeSet<String>,
 }
 
+/// Trust in force.
+struct InForce {
+    /// As it is judged by; where it is past its limit, known to be.
+    root: Arc<PreparedRoot>,
+    /// The same as if it were within its limit, and until when that counts.
+    accepted: Option<(Arc<PreparedRoot>, Timestamp)>,
+}
+
+impl InForce {
+    fn new(root: &TrustRoot, stale: Option<Stale>) -> Result<Self, UnusableRoot> {
+        let ready = PreparedRoot::new(root.clone())?;
+        let Some(Stale { why, accepted_until }) = stale else {
+            return Ok(Self { root: Arc::new(ready), accepted: None });
+        };
+        let accepted = accepted_until.map(|until| Ok((Arc::new(PreparedRoot::new(root.clone())?), until)));
+        Ok(Self { root: Arc::new(ready.stale(why)), accepted: accepted.transpose()? })
+    }
+
+    fn is(&self, root: &TrustRoot, stale: Option<&Stale>) -> bool {
+        self.root.root().digest == root.digest
+            && self.root.staleness().is_some() == stale.is_some()
+            && self.accepted.as_ref().map(|(_, until)| *until) == stale.and_then(|stale| stale.accepted_until)
+    }
+
+    fn at(&self, now: Timestamp) -> Arc<PreparedRoot> {
+        match &self.accepted {
+            Some((accepted, until)) if now < *until => accepted.clone(),
+            _ => self.root.clone(),
+        }
+    }
+}
+
 impl Trusts {
     /// Takes note of what is in force of a mirror, and why it is past its limit; whether that is news.
-    pub(crate) fn publish(&self, mirror: &str, root: Option<&TrustRoot>, stale: Option<String>) -> bool {
+    pub(crate) fn publish(&self, mirror: &str, root: Option<&TrustRoot>, stale: Option<Stale>) -> bool {
         let mut known = self.known.lock();
         let is_first = known.seen.insert(mirror.to_owned());
-        let before = known.roots.get(mirror);
-        let same = match (before, root) {
+        let same = match (known.roots.get(mirror), root) {
             (None, None) => true,
-            (Some(before), Some(root)) => {
-                before.root().digest == root.digest && before.staleness().is_some() == stale.is_some()
-            }
+            (Some(before), Some(root)) => before.is(root, stale.as_ref()),
             _ => false,
         };
         if same {
@@ -46,14 +85,8 @@ impl Trusts {
         }
         known.roots.remove(mirror);
         let Some(root) = root else { return true };
-        match PreparedRoot::new(root.clone()) {
-            Ok(ready) => {
-                let ready = match stale {
-                    Some(why) => ready.stale(why),
-                    None => ready,
-                };
-                known.roots.insert(mirror.to_owned(), Arc::new(ready));
-            }
+        match InForce::new(root, stale) {
+            Ok(in_force) => drop(known.roots.insert(mirror.to_owned(), in_force)),
             // Without it, whatever needs it is unknown.
             Err(error) => tracing::warn!(mirror, %error, "the trust in force cannot be used for verification"),
         }
@@ -67,9 +100,16 @@ impl Trusts {
         known.roots.remove(mirror).is_some()
     }
 
-    /// What is in force now.
-    pub(crate) fn now(&self) -> Roots {
-        self.known.lock().roots.clone()
+    /// What is in force at `now`. What a break-glass lets count ends here by itself, whether a pass says so or not.
+    pub(crate) fn at(&self, now: Timestamp) -> Roots {
+        self.known.lock().roots.iter().map(|(mirror, in_force)| (mirror.clone(), in_force.at(now))).collect()
+    }
+
+    /// First instant after `now` at which something that counts no longer does.
+    pub(crate) fn ends(&self, now: Timestamp) -> Option<Timestamp> {
+        let known = self.known.lock();
+        let accepted = known.roots.values().filter_map(|in_force| Some(in_force.accepted.as_ref()?.1));
+        accepted.filter(|until| *until > now).min()
     }
 
     /// Whether mirrors that were not looked at yet soon will be.

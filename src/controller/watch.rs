@@ -32,6 +32,7 @@ use crate::serve::{Handle, Readiness};
 pub(crate) struct Triggers {
     mirrors: Queue<TrustRootMirror>,
     reports: Queue<BundleCoverageReport>,
+    break_glasses: Queue<TrustBreakGlass>,
     noticed: Arc<Noticed>,
 }
 
@@ -46,6 +47,8 @@ pub(crate) enum Notice {
     MirrorGone,
     /// A report is gone.
     ReportGone,
+    /// A break-glass is gone.
+    BreakGlassGone,
 }
 
 impl Triggers {
@@ -53,15 +56,36 @@ impl Triggers {
     pub(crate) fn new(
         mirrors: Queue<TrustRootMirror>,
         reports: Queue<BundleCoverageReport>,
+        break_glasses: Queue<TrustBreakGlass>,
         noticed: impl Fn(&str, Notice) + Send + Sync + 'static,
     ) -> Self {
-        Self { mirrors, reports, noticed: Arc::new(noticed) }
+        Self { mirrors, reports, break_glasses, noticed: Arc::new(noticed) }
     }
 
     /// Asks for a pass over everything.
     pub(crate) fn all(&self) {
         self.mirrors.all();
         self.reports.all();
+        self.break_glasses.all();
+    }
+
+    /// Somebody approved, or took that back.
+    fn approval(&self, approval: &TrustApproval) {
+        let of = &approval.spec.r#for;
+        match of.kind.as_str() {
+            "TrustBreakGlass" => self.break_glasses.one(&of.name),
+            _ => self.mirrors.one(&of.name),
+        }
+    }
+
+    /// A break-glass, or what is said of it, is another: whoever it is about asks what is in force.
+    fn break_glass(&self, glass: &DeserializeGuard<TrustBreakGlass>) {
+        self.break_glasses.one(&glass.name_any());
+        match glass.0.as_ref().ok().map(|glass| glass.spec.loosen.trust_root()) {
+            Some(Some(mirror)) => self.mirrors.one(mirror),
+            // One of which that is not known may be about any.
+            Some(None) | None => self.mirrors.all(),
+        }
     }
 
     /// The source of one mirror changed.
@@ -155,8 +179,10 @@ impl Watches {
             ready.gate("approvals"),
             keep,
             move |event| {
-                if let Event::Apply(DeserializeGuard(Ok(approval))) = event {
-                    t.mirrors.one(&approval.spec.r#for.name);
+                if let Event::Apply(DeserializeGuard(Ok(approval))) | Event::Delete(DeserializeGuard(Ok(approval))) =
+                    event
+                {
+                    t.approval(approval);
                 }
             },
         )));
@@ -167,10 +193,18 @@ impl Watches {
             self.break_glasses,
             ready.gate("break-glasses"),
             keep,
-            move |event| {
-                if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+            move |event| match event {
+                Event::Apply(glass) => t.break_glass(glass),
+                Event::Delete(glass) => {
+                    (t.noticed)(&glass.name_any(), Notice::BreakGlassGone);
+                    t.break_glass(glass);
+                }
+                // What was closed while nobody watched is not told of.
+                Event::InitDone => {
+                    t.break_glasses.all();
                     t.mirrors.all();
                 }
+                Event::Init | Event::InitApply(_) => {}
             },
         )));
         for task in of_scans(client, (self.policies, self.reports), triggers, ready) {

@@ -3,6 +3,7 @@
 //! Labels are bounded: kinds, reasons and results from closed sets, trust roots by their object's name, ends by what ends; never an image, a digest or a text
 //! of an error.
 
+mod break_glass;
 mod coverage;
 mod gauge;
 mod trust;
@@ -27,6 +28,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use self::break_glass::BreakGlasses;
+pub use self::break_glass::OpenBreakGlass;
 use self::coverage::{Asked, OfReport, Reports, scan_buckets, verification_buckets};
 use self::gauge::OfProcess;
 pub use self::trust::TrustRootFacts;
@@ -105,6 +108,7 @@ pub struct Metrics {
     malformed: Family<OfKind, Gauge>,
     trust: TrustRoots,
     reports: Reports,
+    break_glasses: BreakGlasses,
     registry_requests: Family<Asked, Counter>,
     verification_seconds: Histogram,
     scan_seconds: Family<OfReport, Histogram, fn() -> Histogram>,
@@ -144,6 +148,7 @@ impl Default for Metrics {
             malformed: Family::default(),
             trust: TrustRoots::default(),
             reports: Reports::default(),
+            break_glasses: BreakGlasses::default(),
             registry_requests: Family::default(),
             verification_seconds: verification_buckets(),
             scan_seconds: Family::new_with_constructor(scan_buckets),
@@ -193,6 +198,7 @@ impl Default for Metrics {
         r.register("holdfast_build", "What was built", Info::new(version));
         r.register_collector(Box::new(metrics.trust.clone()));
         r.register_collector(Box::new(metrics.reports.clone()));
+        r.register_collector(Box::new(metrics.break_glasses.clone()));
         r.register_collector(Box::new(OfProcess { start: crate::clock::now() }));
         Self { registry, ..metrics }
     }
@@ -206,6 +212,7 @@ impl Metrics {
     pub fn encode(&self, now: Timestamp) -> Result<String, fmt::Error> {
         *self.trust.now.lock() = now;
         *self.reports.now.lock() = now;
+        *self.break_glasses.now.lock() = now;
         for (kind, objects) in self.count.lock().iter().flat_map(|count| count()) {
             self.malformed.get_or_create(&OfKind { kind }).set(i64::try_from(objects).unwrap_or(i64::MAX));
         }
@@ -272,6 +279,11 @@ impl Metrics {
     /// How it is found out how many objects of each kind cannot be read.
     pub fn count_malformed(&self, count: Count) {
         *self.count.lock() = Some(count);
+    }
+
+    /// How it is found out which break-glasses are open, at each scrape.
+    pub fn show_break_glasses(&self, find: Box<dyn Fn() -> Vec<OpenBreakGlass> + Send>) {
+        *self.break_glasses.find.lock() = Some(find);
     }
 
     /// Who counts requests to registries.

@@ -90,6 +90,7 @@ fn the_rules_are_these() {
             r#"["batch"] ["cronjobs","jobs"] null ["list","watch"]"#,
             r#"["holdfast.dev"] ["trustapprovals","trustbreakglasses","signingidentitypolicies","bundlecoveragereports"] null ["list","watch"]"#,
             r#"["holdfast.dev"] ["bundlecoveragereports/status"] null ["patch"]"#,
+            r#"["holdfast.dev"] ["trustbreakglasses/status"] null ["patch"]"#,
             r#"["openreports.io"] ["reports","clusterreports"] null ["list","create","patch","delete"]"#,
             r#"["wgpolicyk8s.io"] ["policyreports","clusterpolicyreports"] null ["list","create","patch","delete"]"#,
             r#"["holdfast.dev"] ["trustapprovals","trustrootmirrors"] ["holdfast-probe"] ["create","patch"]"#,

@@ -21,6 +21,7 @@ use crate::Digest;
     derive = "PartialEq",
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Until", type_ = "string", json_path = ".spec.until"),
+    printcolumn(name = "Approved by", type_ = "string", json_path = ".status.approvedBy"),
     printcolumn(name = "Requested by", type_ = "string", json_path = ".spec.requestedBy"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -70,6 +71,60 @@ pub struct Loosen {
     pub lower_clock_floor: Option<TrustRootTarget>,
 }
 
+/// The kinds of thing that may be loosened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LoosenKind {
+    /// Trust past its limit counts as fresh.
+    AcceptStale,
+    /// A candidate comes into force without approval.
+    AdoptWithoutApproval,
+    /// Named namespaces go back to audit.
+    ReturnToAudit,
+    /// A looser edit or a deletion.
+    AllowChange,
+    /// Lost memory is made anew from what is held.
+    RestoreMemory,
+    /// A clock floor that is too high is lowered.
+    LowerClockFloor,
+}
+
+impl LoosenKind {
+    /// The field it is declared by.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AcceptStale => "acceptStale",
+            Self::AdoptWithoutApproval => "adoptWithoutApproval",
+            Self::ReturnToAudit => "returnToAudit",
+            Self::AllowChange => "allowChange",
+            Self::RestoreMemory => "restoreMemory",
+            Self::LowerClockFloor => "lowerClockFloor",
+        }
+    }
+}
+
+impl Loosen {
+    /// The one thing that is loosened; nothing where there is none, or more than one.
+    pub fn kind(&self) -> Option<LoosenKind> {
+        let declared = [
+            (self.accept_stale.is_some(), LoosenKind::AcceptStale),
+            (self.adopt_without_approval.is_some(), LoosenKind::AdoptWithoutApproval),
+            (self.return_to_audit.is_some(), LoosenKind::ReturnToAudit),
+            (self.allow_change.is_some(), LoosenKind::AllowChange),
+            (self.restore_memory.is_some(), LoosenKind::RestoreMemory),
+            (self.lower_clock_floor.is_some(), LoosenKind::LowerClockFloor),
+        ];
+        let mut declared = declared.into_iter().filter(|(is_there, _)| *is_there).map(|(_, kind)| kind);
+        declared.next().filter(|_| declared.next().is_none())
+    }
+
+    /// The trust root that something is loosened for, where it is one.
+    pub fn trust_root(&self) -> Option<&str> {
+        let targets = [&self.accept_stale, &self.restore_memory, &self.lower_clock_floor];
+        let target = targets.into_iter().flatten().map(|of| of.trust_root.as_str()).next();
+        target.or_else(|| self.adopt_without_approval.as_ref().map(|of| of.trust_root.as_str()))
+    }
+}
+
 /// A trust root.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -114,6 +169,21 @@ pub struct ObjectDigest {
     pub digest: Digest,
 }
 
+/// What a break-glass is at an instant.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakGlassPhase {
+    /// It waits for approvals, or for the guards that give them a meaning.
+    Pending,
+    /// It is in force.
+    Active,
+    /// Its end has come.
+    Expired,
+    /// It was deleted before its end, and finalizers of others keep the object.
+    Closed,
+    /// It never counts.
+    Refused,
+}
+
 /// What became of it.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -121,16 +191,16 @@ pub struct TrustBreakGlassStatus {
     /// The generation this describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Pending, Active, Expired, Closed.
+    /// What it is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
-    /// Since when it is in force (RFC 3339).
+    pub phase: Option<BreakGlassPhase>,
+    /// When it was first found in force (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_since: Option<String>,
-    /// When it was taken back (RFC 3339).
+    /// When it was found no longer in force, after it was (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverted_at: Option<String>,
-    /// Who approved it.
+    /// Whose approvals count; after its end, whose did.
     #[schemars(length(max = 16))]
     #[serde(default)]
     pub approved_by: Vec<String>,

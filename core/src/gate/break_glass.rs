@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::loosening::{Approval, approval_digest};
-use crate::api::break_glass::Loosen;
+use crate::Digest;
+use crate::api::break_glass::{BreakGlassPhase, Loosen};
 use crate::api::{TrustApproval, TrustBreakGlass};
 
 /// What bounds break-glasses and approvals.
@@ -48,10 +49,10 @@ pub struct ActiveBreakGlass {
 /// What a break-glass is at an instant.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Activity {
-    /// It waits for approvals.
+    /// It waits.
     Pending {
-        /// What is missing, in a sentence without an end.
-        missing: String,
+        /// For what.
+        missing: Missing,
     },
     /// It is in force.
     Active(Box<ActiveBreakGlass>),
@@ -60,11 +61,101 @@ pub enum Activity {
         /// When.
         at: Timestamp,
     },
+    /// It was deleted, and is only kept by finalizers.
+    Closed {
+        /// When.
+        at: Timestamp,
+    },
     /// It never counts.
     Refused {
         /// Why, and what to do.
-        why: String,
+        why: Refusal,
     },
+}
+
+/// What a break-glass waits for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// What gives names a meaning.
+    #[error(
+        "the admission policies that tie requesters and approvers to their names are absent or did not answer the probe; install them with the chart"
+    )]
+    Guards,
+    /// People.
+    #[error(
+        "{} of {needed} approvals {} there{}; a TrustApproval for TrustBreakGlass `{name}` with the digest {digest}, by somebody other than {}, is next",
+        there.len(), if there.len() == 1 { "is" } else { "are" }, by(there), others(requester, there)
+    )]
+    Approvals {
+        /// The break-glass.
+        name: String,
+        /// Who approved.
+        there: Vec<String>,
+        /// How many have to.
+        needed: usize,
+        /// Of what.
+        digest: Digest,
+        /// Who asked for it, whose approval does not count.
+        requester: String,
+    },
+}
+
+fn by(there: &[String]) -> String {
+    if there.is_empty() { String::new() } else { format!(" (by {})", there.join(", ")) }
+}
+
+fn others(requester: &str, there: &[String]) -> String {
+    let all: Vec<&str> = std::iter::once(requester).chain(there.iter().map(String::as_str)).collect();
+    all.join(" and ")
+}
+
+/// Why a break-glass never counts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It loosens nothing, or more than one thing.
+    #[error("`loosen` says nothing, or more than one thing; make a new one that says exactly one")]
+    NotOne,
+    /// It has no end.
+    #[error("`until` is `{until}`, which is not a time; make a new one")]
+    NoEnd {
+        /// What it has.
+        until: String,
+    },
+    /// Nothing says when it was made.
+    #[error("it says nothing of when it was made, so its cap cannot be judged")]
+    NotMade,
+    /// It would last too long.
+    #[error("it ends at {until}, later than {latest}, which is the cap; make a shorter one")]
+    TooLong {
+        /// Its end.
+        until: Timestamp,
+        /// The latest end it might have.
+        latest: Timestamp,
+    },
+}
+
+/// The end of a break-glass that may yet count at `now`; else what it is, whoever approved it.
+///
+/// # Errors
+/// [`Activity`]: its end has come, it was closed, or it never counts. One that was found ended has ended: a clock that is set back does not open it again.
+pub fn open_until(declared: &TrustBreakGlass, caps: &Caps, now: Timestamp) -> Result<Timestamp, Activity> {
+    let spec = &declared.spec;
+    let refused = |why: Refusal| Activity::Refused { why };
+    if let Some(deleted) = &declared.metadata.deletion_timestamp {
+        return Err(Activity::Closed { at: deleted.0 });
+    }
+    if spec.loosen.kind().is_none() {
+        return Err(refused(Refusal::NotOne));
+    }
+    let until: Timestamp = spec.until.parse().map_err(|_| refused(Refusal::NoEnd { until: spec.until.clone() }))?;
+    let created = declared.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let created = created.ok_or_else(|| refused(Refusal::NotMade))?;
+    let latest = created.saturating_add(caps.longest).unwrap_or(Timestamp::MAX);
+    if until > latest {
+        return Err(refused(Refusal::TooLong { until, latest }));
+    }
+    let was_over = declared.status.as_ref().is_some_and(|status| status.phase == Some(BreakGlassPhase::Expired));
+    if until <= now || was_over { Err(Activity::Expired { at: until }) } else { Ok(until) }
 }
 
 /// Judges a break-glass at `now`. `guarded` says whether the admission policies behind it are there and answered the probe.
@@ -75,47 +166,28 @@ pub fn activity(
     guarded: bool,
     now: Timestamp,
 ) -> Activity {
+    let until = match open_until(declared, caps, now) {
+        Ok(until) => until,
+        Err(over) => return over,
+    };
+    if !guarded {
+        return Activity::Pending { missing: Missing::Guards };
+    }
     let spec = &declared.spec;
     let name = declared.metadata.name.clone().unwrap_or_default();
-    let refused = |why: String| Activity::Refused { why };
-    let Ok(until) = spec.until.parse::<Timestamp>() else {
-        return refused(format!("`until` is `{}`, which is not a time; make a new one", spec.until));
-    };
-    let Some(created) = declared.metadata.creation_timestamp.as_ref().map(|time| time.0) else {
-        return refused("it says nothing of when it was made, so its cap cannot be judged".to_owned());
-    };
-    let latest = created.saturating_add(caps.longest).unwrap_or(Timestamp::MAX);
-    if until > latest {
-        return refused(format!("it ends at {until}, later than {latest}, which is the cap; make a shorter one"));
-    }
-    if until <= now {
-        return Activity::Expired { at: until };
-    }
-    if !guarded {
-        return Activity::Pending {
-            missing: "the admission policies that tie requesters and approvers to their names are absent or did not answer the probe; install them with the chart".to_owned(),
-        };
-    }
     let digest = approval_digest("TrustBreakGlass", &name, spec);
-    let counted = counted(approvals, caps, guarded);
-    let by: BTreeSet<&str> = counted
-        .iter()
+    let by: BTreeSet<String> = counted(approvals, caps, guarded)
+        .into_iter()
         .filter(|approval| approval.kind == "TrustBreakGlass" && approval.name == name && approval.digest == digest)
-        .map(|approval| approval.by.as_str())
+        .map(|approval| approval.by)
         .filter(|by| *by != spec.requested_by)
         .collect();
-    if by.len() < caps.approvers {
-        return Activity::Pending {
-            missing: format!(
-                "{} of {} approvals are there; a TrustApproval for TrustBreakGlass `{name}` with the digest {digest}, by somebody other than {}, is next",
-                by.len(),
-                caps.approvers,
-                spec.requested_by
-            ),
-        };
+    let there: Vec<String> = by.into_iter().collect();
+    if there.len() < caps.approvers {
+        let (needed, requester) = (caps.approvers, spec.requested_by.clone());
+        return Activity::Pending { missing: Missing::Approvals { name, there, needed, digest, requester } };
     }
-    let approved_by = by.into_iter().map(str::to_owned).collect();
-    Activity::Active(Box::new(ActiveBreakGlass { name, loosen: spec.loosen.clone(), until, approved_by }))
+    Activity::Active(Box::new(ActiveBreakGlass { name, loosen: spec.loosen.clone(), until, approved_by: there }))
 }
 
 /// The approvals that count: none without guards, and none of a service account or another of the cluster's own users (`system:…`) unless it is listed.

@@ -186,6 +186,14 @@ impl Freshness {
         }
     }
 
+    /// Whether two people may let it count all the same. By a clock that is behind, the end of what they agreed to would not come in time.
+    pub const fn may_be_accepted(&self) -> bool {
+        match self {
+            Self::Stale { limit, .. } => !matches!(limit, Limit::ClockBehind { .. }),
+            Self::Fresh { .. } | Self::InGrace { .. } => false,
+        }
+    }
+
     /// The instant at which this has to be judged again.
     pub const fn changes_at(&self) -> Option<Timestamp> {
         match self {

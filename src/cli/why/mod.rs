@@ -139,7 +139,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
 
 async fn of_cluster(args: &Args, now: Timestamp) -> Result<Answer, CliError> {
     let sight =
-        look(args.kubeconfig.as_deref(), args.context.as_deref(), &args.namespace, args.report.as_deref()).await;
+        look(args.kubeconfig.as_deref(), args.context.as_deref(), &args.namespace, args.report.as_deref(), now).await;
     let sight = sight.map_err(|error| match error {
         LookError::Unseen(why) => CliError::Unknown(why),
         other => CliError::usage(other.to_string()),

@@ -100,7 +100,10 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
         Due::Until(at) => Duration::try_from(at.duration_since(now)).ok(),
         Due::Everything | Due::Wait => None,
     };
-    let wait =
-        [until.map(jitter), observed.retry_in, told, published.again].into_iter().flatten().min().unwrap_or(LONGEST);
+    // Instants are of the wall clock and timers are not: a moment later, the instant has passed by both.
+    let lent = context.trusts.ends(now).and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    let lent = lent.map(|lent| lent + Duration::from_millis(50));
+    let waits = [until.map(jitter), lent, observed.retry_in, told, published.again];
+    let wait = waits.into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
 }

@@ -109,7 +109,7 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
     let judge = registries.as_ref().map(|registries| {
         Arc::new(Judge {
             policies: of_policies.usable,
-            roots: context.trusts.now(),
+            roots: context.trusts.at(clock::now()),
             registries: registries.declared.clone(),
             memo: context.scanning.memo.clone(),
             blobs: context.scanning.blobs.clone(),

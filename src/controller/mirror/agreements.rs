@@ -1,66 +1,30 @@
-//! What was agreed to and counts: break-glasses, approvals, and what a mirror says by itself.
+//! What was agreed to of a mirror and counts: by break-glasses, by approvals, and by what the mirror says itself.
 
 use std::sync::Arc;
 
 use holdfast_core::Digest;
 use holdfast_core::api::mirror::{RotationApproval, TrustSource};
 use holdfast_core::api::{TrustApproval, TrustRootMirror, TrustRootMirrorSpec};
-use holdfast_core::gate::break_glass::{self, ActiveBreakGlass, Activity, Caps};
 use holdfast_core::operate::mirror::{Agrees, Judged, ReadRoot, Record};
 use holdfast_core::trust::clock::TOLERANCE;
 use holdfast_core::trust::keys;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::super::agreements::{self, Glasses, declared_approvals};
 use super::super::context::Context;
 use super::super::failure::Failed;
-use super::super::guards::{Guarding, set_at, while_guarded};
+use super::super::guards::{Guarding, set_at};
 use super::observe::Observed;
 use crate::clock;
 
-/// The break-glasses in force, and the answer of the guards, where there was a question.
-pub(super) struct Glasses {
-    pub(super) active: Vec<ActiveBreakGlass>,
-    pub(super) guarding: Option<Guarding>,
-}
-
+/// The break-glasses in force that are about a mirror.
+///
+/// # Errors
+/// [`Failed`], where the guards cannot be asked.
 pub(super) async fn break_glasses(context: &Context, mirror: &TrustRootMirror) -> Result<Glasses, Failed> {
     let name = mirror.name_any();
-    let declared: Vec<_> = context.caches.break_glasses.state();
-    let ours: Vec<_> = declared
-        .iter()
-        .filter_map(|glass| glass.0.as_ref().ok())
-        .filter(|glass| {
-            let loosen = &glass.spec.loosen;
-            let targets = [&loosen.accept_stale, &loosen.restore_memory, &loosen.lower_clock_floor];
-            targets.into_iter().flatten().any(|of| of.trust_root == name)
-                || loosen.adopt_without_approval.as_ref().is_some_and(|of| of.trust_root == name)
-        })
-        .collect();
-    if ours.is_empty() {
-        return Ok(Glasses { active: Vec::new(), guarding: None });
-    }
-    let guarding = context.guards.look_now().await?;
-    let approvals = while_guarded(&approvals(context), &guarding);
-    let (caps, now) = (caps(context), clock::now());
-    let guarded = |made: Option<Timestamp>| guarding.covers(made);
-    let active = ours.into_iter().filter_map(|glass| {
-        let made = glass.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        match break_glass::activity(glass, &approvals, &caps, guarded(made), now) {
-            Activity::Active(active) => Some(*active),
-            Activity::Pending { .. } | Activity::Expired { .. } | Activity::Refused { .. } => None,
-        }
-    });
-    Ok(Glasses { active: active.collect(), guarding: Some(guarding) })
-}
-
-fn caps(context: &Context) -> Caps {
-    Caps { service_accounts: context.settings.approving_service_accounts.iter().cloned().collect(), ..Caps::default() }
-}
-
-fn approvals(context: &Context) -> Vec<Arc<TrustApproval>> {
-    let all = context.caches.approvals.state();
-    all.iter().filter_map(|approval| approval.0.as_ref().ok()).map(|approval| Arc::new(approval.clone())).collect()
+    agreements::active(context, |loosen| loosen.trust_root() == Some(&name)).await
 }
 
 /// What was agreed to and counts. Where trust other than the one in force is offered, something hangs on it, and the guards are asked.
@@ -101,7 +65,7 @@ pub(super) async fn agreements(
             let of = &approval.spec.r#for;
             of.kind == "TrustRootMirror" && of.name == observed.name && of.digest == offered
         };
-        mirror.spec.rotation.approved_digest == Some(offered) || approvals(context).iter().any(names_it)
+        mirror.spec.rotation.approved_digest == Some(offered) || declared_approvals(context).iter().any(names_it)
     });
     observed.agreed = agreed.digests;
     observed.declaration_counts = agreed.declaration;
@@ -142,11 +106,11 @@ fn agreed(
         record.is_none_or(|record| at.is_some_and(|at| record.honours(digest, at)))
     };
     let made = |approval: &TrustApproval| approval.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let mut approved = while_guarded(&approvals(context), guarding);
-    approved.retain(|approval| honoured(approval.spec.r#for.digest, made(approval)));
-    let counted = break_glass::counted(&approved, &caps(context), guarding.why_not().is_none());
-    let of_mirror = counted.into_iter().filter(|approval| approval.kind == "TrustRootMirror" && approval.name == name);
-    let mut digests: Vec<(Digest, String)> = of_mirror.map(|approval| (approval.digest, approval.by)).collect();
+    let approved = agreements::approvals_that(context, "TrustRootMirror", &name, guarding, |approval| {
+        honoured(approval.spec.r#for.digest, made(approval))
+    });
+    let mut digests: Vec<(Digest, String)> =
+        approved.into_iter().map(|approval| (approval.digest, approval.by)).collect();
     digests.extend(glasses.active.iter().filter_map(|glass| {
         let of = glass.loosen.adopt_without_approval.as_ref().filter(|of| of.trust_root == name)?;
         Some((of.digest, format!("break-glass {}", glass.name)))

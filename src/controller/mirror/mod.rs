@@ -27,10 +27,12 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::failure::Failed;
 use super::pass::{self, retry_after};
+use super::trusts::Stale;
 use super::{jitter, malformed};
 use crate::clock;
 use crate::serve::metrics::Ended;
 
+use observe::Observed;
 pub(crate) use volume::Volumes;
 
 /// The name of the controller in metrics and logs.
@@ -169,12 +171,14 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
         }
         applied => applied?,
     };
-    publish(context, mirror, &decision);
+    publish(context, mirror, &observed, &decision);
     report::report(context, mirror, &observed, &decision, &applied, now).await?;
 
     let state = observed.held.as_ref().map(|Held { state, .. }| state);
     let changes = schedule::next(&decision, &mirror.spec, state, now);
-    let until = changes.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    // Also one that ended while this pass was made is looked at again.
+    let changes = changes.into_iter().chain(observed.glasses.ends()).min();
+    let until = changes.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
     // Instants are of the wall clock and timers are not: a moment later, the instant has passed by both.
     let until = until.map(|until| until + Duration::from_millis(50));
     let poll = (!mirror.spec.suspend)
@@ -184,8 +188,11 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
 }
 
 /// Tells scans what is in force.
-fn publish(context: &Context, mirror: &TrustRootMirror, decision: &Decision) {
-    let past_its_limit = decision.freshness.as_ref().and_then(Freshness::staleness);
+fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, decision: &Decision) {
+    let past_its_limit = decision.freshness.as_ref().and_then(Freshness::staleness).map(|why| Stale {
+        why,
+        accepted_until: observed.accepted(decision).map(|accepted| accepted.until),
+    });
     let adopted = decision.adopted.as_ref().map(|adopted| &adopted.root);
     if context.trusts.publish(&mirror.name_any(), adopted, past_its_limit) {
         context.scanning.queue.all();

@@ -7,19 +7,21 @@ use holdfast_core::api::{TrustRootMirror, TrustRootMirrorSpec};
 use holdfast_core::engines::object::{INTENT, MANAGED_BY, TRUST_ROOT};
 use holdfast_core::operate::mirror::distribution::{self, Existing, Namespace, ObjectVersion};
 use holdfast_core::operate::mirror::memory::{MemoryFault, Seen, Stored, Witness, check};
-use holdfast_core::operate::mirror::status::{Failure, Import, Mend};
-use holdfast_core::operate::mirror::{Facts, Judged, MirrorReason, ReadRoot, Record};
+use holdfast_core::operate::mirror::status::{Accepted, Failure, Import, Mend};
+use holdfast_core::operate::mirror::{Decision, Facts, Judged, MirrorReason, ReadRoot, Record};
 use holdfast_core::operate::reconcile_at;
+use holdfast_core::trust::freshness::Freshness;
 use holdfast_core::trust::held::Held;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
+use super::super::agreements::Glasses;
 use super::super::context::Context;
 use super::super::failure::Failed;
 use super::super::guards::Guarding;
 use super::super::store::Lookup;
-use super::agreements::{Glasses, agreements, break_glasses};
+use super::agreements::{agreements, break_glasses};
 use super::source::{self, Looked, Start};
 use super::{Known, Read, validate};
 
@@ -53,6 +55,8 @@ pub(crate) struct Observed {
     /// What is distributed.
     pub(crate) existing: Vec<Existing>,
     pub(super) consumers_current: bool,
+    /// The break-glasses about it that are in force.
+    pub(super) glasses: Glasses,
     pub(super) name: String,
 }
 
@@ -70,6 +74,14 @@ impl Observed {
             judged: &self.judged,
             consumers_current: self.consumers_current && !mirror.spec.suspend && self.fault.is_none(),
         }
+    }
+
+    /// The break-glass that lets the trust count past its limit, where it is past one that may be passed: the last to end.
+    pub(super) fn accepted(&self, decision: &Decision) -> Option<Accepted<'_>> {
+        let may_be = decision.freshness.as_ref().is_some_and(Freshness::may_be_accepted);
+        let accepting = self.glasses.active.iter().filter(|glass| may_be && glass.loosen.accept_stale.is_some());
+        let last = accepting.max_by_key(|glass| glass.until)?;
+        Some(Accepted { by: &last.name, until: last.until })
     }
 }
 
@@ -104,6 +116,7 @@ pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror) -> Resu
     // One that nobody saw may have been planted: it has to be led to.
     let believed = restores || seen.memory().iter().any(|seen| seen.stored.is_some());
     let mut observed = Observed {
+        glasses: glasses.clone(),
         spec: mirror.spec.clone(),
         namespaces: namespaces(context),
         existing: existing(context),

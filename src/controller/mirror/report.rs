@@ -44,6 +44,7 @@ pub(crate) async fn report(
         unguarded: observed.guarding.as_ref().and_then(|guarding| guarding.why_not()),
         approved_in_vain: &in_vain,
         approved_too_early: observed.too_early,
+        accepted: observed.accepted(decision),
         distributed: distributed(context, mirror.spec.distribution.config_maps.as_ref(), applied),
     }
     .status(now);

@@ -104,8 +104,19 @@ pub struct Report<'a> {
     pub approved_in_vain: &'a [Digest],
     /// Whether the candidate was agreed to at a time from which no agreement counts.
     pub approved_too_early: bool,
+    /// The break-glass that lets trust past its limit count.
+    pub accepted: Option<Accepted<'a>>,
     /// The distribution.
     pub distributed: Distributed<'a>,
+}
+
+/// A break-glass that lets trust past its limit count as fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted<'a> {
+    /// Its name.
+    pub by: &'a str,
+    /// First instant at which it no longer does.
+    pub until: Timestamp,
 }
 
 impl Report<'_> {

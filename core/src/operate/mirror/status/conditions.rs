@@ -8,7 +8,7 @@ use crate::api::condition::ConditionType;
 use crate::operate::mirror::distribution::ConsumerState;
 use crate::operate::mirror::reason::MirrorReason;
 use crate::operate::mirror::schedule::warns_at;
-use crate::operate::said::{Said, second};
+use crate::operate::said::{Said, second, short};
 use crate::trust::clock::Sanity;
 use crate::trust::freshness::{Freshness, Limit};
 
@@ -48,6 +48,13 @@ impl Report<'_> {
     }
 
     fn fresh(&self) -> Said {
+        let said = self.freshness();
+        let Some(accepted) = self.accepted.filter(|_| said.status == "False") else { return said };
+        let accepts = format!("break-glass `{}` lets it count as fresh until {}", accepted.by, accepted.until);
+        Said { message: short(&format!("{}; {accepts}", said.message)), ..said }
+    }
+
+    fn freshness(&self) -> Said {
         let of = ConditionType::Fresh;
         match &self.decision.freshness {
             None if self.decision.adopted.is_some() && self.mirror.spec.bootstrap.is_none() => {
