@@ -277,7 +277,15 @@ fn holdfast_itself(cluster: &Cluster) {
         ("delete", "trustbreakglasses.holdfast.dev"),
         ("patch", "trustbreakglasses.holdfast.dev"),
         ("update", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+        ("update", "validatingwebhookconfigurations.admissionregistration.k8s.io"),
+        ("get", "validatingwebhookconfigurations.admissionregistration.k8s.io"),
+        ("get", "customresourcedefinitions.apiextensions.k8s.io"),
+        ("patch", "customresourcedefinitions.apiextensions.k8s.io"),
+        ("patch", "deployments.apps"),
         ("create", "clusterroles.rbac.authorization.k8s.io"),
+        ("bind", "clusterroles.rbac.authorization.k8s.io"),
+        ("escalate", "clusterroles.rbac.authorization.k8s.io"),
+        ("create", "clusterrolebindings.rbac.authorization.k8s.io"),
     ] {
         let answer = cluster.kubectl(Some(HOLDFAST), &["auth", "can-i", verb, what], "");
         assert_eq!(answer.out.trim(), "no", "{verb} {what}");

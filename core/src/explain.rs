@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::api::condition::ConditionType;
 use crate::coverage::conflict::ConflictKind;
 use crate::engines::LossKind;
+use crate::gate::subjects::Power;
 use crate::gate::{AlarmKind, Check};
 use crate::operate::break_glass::BreakGlassReason;
 use crate::operate::mirror::MirrorReason;
@@ -26,6 +27,8 @@ pub enum Sort {
     Check,
     /// What somebody has to look at now.
     Alarm,
+    /// What somebody may do that gets round what is enforced.
+    Power,
     /// Two policies that do not go together.
     Conflict,
     /// A condition in status.
@@ -94,6 +97,19 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: alarm.cure(),
     });
+    let powers = Power::ALL.iter().map(|power| Term {
+        sort: Sort::Power,
+        name: power.as_str(),
+        effect: match (power.bypasses(), power.is_guarded()) {
+            (true, false) => "gets round what is enforced",
+            (true, true) => "gets round what is enforced once a guard is gone",
+            (false, _) => "agrees to what is looser",
+        }
+        .to_owned(),
+        meaning: power.meaning(),
+        owner: Owner::Security,
+        cure: power.cure(),
+    });
     let conflicts = ConflictKind::ALL.iter().map(|conflict| Term {
         sort: Sort::Conflict,
         name: conflict.as_str(),
@@ -134,7 +150,7 @@ pub fn terms() -> Vec<Term> {
         owner: reason.owner(),
         cure: reason.cure(),
     });
-    let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms);
+    let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms).chain(powers);
     verdicts.chain(conflicts).chain(conditions).chain(because).chain(of_report).chain(of_break_glass).collect()
 }
 

@@ -49,6 +49,7 @@ const fn heading(sort: Sort) -> &'static str {
         Sort::Loss => "\n## Losses: what an engine cannot express\n",
         Sort::Check => "\n## Checks: what holds back enforcement\n",
         Sort::Alarm => "\n## Alarms: what somebody has to look at\n",
+        Sort::Power => "\n## Powers: who could get round what is enforced\n",
         Sort::Conflict => "\n## Conflicts: policies that do not go together\n",
         Sort::Condition => "\n## Conditions: what status says\n",
         Sort::Because => "\n## Reasons of a TrustRootMirror's conditions\n",

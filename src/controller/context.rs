@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::break_glass;
 use super::coverage::Scanning;
+use super::engines::Engines;
 use super::failure::Failed;
 use super::guards::Guards;
 use super::lease::Leadership;
@@ -23,6 +24,7 @@ use super::mirror::Known;
 use super::secrets::Reader;
 use super::settings::Settings;
 use super::store::Store;
+use super::subjects::Lookout;
 use super::trusts::Trusts;
 use crate::serve::metrics::{Metrics, OpenBreakGlass};
 
@@ -110,6 +112,12 @@ pub(crate) struct Context {
     pub(crate) told: Mutex<HashMap<(&'static str, String), Option<i64>>>,
     /// The trust in force.
     pub(crate) trusts: Trusts,
+    /// Which engines are there.
+    #[expect(dead_code)]
+    pub(crate) engines: Engines,
+    /// Who could get round what is enforced.
+    #[expect(dead_code)]
+    pub(crate) subjects: Lookout,
     /// What runs, and what was found out about it.
     pub(crate) scanning: Scanning,
 }

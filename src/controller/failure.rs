@@ -8,7 +8,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failed {
+pub enum Failed {
     /// The API server did not do what was asked.
     #[error("cannot {what} {name}: {}", said(.error))]
     Api {

@@ -5,7 +5,8 @@ mod break_glass;
 pub mod client;
 mod context;
 mod coverage;
-mod failure;
+pub mod engines;
+pub mod failure;
 mod guards;
 mod lease;
 pub mod look;
@@ -16,8 +17,10 @@ mod queue;
 mod secrets;
 pub mod settings;
 mod sight;
+mod slim;
 mod status;
 mod store;
+pub mod subjects;
 mod trusts;
 mod watch;
 
@@ -36,12 +39,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::client::ClientError;
 use self::context::{Caches, Context};
+use self::engines::Engines;
 use self::guards::Guards;
 use self::lease::{Leadership, LeaseSettings};
 use self::mirror::Volumes;
 use self::queue::{Queue, Queued};
 use self::settings::Settings;
 use self::store::Store;
+use self::subjects::Lookout;
 use self::trusts::Trusts;
 use self::watch::{Notice, Triggers, Watches};
 use crate::registry::blobs::BlobsError;
@@ -191,6 +196,8 @@ impl Operator {
             recorder: context::recorder(self.client.clone(), &self.settings.identity),
             told: parking_lot::Mutex::default(),
             trusts: Trusts::default(),
+            engines: Engines::new(self.client.clone()),
+            subjects: Lookout::new(self.client.clone(), &self.namespace, &self.settings.service_account),
             scanning: coverage::Scanning::new(&self.settings, reports, &self.metrics)?,
         })
     }

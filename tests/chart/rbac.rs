@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_core::engines::presence::{kyverno, policy_controller};
 use serde_json::{Value, json};
 
 use crate::CASES;
@@ -86,6 +87,10 @@ fn the_rules_are_these() {
             r#"[""] ["namespaces"] null ["list","watch"]"#,
             r#"["admissionregistration.k8s.io"] ["validatingadmissionpolicies","validatingadmissionpolicybindings"] "…" ["get"]"#,
             r#"[""] ["pods","replicationcontrollers"] null ["list","watch"]"#,
+            r#"["rbac.authorization.k8s.io"] ["clusterroles","roles","clusterrolebindings","rolebindings"] null ["list"]"#,
+            r#"["apiextensions.k8s.io"] ["customresourcedefinitions"] "…" ["get"]"#,
+            r#"["apps"] ["deployments"] "…" ["get"]"#,
+            r#"["admissionregistration.k8s.io"] ["validatingwebhookconfigurations"] ["kyverno-resource-validating-webhook-cfg","policy.sigstore.dev"] ["get"]"#,
             r#"["apps"] ["controllerrevisions","daemonsets","deployments","replicasets","statefulsets"] null ["list","watch"]"#,
             r#"["batch"] ["cronjobs","jobs"] null ["list","watch"]"#,
             r#"["holdfast.dev"] ["trustapprovals","trustbreakglasses","signingidentitypolicies","bundlecoveragereports"] null ["list","watch"]"#,
@@ -139,6 +144,33 @@ fn the_guards_are_read_by_name() {
         let named: BTreeSet<&str> =
             reads["resourceNames"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         assert_eq!(named, guards, "{case}");
+    }
+}
+
+/// The operator looks for engines by the names they have in the code.
+#[test]
+fn the_engines_are_read_by_name() {
+    let Some(helm) = helm() else { return };
+    for case in CASES {
+        let objects = rendered(&helm, case);
+        let role = of_kind(&objects, "ClusterRole")
+            .into_iter()
+            .find(|role| role["metadata"]["name"].as_str().unwrap().ends_with("-controller"))
+            .unwrap();
+        let rules = rules(role);
+        let named = |resource: &str| -> BTreeSet<String> {
+            let rule = rules.iter().find(|rule| has(rule, "resources", resource) && has(rule, "verbs", "get")).unwrap();
+            rule["resourceNames"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+        };
+        let those = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let [policies, roots] = policy_controller::DEFINITIONS;
+        assert_eq!(
+            named("customresourcedefinitions"),
+            those(&[policies, roots, kyverno::IMAGE_VALIDATING_POLICIES, kyverno::CLUSTER_POLICIES])
+        );
+        let [chart, manifests] = policy_controller::CONTROLLERS;
+        assert_eq!(named("deployments"), those(&[kyverno::CONTROLLER, chart, manifests]));
+        assert_eq!(named("validatingwebhookconfigurations"), those(&[kyverno::WEBHOOKS, policy_controller::WEBHOOKS]));
     }
 }
 

@@ -325,11 +325,29 @@ pub struct SigningIdentityPolicyStatus {
     /// Images by outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<CoverageCounts>,
+    /// Who could get round what is enforced, by the roles of the cluster: people and programs before Kubernetes' own.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub can_bypass: Vec<BypassStatus>,
+    /// How many could besides those that are named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_bypass_beyond: Option<u32>,
     /// Ready, Rendered, Enforcing, Degraded.
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default)]
     pub conditions: Vec<Condition>,
+}
+
+/// Who could get round what is enforced.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct BypassStatus {
+    /// Who, and by which binding.
+    #[schemars(length(max = 512))]
+    pub subject: String,
+    /// What they could do; `holdfast explain` says what each word means.
+    #[schemars(length(max = 16), inner(length(max = 63)))]
+    pub powers: Vec<String>,
 }
 
 /// How far it is enforced.

@@ -17,6 +17,7 @@ pub mod native;
 pub mod object;
 pub mod openshift;
 pub mod policy_controller;
+pub mod presence;
 pub mod verified;
 pub mod version;
 

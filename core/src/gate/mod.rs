@@ -27,6 +27,7 @@ mod scope;
 pub mod soak;
 mod soaking;
 mod status;
+pub mod subjects;
 pub mod would_deny;
 
 pub use alarm::{Alarm, AlarmKind};
