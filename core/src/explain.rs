@@ -9,6 +9,7 @@ use crate::gate::subjects::Power;
 use crate::gate::{AlarmKind, Check};
 use crate::operate::break_glass::BreakGlassReason;
 use crate::operate::mirror::MirrorReason;
+use crate::operate::policy::PolicyReason;
 use crate::operate::report::ReportReason;
 use crate::trust::tuf::RefusalKind;
 use crate::verify::{Owner, Reason};
@@ -150,8 +151,16 @@ pub fn terms() -> Vec<Term> {
         owner: reason.owner(),
         cure: reason.cure(),
     });
+    let of_policy = PolicyReason::ALL.iter().map(|reason| Term {
+        sort: Sort::Because,
+        name: reason.as_str(),
+        effect: "stands beside a condition of a SigningIdentityPolicy".to_owned(),
+        meaning: reason.meaning(),
+        owner: reason.owner(),
+        cure: reason.cure(),
+    });
     let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms).chain(powers);
-    verdicts.chain(conflicts).chain(conditions).chain(because).chain(of_report).chain(of_break_glass).collect()
+    verdicts.chain(conflicts).chain(conditions).chain(because).chain(of_report).chain(of_break_glass).chain(of_policy).collect()
 }
 
 /// Who can mend what a refusal names.

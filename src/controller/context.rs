@@ -15,7 +15,8 @@ use kube::{Client, Resource};
 use parking_lot::Mutex;
 
 use super::break_glass;
-use super::coverage::Scanning;
+use super::coverage::{FormsInForce, Scanning};
+use super::policy::Policies;
 use super::engines::Engines;
 use super::failure::Failed;
 use super::guards::Guards;
@@ -113,13 +114,15 @@ pub(crate) struct Context {
     /// The trust in force.
     pub(crate) trusts: Trusts,
     /// Which engines are there.
-    #[expect(dead_code)]
     pub(crate) engines: Engines,
     /// Who could get round what is enforced.
-    #[expect(dead_code)]
     pub(crate) subjects: Lookout,
     /// What runs, and what was found out about it.
     pub(crate) scanning: Scanning,
+    /// The forms of policies that are in force.
+    pub(crate) forms: FormsInForce,
+    /// What is known of policies.
+    pub(crate) policies: Policies,
 }
 
 impl Context {

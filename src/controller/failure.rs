@@ -90,6 +90,12 @@ impl Failed {
         for_good.then(|| said(error))
     }
 
+    /// Whether the object is not there any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        let Self::Api { error, .. } = self else { return false };
+        matches!(error.as_ref(), kube::Error::Api(status) if status.code == 404)
+    }
+
     /// Whether somebody else wrote the object meanwhile: what was decided no longer holds, and is decided anew at once.
     pub(crate) fn is_conflict(&self) -> bool {
         self.category() == "conflict"

@@ -13,6 +13,7 @@ pub mod look;
 mod malformed;
 mod mirror;
 mod pass;
+mod policy;
 mod queue;
 mod secrets;
 pub mod settings;
@@ -33,7 +34,9 @@ use futures_util::future::select_all;
 use holdfast_core::api::{BundleCoverageReport, GROUP, TrustBreakGlass, TrustRootMirror, VERSION};
 use kube::core::DeserializeGuard;
 use kube::{Client, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -160,7 +163,9 @@ impl Operator {
         };
         // Passes end before the lease is given up: a successor then finds nothing under way.
         let passes_stop = self.stop.child_token();
-        let mut passes = tokio::spawn(passes(context.clone(), queued, volumes, passes_stop.clone()));
+        let (native, seen) = policy::start(&context, &self.readiness, &self.stop);
+        watching.extend(native);
+        let mut passes = tokio::spawn(passes(context.clone(), queued, volumes, seen, passes_stop.clone()));
         let lease_stop = CancellationToken::new();
         let mut lease = self.leases(&lease_stop);
         let leading = tokio::spawn(announce(context.clone(), triggers));
@@ -182,12 +187,12 @@ impl Operator {
     }
 
     fn context(&self, caches: Caches, reports: Queue<BundleCoverageReport>) -> Result<Context, OperatorError> {
+        let store = Store::new(self.client.clone(), &self.namespace);
         Ok(Context {
             client: self.client.clone(),
             settings: self.settings.clone(),
             namespace: self.namespace.clone(),
             caches,
-            store: Store::new(self.client.clone(), &self.namespace),
             guards: Guards::new(self.client.clone(), &self.namespace, &self.settings, self.metrics.clone()),
             leadership: self.leadership.clone(),
             metrics: self.metrics.clone(),
@@ -199,6 +204,9 @@ impl Operator {
             engines: Engines::new(self.client.clone()),
             subjects: Lookout::new(self.client.clone(), &self.namespace, &self.settings.service_account),
             scanning: coverage::Scanning::new(&self.settings, reports, &self.metrics)?,
+            forms: coverage::FormsInForce::default(),
+            policies: policy::Policies::new(self.client.clone(), &store),
+            store,
         })
     }
 
@@ -210,7 +218,22 @@ impl Operator {
         break_glasses: Queue<TrustBreakGlass>,
     ) -> Triggers {
         let (known, metrics) = (Arc::downgrade(context), self.metrics.clone());
-        Triggers::new(mirrors, reports, break_glasses, move |name, notice| {
+        let remembers = known.clone();
+        let remembered = move |policy: Option<&str>, object: Option<&ObjectMeta>, is_there: bool| {
+            let Some(context) = remembers.upgrade() else { return };
+            let is_news = match (policy, object) {
+                (Some(policy), Some(object)) => context.policies.memory.seen(policy, object, is_there),
+                // What was missed while nobody watched is not known.
+                _ => {
+                    context.policies.memory.doubt_all();
+                    true
+                }
+            };
+            if is_news {
+                context.policies.wake.ask();
+            }
+        };
+        Triggers::new(mirrors, reports, break_glasses, remembered, move |name, notice| {
             let Some(context) = known.upgrade() else { return };
             match notice {
                 Notice::Source => context.known.lock().entry(name.to_owned()).or_default().source_changed(),
@@ -227,6 +250,7 @@ impl Operator {
                     context.scanning.forget(name);
                 }
                 Notice::BreakGlassGone => break_glass::gone(&context, name),
+                Notice::Policies => context.policies.wake.ask(),
             }
         })
     }
@@ -265,10 +289,21 @@ async fn first_end(
 
 /// Passes over every kind, once everything was seen: what was not seen yet is not absent, and by an empty list of namespaces, trust would be taken away from
 /// all of them.
-async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop: CancellationToken) {
-    if tokio::select! { () = stop.cancelled() => true, ready = context.caches.wait_until_ready() => ready.is_err() } {
+async fn passes(
+    context: Arc<Context>,
+    queued: AllQueued,
+    volumes: Volumes,
+    mut native: Receiver<bool>,
+    stop: CancellationToken,
+) {
+    let seen = async {
+        context.caches.wait_until_ready().await.is_err() || native.wait_for(|seen| *seen).await.is_err()
+    };
+    if tokio::select! { () = stop.cancelled() => true, failed = seen => failed } {
         return;
     }
+    context.metrics.concurrency(policy::CONTROLLER, 1);
+    let mut policies = tokio::spawn(policy::passes(context.clone(), stop.clone()));
     context.metrics.concurrency(mirror::CONTROLLER, mirror::CONCURRENCY);
     context.metrics.concurrency(coverage::CONTROLLER, coverage::CONCURRENCY);
     context.metrics.concurrency(break_glass::CONTROLLER, break_glass::CONCURRENCY);
@@ -307,7 +342,13 @@ async fn passes(context: Arc<Context>, queued: AllQueued, volumes: Volumes, stop
         break_glass::on_error,
         stop.clone(),
     );
-    tokio::join!(mirrors, reports, break_glasses, coverage::tidy(context, stop));
+    let mut others =
+        std::pin::pin!(async { tokio::join!(mirrors, reports, break_glasses, coverage::tidy(context, stop)) });
+    // A part that fails ends all: the operator must not go on without it.
+    tokio::select! {
+        _ = &mut others => drop(policies.await),
+        ended = &mut policies => if ended.is_ok() { others.await; },
+    }
 }
 
 /// Says that leadership began, and asks for a first pass over everything.

@@ -3,7 +3,7 @@
 //! The *memory* of a repository holds what was ever accepted of it, one object a mirror and pin; the *record* holds the trust in force, one object a mirror.
 //! Both survive the mirror: made again, it finds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
 use flate2::Compression;
@@ -19,15 +19,26 @@ use holdfast_core::trust::held::{Held, HeldError};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::MANAGER;
 use super::failure::{Failed, within};
+
+/// Which policy, or what else, a document is about.
+pub(crate) use holdfast_core::engines::object::POLICY;
 
 /// The label by which a memory of the same pin is found under another mirror's name.
 const PIN: &str = "holdfast.dev/pin";
 const DOCUMENT: &str = "memory.json";
 const RECORD: &str = "record.json";
+/// A document as text, or packed where it is long.
+const TEXT: &str = "document.json";
+const PACKED: &str = "document.json.gz";
+/// Bytes of a document that are still written as text: whoever looks with `kubectl` can read it.
+const LONG: usize = 384 * 1024;
 const REVISION: &str = "revision";
 /// Bytes of the data of one object; the API server takes 1 MiB with everything around it.
 const MAX_DATA: usize = 900 * 1024;
@@ -68,6 +79,13 @@ pub(crate) enum Lookup<T> {
     },
 }
 
+impl Place {
+    /// Whether an object is the one that is here, as it was last read or written.
+    pub(crate) fn is(&self, object: &ObjectMeta) -> bool {
+        object.resource_version.as_ref() == Some(&self.version)
+    }
+}
+
 impl<T> Lookup<T> {
     /// What a write goes over, which is there as it was read or the write is refused.
     pub(crate) fn place(&self) -> Option<Place> {
@@ -99,6 +117,7 @@ impl<T> Lookup<T> {
 /// Where holdfast remembers.
 #[derive(Clone)]
 pub(crate) struct Store {
+    client: Client,
     api: Api<ConfigMap>,
     namespace: String,
 }
@@ -106,7 +125,7 @@ pub(crate) struct Store {
 impl Store {
     /// A store in holdfast's own namespace.
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
+        Self { api: Api::namespaced(client.clone(), namespace), client, namespace: namespace.to_owned() }
     }
 
     /// The memory of a mirror's repository.
@@ -161,7 +180,7 @@ impl Store {
             binary_data: Some(objects.collect::<Result<_, Failed>>()?),
             ..ConfigMap::default()
         };
-        self.put(object, over).await
+        Ok(self.put(object, over).await?.stored)
     }
 
     /// Stores a record over the one that was read, or where none was.
@@ -181,6 +200,47 @@ impl Store {
             data: Some(BTreeMap::from([(RECORD.to_owned(), document)])),
             ..ConfigMap::default()
         };
+        Ok(self.put(object, over).await?.stored)
+    }
+
+    /// The document under a name.
+    ///
+    /// # Errors
+    /// [`Failed`], where one could not look.
+    pub(crate) async fn document<T: DeserializeOwned>(&self, name: &str) -> Result<Lookup<T>, Failed> {
+        self.look(name, read_document).await
+    }
+
+    /// The policies of which there are documents of a sort.
+    ///
+    /// # Errors
+    /// [`Failed`], where one could not look.
+    pub(crate) async fn documents_of(&self, sort: &str) -> Result<BTreeSet<String>, Failed> {
+        let of_sort = ListParams::default().labels(&format!("{MEMORY}={sort}"));
+        let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(self.client.clone(), &self.namespace);
+        let objects = within("list the memories", &self.namespace, api.list_metadata(&of_sort)).await?;
+        Ok(objects.items.iter().filter_map(|object| object.labels().get(POLICY).cloned()).collect())
+    }
+
+    /// Stores a document over the one that was read, or where none was.
+    ///
+    /// # Errors
+    /// As [`Self::remember`].
+    pub(crate) async fn write_document<T: Serialize>(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        over: Option<&Place>,
+        document: &T,
+    ) -> Result<Place, Failed> {
+        let text = serde_json::to_string(document).map_err(|error| Failed::stuck("write", name, &error))?;
+        let mut object = ConfigMap { metadata: labelled(name, labels), ..ConfigMap::default() };
+        if text.len() > LONG {
+            let packed = pack(text.as_bytes()).map_err(|error| Failed::stuck("pack", name, &error))?;
+            object.binary_data = Some(BTreeMap::from([(PACKED.to_owned(), ByteString(packed))]));
+        } else {
+            object.data = Some(BTreeMap::from([(TEXT.to_owned(), text)]));
+        }
         self.put(object, over).await
     }
 
@@ -203,7 +263,7 @@ impl Store {
         })
     }
 
-    async fn put(&self, mut object: ConfigMap, over: Option<&Place>) -> Result<Stored, Failed> {
+    async fn put(&self, mut object: ConfigMap, over: Option<&Place>) -> Result<Place, Failed> {
         let name = object.name_any();
         let revision = over.map_or(1, |place| place.stored.revision.saturating_add(1));
         object.data.get_or_insert_default().insert(REVISION.to_owned(), revision.to_string());
@@ -220,14 +280,19 @@ impl Store {
                 within("replace", &name, self.api.replace(&name, &params, &object)).await?
             }
         };
-        Ok(Stored { uid: written.uid().unwrap_or_default(), revision })
+        let version = written.resource_version().unwrap_or_default();
+        Ok(Place { stored: Stored { uid: written.uid().unwrap_or_default(), revision }, version })
     }
 }
 
-/// The mirror that a ConfigMap of this namespace remembers something of.
-pub(crate) fn remembers(object: &ObjectMeta) -> Option<&str> {
+/// What a ConfigMap of this namespace remembers something of, if it does.
+pub(crate) fn remembers(object: &ObjectMeta) -> Option<Remembers<'_>> {
     let labels = object.labels.as_ref()?;
-    labels.get(MEMORY).and_then(|_| labels.get(TRUST_ROOT)).map(String::as_str)
+    labels.get(MEMORY)?;
+    Some(match labels.get(TRUST_ROOT) {
+        Some(mirror) => Remembers::Mirror(mirror),
+        None => Remembers::Policy(labels.get(POLICY).map(String::as_str)),
+    })
 }
 
 fn memory_name(mirror: &str, pin: Digest) -> String {
@@ -243,8 +308,22 @@ fn short(pin: Digest) -> String {
     pin.hex().get(..63).unwrap_or_default().to_owned()
 }
 
+/// What a ConfigMap of this namespace remembers something of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remembers<'a> {
+    /// A mirror.
+    Mirror(&'a str),
+    /// A policy, or what all of them share.
+    Policy(Option<&'a str>),
+}
+
 fn metadata(name: &str, mirror: &str, labels: &[(&str, &str)]) -> ObjectMeta {
-    let common = [(MANAGED_BY, "holdfast"), (TRUST_ROOT, mirror)];
+    let all: Vec<(&str, &str)> = std::iter::once((TRUST_ROOT, mirror)).chain(labels.iter().copied()).collect();
+    labelled(name, &all)
+}
+
+fn labelled(name: &str, labels: &[(&str, &str)]) -> ObjectMeta {
+    let common = [(MANAGED_BY, "holdfast")];
     let labels = common.iter().chain(labels).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() }
 }
@@ -291,6 +370,17 @@ impl From<HeldError> for Unread {
     fn from(error: HeldError) -> Self {
         Self(error.to_string())
     }
+}
+
+fn read_document<T: DeserializeOwned>(object: &ConfigMap) -> Result<T, String> {
+    let packed = object.binary_data.as_ref().and_then(|data| data.get(PACKED));
+    let bytes = match (object.data.as_ref().and_then(|data| data.get(TEXT)), packed) {
+        (Some(text), _) => text.as_bytes().to_vec(),
+        (None, Some(packed)) => unpack(&packed.0).map_err(|error| error.to_string())?,
+        (None, None) => return Err(format!("it has no {TEXT}")),
+    };
+    let max_len = usize::try_from(MAX_OBJECT).unwrap_or(usize::MAX);
+    json::read(&bytes, json::Limits { max_len, max_depth: MAX_DEPTH }).map_err(|error| error.to_string())
 }
 
 fn read_record(object: &ConfigMap) -> Result<Record, String> {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use holdfast_core::coverage::Roots;
+use holdfast_core::operate::policy::Trust;
 use holdfast_core::trust::root::TrustRoot;
 use holdfast_core::verify::{PreparedRoot, UnusableRoot};
 use jiff::Timestamp;
@@ -36,6 +37,8 @@ struct Known {
     roots: BTreeMap<String, InForce>,
     /// Mirrors that were looked at, whether trust of theirs is in force or not.
     seen: BTreeSet<String>,
+    /// How each of them is, for the gate.
+    states: BTreeMap<String, Trust>,
 }
 
 /// Trust in force.
@@ -93,10 +96,24 @@ impl Trusts {
         true
     }
 
+    /// Takes note of how a mirror is; whether that is news.
+    pub(crate) fn tell(&self, mirror: &str, trust: Trust) -> bool {
+        let mut known = self.known.lock();
+        let before = known.states.insert(mirror.to_owned(), trust.clone());
+        let digest = |of: &Trust| of.root.as_ref().map(|root| root.digest);
+        before.is_none_or(|before| before.state != trust.state || digest(&before) != digest(&trust))
+    }
+
+    /// How every mirror is that was looked at.
+    pub(crate) fn states(&self) -> BTreeMap<String, Trust> {
+        self.known.lock().states.clone()
+    }
+
     /// A mirror is gone, and its trust with it; whether there was any.
     pub(crate) fn withdraw(&self, mirror: &str) -> bool {
         let mut known = self.known.lock();
         known.seen.remove(mirror);
+        known.states.remove(mirror);
         known.roots.remove(mirror).is_some()
     }
 

@@ -13,6 +13,7 @@ use holdfast_core::api::{
 use holdfast_core::engines::object::TRUST_ROOT;
 use holdfast_core::operate::mirror::distribution;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Caches;
 use super::queue::Queue;
-use super::store;
+use super::store::{self, Remembers};
 use crate::serve::{Handle, Readiness};
 
 /// Asks for passes.
@@ -33,10 +34,13 @@ pub(crate) struct Triggers {
     mirrors: Queue<TrustRootMirror>,
     reports: Queue<BundleCoverageReport>,
     break_glasses: Queue<TrustBreakGlass>,
+    remembered: Arc<Remembered>,
     noticed: Arc<Noticed>,
 }
 
 type Noticed = dyn Fn(&str, Notice) + Send + Sync;
+/// Told of what is remembered of a policy, and whether it is there; of everything, where nobody knows what was missed.
+type Remembered = dyn Fn(Option<&str>, Option<&ObjectMeta>, bool) + Send + Sync;
 
 /// What was noticed of an object, besides that it has to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub(crate) enum Notice {
     MirrorGone,
     /// A report is gone.
     ReportGone,
+    /// Something changed that policies hang on.
+    Policies,
     /// A break-glass is gone.
     BreakGlassGone,
 }
@@ -57,9 +63,10 @@ impl Triggers {
         mirrors: Queue<TrustRootMirror>,
         reports: Queue<BundleCoverageReport>,
         break_glasses: Queue<TrustBreakGlass>,
+        remembered: impl Fn(Option<&str>, Option<&ObjectMeta>, bool) + Send + Sync + 'static,
         noticed: impl Fn(&str, Notice) + Send + Sync + 'static,
     ) -> Self {
-        Self { mirrors, reports, break_glasses, noticed: Arc::new(noticed) }
+        Self { mirrors, reports, break_glasses, remembered: Arc::new(remembered), noticed: Arc::new(noticed) }
     }
 
     /// Asks for a pass over everything.
@@ -67,6 +74,7 @@ impl Triggers {
         self.mirrors.all();
         self.reports.all();
         self.break_glasses.all();
+        self.policies();
     }
 
     /// Somebody approved, or took that back.
@@ -86,6 +94,11 @@ impl Triggers {
             // One of which that is not known may be about any.
             Some(None) | None => self.mirrors.all(),
         }
+    }
+
+    /// Something changed that policies hang on.
+    fn policies(&self) {
+        (self.noticed)("", Notice::Policies);
     }
 
     /// The source of one mirror changed.
@@ -183,6 +196,7 @@ impl Watches {
                     event
                 {
                     t.approval(approval);
+                    t.policies();
                 }
             },
         )));
@@ -194,8 +208,12 @@ impl Watches {
             ready.gate("break-glasses"),
             keep,
             move |event| match event {
-                Event::Apply(glass) => t.break_glass(glass),
+                Event::Apply(glass) => {
+                    t.break_glass(glass);
+                    t.policies();
+                }
                 Event::Delete(glass) => {
+                    t.policies();
                     (t.noticed)(&glass.name_any(), Notice::BreakGlassGone);
                     t.break_glass(glass);
                 }
@@ -226,6 +244,7 @@ impl Watches {
                         .for_each(|name| t.mirrors.one(name));
                     // Policies and reports choose namespaces by their labels.
                     t.reports.all();
+                    t.policies();
                 }
             },
         )));
@@ -276,6 +295,7 @@ fn of_scans(
         keep,
         move |event| {
             if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+                t.policies();
                 t.reports.all();
             }
         },
@@ -304,9 +324,15 @@ fn of_sources(client: &Client, own: &str, sources: &[String], triggers: &Trigger
         let of = namespace.to_owned();
         let api: Api<PartialObjectMeta<ConfigMap>> = Api::namespaced(client.clone(), namespace);
         let task: Task = Box::pin(seen(api, ready.gate("source ConfigMaps"), move |event| {
+            if matches!(event, Event::InitDone) {
+                (t.remembered)(None, None, true);
+            }
             let (Event::Apply(object) | Event::Delete(object)) = event else { return };
+            let is_there = matches!(event, Event::Apply(_));
             match store::remembers(&object.metadata) {
-                Some(mirror) => t.mirrors.one(mirror),
+                Some(Remembers::Mirror(mirror)) => t.mirrors.one(mirror),
+                Some(Remembers::Policy(Some(policy))) => (t.remembered)(Some(policy), Some(&object.metadata), is_there),
+                Some(Remembers::Policy(None)) => {}
                 None => {
                     t.mirrors
                         .of(|mirror| reads(mirror, &of, &object.name_any()))

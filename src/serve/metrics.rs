@@ -6,6 +6,7 @@
 mod break_glass;
 mod coverage;
 mod gauge;
+mod policy;
 mod trust;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use holdfast_core::api::report::BundleCoverageReportStatus;
 use holdfast_core::coverage::{Coverage, Memo};
 use holdfast_core::operate::mirror::MirrorReason;
+use holdfast_core::operate::policy::Decided;
 use holdfast_core::trust::tuf::RefusalKind;
 use jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
@@ -108,6 +110,7 @@ pub struct Metrics {
     malformed: Family<OfKind, Gauge>,
     trust: TrustRoots,
     reports: Reports,
+    policies: policy::Policies,
     break_glasses: BreakGlasses,
     registry_requests: Family<Asked, Counter>,
     verification_seconds: Histogram,
@@ -148,6 +151,7 @@ impl Default for Metrics {
             malformed: Family::default(),
             trust: TrustRoots::default(),
             reports: Reports::default(),
+            policies: policy::Policies::default(),
             break_glasses: BreakGlasses::default(),
             registry_requests: Family::default(),
             verification_seconds: verification_buckets(),
@@ -198,6 +202,7 @@ impl Default for Metrics {
         r.register("holdfast_build", "What was built", Info::new(version));
         r.register_collector(Box::new(metrics.trust.clone()));
         r.register_collector(Box::new(metrics.reports.clone()));
+        r.register_collector(Box::new(metrics.policies.clone()));
         r.register_collector(Box::new(metrics.break_glasses.clone()));
         r.register_collector(Box::new(OfProcess { start: crate::clock::now() }));
         Self { registry, ..metrics }
@@ -319,6 +324,11 @@ impl Metrics {
     pub fn forget_report(&self, name: &str) {
         self.reports.forget(name);
         self.scan_seconds.remove(&OfReport { report: name.to_owned() });
+    }
+
+    /// What was decided of every policy; `verified` counts the digests that are verified for one.
+    pub fn policies(&self, decided: &Decided<'_>, verified: &dyn Fn(&str) -> usize) {
+        self.policies.take(decided, verified);
     }
 
     /// What is known of a trust root.

@@ -191,15 +191,15 @@ pub struct NativeEngine {
 }
 
 /// What is verified ahead.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
 pub struct Intake {
-    /// Single digests.
-    #[schemars(length(max = 1024))]
-    pub digests: Vec<Digest>,
-    /// Whole repositories, as patterns.
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
-    pub repositories: Vec<String>,
+    /// Images that are to be admitted once they are verified, each by digest: for pods that no template names. `holdfast admit` adds to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), inner(length(min = 1, max = 512)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(i, i.matches('^[^@]+@sha256:[0-9a-f]{64}$'))").message("an image of the intake is named by digest, as `registry/repository@sha256:<64 hex digits>`"))]
+    pub images: Vec<String>,
 }
 
 /// Kyverno.

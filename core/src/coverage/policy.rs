@@ -28,6 +28,8 @@ pub struct CompiledPolicy {
     pub digest: Digest,
     /// The digest of that alone which decides a verdict: who may sign with which evidence, whatever the names are, wherever and whenever it is enforced.
     pub decides: Digest,
+    /// Images that are to be admitted once they are verified, as they are declared.
+    pub intake: Vec<String>,
     images: Vec<ImagePattern>,
     exempt: Vec<ImageRef>,
     namespaces: NamespaceSelector,
@@ -129,6 +131,7 @@ pub fn compile(
         name,
         digest,
         decides,
+        intake: spec.engines.native.iter().flat_map(|native| native.intake.images.iter().cloned()).collect(),
         images,
         exempt,
     })
@@ -172,6 +175,11 @@ impl CompiledPolicy {
     pub fn enforced_in(mut self, namespaces: BTreeSet<String>) -> Self {
         self.enforced = namespaces;
         self
+    }
+
+    /// The namespaces it is enforced in.
+    pub fn enforced_names(&self) -> Vec<String> {
+        self.enforced.iter().cloned().collect()
     }
 
     /// Whether a namespace of an inventory is meant; `None` where that hangs on labels nobody has told.

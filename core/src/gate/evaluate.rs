@@ -126,7 +126,8 @@ fn no_rotation(form: PolicyForm<'_>, observed: &Observation) -> Found {
 }
 
 fn scan(observed: &Observation) -> Result<&Scan, String> {
-    observed.scan.as_ref().ok_or_else(|| "nothing was scanned yet".to_owned())
+    let unscanned = || observed.unscanned.clone().unwrap_or_else(|| "nothing was scanned yet".to_owned());
+    observed.scan.as_ref().ok_or_else(unscanned)
 }
 
 fn scan_complete(form: PolicyForm<'_>, observed: &Observation) -> Found {

@@ -22,6 +22,8 @@ pub struct Observation {
     pub trust_roots: BTreeMap<String, TrustRootState>,
     /// The last scan, where there was one.
     pub scan: Option<Scan>,
+    /// Why there was none, where that is known.
+    pub unscanned: Option<String>,
     /// The engines.
     pub engines: Vec<EngineState>,
     /// What is known of the clock; none where it was not judged, which is no pass.

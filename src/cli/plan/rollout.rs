@@ -71,7 +71,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
         capabilities: inputs.capabilities,
         engines: &|kind, policy| inputs.seen(kind, policy),
         evidence: inputs.evidence,
-        scan: Some(&ScanSeen { time, incomplete: inputs.incomplete.clone() }),
+        scan: Ok(&ScanSeen { time, incomplete: inputs.incomplete.clone() }),
         clock: inputs.clock(),
         approvals: &inputs.approvals(),
         break_glasses: &[],

@@ -8,6 +8,7 @@ mod publish;
 mod registries;
 mod report;
 mod scanning;
+mod sight;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,10 @@ use crate::clock;
 use crate::serve::metrics::Ended;
 
 pub(crate) use details::tidy;
-pub(crate) use policies::policies;
+pub(crate) use policies::{FormsInForce, Policies, compiled, policies};
 pub(crate) use registries::{Registries, registries};
 pub(crate) use scanning::Scanning;
+pub(crate) use sight::{Sight, sight};
 
 /// The name of the controller in metrics and logs.
 pub(crate) const CONTROLLER: &str = "bundlecoveragereport";
@@ -90,6 +92,7 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
     if !context.scanning.is_there(context, report) {
         return Ok(Action::await_change());
     }
+    context.policies.wake.ask();
     observed.unpublished = published.unpublished;
     let told = report::report(context, report, &observed, now).await?;
 

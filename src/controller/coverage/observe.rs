@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::api::BundleCoverageReport;
-use holdfast_core::coverage::{Coverage, DeclaredRegistries, assess_by};
+use holdfast_core::api::SigningIdentityPolicy;
+use holdfast_core::api::common::NamespaceSelector;
+use holdfast_core::coverage::{CompiledPolicy, Coverage, DeclaredRegistries, Workload, assess_by};
 use holdfast_core::operate::report::{Asked, Facts, Finished, ScanFacts};
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 
 use super::super::context::Context;
@@ -67,8 +69,11 @@ impl Observed {
     }
 }
 
-/// Whether the trust of some mirror was not looked at yet: what needs it would seem unknown.
+/// Whether the trust of some mirror was not looked at yet, or the forms of policies: what needs them would seem unknown, or be judged by what is not in force.
 pub(super) fn waits_for_trust(context: &Context) -> bool {
+    if context.forms.now().is_none() && context.trusts.is_worth_waiting() {
+        return true;
+    }
     let mirrors = context.caches.mirrors.state();
     let readable = mirrors.iter().filter(|mirror| mirror.0.is_ok());
     readable.into_iter().any(|mirror| !context.trusts.has_seen(&mirror.name_any()) && context.trusts.is_worth_waiting())
@@ -81,7 +86,10 @@ pub(super) fn waits_for_trust(context: &Context) -> bool {
 pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<Observed, Failed> {
     let name = report.name_any();
     let reader = context.reader();
-    let of_policies = policies(&reader, context.caches.policies.state()).await?;
+    let of_policies = match context.forms.now() {
+        Some(in_force) => (*in_force).clone(),
+        None => policies(&reader, context.caches.policies.state()).await?,
+    };
     let (before, scan, retry_in, ledger) = {
         let mut known = context.scanning.known.lock();
         let known = known.entry(name.clone()).or_default().of(report.metadata.uid.as_ref());
@@ -103,7 +111,8 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
             Some(all)
         }
     };
-    let (wanting, snapshot) = snapshot(context, report);
+    let (wanting, snapshot) =
+        running(context, report.spec.include_templates, &report.spec.namespace_selector, &of_policies.usable);
     let snapshot = Arc::new(snapshot);
     let (count, unusable) = (of_policies.usable.len() + of_policies.unusable.len(), of_policies.unusable);
     let judge = registries.as_ref().map(|registries| {
@@ -155,21 +164,39 @@ fn is_due(report: &BundleCoverageReport, scan: &ScanFacts, retry_in: Option<Dura
         || !scan.last.as_ref().is_some_and(is_recent)
 }
 
-fn snapshot(context: &Context, report: &BundleCoverageReport) -> (Option<String>, Snapshot) {
+/// What runs, and what is declared to come; and why not all of it was seen, if so.
+pub(super) fn running(
+    context: &Context,
+    templates: bool,
+    selector: &NamespaceSelector,
+    policies: &[CompiledPolicy],
+) -> (Option<String>, Snapshot) {
     let namespaces: BTreeMap<String, BTreeMap<String, String>> =
         context.caches.namespaces.state().iter().map(|of| (of.name_any(), of.labels().clone())).collect();
-    let selector = &report.spec.namespace_selector;
     // Of one that is not known yet, only its name is: what may be meant is looked at.
     let selects = |namespace: &str| match namespaces.get(namespace) {
         Some(labels) => selector.matches(labels),
         None => selector.matches_name(namespace) != Some(false),
     };
     let live = context.scanning.live.read();
-    let mut snapshot = live.snapshot(report.spec.include_templates, &selects);
-    let wanting = live.wanting(report.spec.include_templates);
+    let mut snapshot = live.snapshot(templates, &selects);
+    let wanting = live.wanting(templates);
     drop(live);
-    for (namespace, labels) in namespaces {
-        snapshot.inventory.add_namespace(&namespace, labels);
+    for (namespace, labels) in &namespaces {
+        snapshot.inventory.add_namespace(namespace, labels.clone());
+    }
+    for policy in policies.iter().filter(|policy| !policy.intake.is_empty()) {
+        let Some(namespace) = namespaces.iter().find(|(_, labels)| policy.selects(labels)).map(|(name, _)| name) else {
+            continue;
+        };
+        let by = Workload {
+            namespace: namespace.clone(),
+            kind: SigningIdentityPolicy::kind(&()).into_owned(),
+            name: policy.name.clone(),
+        };
+        for image in &policy.intake {
+            snapshot.inventory.add(&by, "intake", image);
+        }
     }
     (wanting, snapshot)
 }

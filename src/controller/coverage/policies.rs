@@ -3,18 +3,47 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
-use holdfast_core::coverage::{CompiledPolicy, compile};
+use holdfast_core::coverage::{CompiledPolicy, PolicyProblem, compile};
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
+use parking_lot::Mutex;
 
 use super::super::failure::Failed;
 use super::super::secrets::{Reader, Unread};
 
 /// The policies that can be used, and why others cannot.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Policies {
     pub(crate) usable: Vec<CompiledPolicy>,
     pub(crate) unusable: Vec<String>,
+}
+
+/// The policies in the forms that are in force, as the last pass over them found it: a scan judges by those.
+#[derive(Default)]
+pub(crate) struct FormsInForce(Mutex<Option<Arc<Policies>>>);
+
+impl FormsInForce {
+    /// What is in force; nothing before the first pass.
+    pub(crate) fn now(&self) -> Option<Arc<Policies>> {
+        self.0.lock().clone()
+    }
+
+    /// Takes note of what is in force; whether that is news.
+    pub(crate) fn publish(&self, policies: Policies) -> bool {
+        let mut known = self.0.lock();
+        let digests = |of: &Policies| -> Vec<(Digest, Vec<String>)> {
+            of.usable.iter().map(|policy| (policy.digest, policy.enforced_names())).collect()
+        };
+        let same = known
+            .as_ref()
+            .is_some_and(|known| digests(known) == digests(&policies) && known.unusable == policies.unusable);
+        if !same {
+            *known = Some(Arc::new(policies));
+        }
+        !same
+    }
 }
 
 /// Makes every declared policy ready, with the keys that it refers to.
@@ -31,12 +60,7 @@ pub(crate) async fn policies(
                 policies.unusable.push(format!("SigningIdentityPolicy `{name}` cannot be read: {}", invalid.error));
             }
             Ok(policy) => {
-                let keys = keys(reader, policy).await?;
-                let key = |reference: &holdfast_core::api::common::SecretRef| {
-                    let place = (reference.name.clone(), reference.key.clone());
-                    keys.get(&place).cloned().unwrap_or_else(|| Err("it was not read".to_owned()))
-                };
-                match compile(policy, &key) {
+                match compiled(reader, policy).await? {
                     Ok(policy) => policies.usable.push(policy),
                     Err(problems) => policies.unusable.extend(problems.iter().map(ToString::to_string)),
                 }
@@ -44,6 +68,22 @@ pub(crate) async fn policies(
         }
     }
     Ok(policies)
+}
+
+/// Makes a declared policy ready.
+///
+/// # Errors
+/// [`Failed`], where a key could not be asked for; inside, every problem of the policy.
+pub(crate) async fn compiled(
+    reader: &Reader,
+    policy: &SigningIdentityPolicy,
+) -> Result<Result<CompiledPolicy, Vec<PolicyProblem>>, Failed> {
+    let keys = keys(reader, policy).await?;
+    let key = |reference: &holdfast_core::api::common::SecretRef| {
+        let place = (reference.name.clone(), reference.key.clone());
+        keys.get(&place).cloned().unwrap_or_else(|| Err("it was not read".to_owned()))
+    };
+    Ok(compile(policy, &key))
 }
 
 type Keys = BTreeMap<(String, Option<String>), Result<Vec<u8>, String>>;

@@ -16,6 +16,8 @@ use holdfast_core::api::TrustRootMirror;
 use holdfast_core::operate::mirror::memory::{Stored, Witness};
 use holdfast_core::operate::mirror::status::{Import, Mend};
 use holdfast_core::operate::mirror::{Decision, decide, schedule};
+use holdfast_core::gate::TrustRootState;
+use holdfast_core::operate::policy::Trust;
 use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::freshness::Freshness;
 use holdfast_core::trust::held::Held;
@@ -194,7 +196,21 @@ fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, dec
         accepted_until: observed.accepted(decision).map(|accepted| accepted.until),
     });
     let adopted = decision.adopted.as_ref().map(|adopted| &adopted.root);
-    if context.trusts.publish(&mirror.name_any(), adopted, past_its_limit) {
+    let nothing = "nothing of it is in force";
+    let fault = observed.fault.as_ref().map(ToString::to_string);
+    let state = TrustRootState {
+        unready: adopted.is_none().then(|| decision.unreadable.clone().or_else(|| fault.clone()).unwrap_or_else(|| nothing.to_owned())),
+        freshness: decision.freshness.clone(),
+        pending: decision.candidate.as_ref().map(|candidate| candidate.root.digest),
+        memory_intact: observed.fault.is_none(),
+        clock: decision.clock,
+    };
+    let is_news = context.trusts.tell(&mirror.name_any(), Trust { root: adopted.cloned(), state });
+    let judges_anew = context.trusts.publish(&mirror.name_any(), adopted, past_its_limit);
+    if judges_anew {
         context.scanning.queue.all();
+    }
+    if is_news || judges_anew {
+        context.policies.wake.ask();
     }
 }

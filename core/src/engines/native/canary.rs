@@ -3,12 +3,15 @@
 //! Nothing else says so: what is written is in force a little later, at each API server on its own. Of several rules that deny, the API server names one;
 //! so a canary says which rule it is for, and every other rule lets it pass. That is only for dry runs: nobody brings in an image by saying so.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::objects::BINDING_KIND;
+use super::retain::Holding;
 use crate::Digest;
 use crate::engines::object::POLICY;
-use crate::engines::{Object, Verified};
+use crate::engines::Object;
 use crate::image::ImagePattern;
 
 /// The annotation by which a canary says which rule it is for.
@@ -17,14 +20,16 @@ pub const CANARY: &str = "holdfast.dev/canary";
 /// The name of every canary.
 pub const NAME: &str = "holdfast-canary";
 
-/// What is tried of one binding that denies.
+/// What is tried of one binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canary {
     /// The binding.
     pub binding: String,
     /// The admission policy it binds.
     pub rule: String,
-    /// An image it has to deny.
+    /// Whether it denies; else it reports, as a warning.
+    pub denies: bool,
+    /// An image it has to deny, or report.
     pub bad: String,
     /// An image it has to let through, where there is one.
     pub good: Option<String>,
@@ -41,22 +46,25 @@ pub(super) fn condition(rule: &str) -> (&'static str, String) {
     ("no-canary-of-another-rule", expression)
 }
 
-/// What is tried of a binding; none of one that does not deny pods. `patterns` are the images of a policy.
+/// What is tried of a binding; none of one that is not about pods. `patterns` are the images of a policy, `holdings` what is verified for it.
 pub fn canary<'p>(
     binding: &Object,
     patterns: impl Fn(&str) -> Option<&'p [String]>,
-    verified: &Verified,
+    holdings: &BTreeMap<String, Holding>,
 ) -> Option<Canary> {
     let spec = binding.body().get("spec").filter(|_| binding.kind() == BINDING_KIND)?;
-    let denies = spec.get("validationActions")?.as_array()?.iter().any(|action| action == "Deny");
-    let rule = spec.get("policyName")?.as_str().filter(|_| denies)?;
+    let actions = spec.get("validationActions")?.as_array()?;
+    let acts = |action: &str| actions.iter().any(|said| said == action);
+    // Whoever applies a workload is only warned, and pods are not judged at all.
+    let (denies, reports) = (acts("Deny"), acts("Audit") && acts("Warn"));
+    let rule = spec.get("policyName")?.as_str().filter(|_| denies || reports)?;
     let namespaces = namespaces(spec);
     let policy = binding.body().pointer("/metadata/labels").and_then(|labels| labels.get(POLICY)?.as_str());
     let (bad, good) = match policy {
         Some(policy) => {
             let range = spec.pointer("/paramRef/name")?.as_str()?;
             let name = patterns(policy)?.iter().find_map(|pattern| Some(ImagePattern::parse(pattern).ok()?.example()))?;
-            of_shard(&name, range, policy, verified)?
+            of_shard(&name, range, holdings.get(policy))?
         }
         None if rule.starts_with("holdfast-form-open-") => {
             let good = format!("{NAME}.invalid/canary:any");
@@ -71,17 +79,18 @@ pub fn canary<'p>(
             }
         }
     };
-    Some(Canary { binding: binding.name().to_owned(), rule: rule.to_owned(), bad, good, namespaces })
+    Some(Canary { binding: binding.name().to_owned(), rule: rule.to_owned(), denies, bad, good, namespaces })
 }
 
 /// An image of a shard that nobody verified, and one that somebody did.
-fn of_shard(name: &str, shard: &str, policy: &str, verified: &Verified) -> Option<(String, Option<String>)> {
+fn of_shard(name: &str, shard: &str, holding: Option<&Holding>) -> Option<(String, Option<String>)> {
     let mut parts = shard.rsplit('-');
     let (to, from) = (parts.next()?, parts.next()?);
     let digits = Digest::of(NAME.as_bytes()).hex();
     let unverified = Digest::from_hex(&format!("{from}{}", digits.get(2..)?)).ok()?;
     let in_range = |digest: &Digest| digest.hex().get(..2).is_some_and(|digits| digits >= from && digits <= to);
-    let good = verified.of(policy).find(in_range).map(|digest| format!("{name}@{digest}"));
+    let verified = holding.into_iter().flat_map(|holding| holding.digests.keys());
+    let good = verified.copied().find(in_range).map(|digest| format!("{name}@{digest}"));
     Some((format!("{name}@{unverified}"), good))
 }
 
@@ -115,16 +124,16 @@ pub fn pod(namespace: &str, rule: &str, image: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::{Reason, Verdict};
+    use crate::engines::native::Proof;
 
     #[test]
     fn a_canary_is_of_the_shard_of_its_binding() {
         let patterns = ["registry.corp/apps/**".to_owned()];
         let digest = Digest::from_hex(&"8f".repeat(32)).unwrap();
-        let mut verified = Verified::default();
-        assert!(verified.admit("apps", &Verdict::without_evidence(digest, Reason::Verified, "")));
+        let proof = Proof { last_seen: jiff::Timestamp::UNIX_EPOCH, evidence: None };
+        let holding = Holding { basis: None, digests: BTreeMap::from([(digest, proof)]) };
         for (shard, good) in [("holdfast-verified-00-7f", false), ("holdfast-verified-80-ff", true)] {
-            let (bad, found) = of_shard("registry.corp/apps/holdfast-canary", shard, "apps", &verified).unwrap();
+            let (bad, found) = of_shard("registry.corp/apps/holdfast-canary", shard, Some(&holding)).unwrap();
             let (_, hex) = bad.split_once("@sha256:").unwrap();
             assert!(shard.contains(&hex[..2]), "{bad}");
             assert_eq!(found.is_some(), good, "{shard}");

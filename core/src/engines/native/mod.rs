@@ -27,7 +27,7 @@ pub use capability::NativeCapability;
 pub use guards::{GuardSettings, guards};
 pub use retain::{Basis, Held, Holding, Kept, Observed, Out, Proof};
 pub use shards::Shards;
-pub use steps::{Step, steps};
+pub use steps::{Changes, Step, changes, steps};
 
 use self::cost::Costs;
 use self::exceptions::Ends;

@@ -30,8 +30,47 @@ pub enum Step {
 
 const VALUES: &str = "/spec/matchResources/namespaceSelector/matchExpressions/0/values";
 
-/// What to do to come from what there is to what is wanted. Nothing where both are the same.
+/// What to do to come from what there is to what is wanted, in three parts: what closes; what may open, for which everything that closes has to be seen in
+/// force before; and what nothing refers to any more once that is in force, too.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// Parameters, new policies, and bindings with what they gain.
+    pub closing: Vec<Step>,
+    /// Changed policies, and bindings with what they lose.
+    pub opening: Vec<Step>,
+    /// What nothing refers to.
+    pub unused: Vec<Step>,
+}
+
+impl Changes {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.closing.is_empty() && self.opening.is_empty() && self.unused.is_empty()
+    }
+}
+
+/// The same as one list, with what is to be waited for.
 pub fn steps(current: &[Object], wanted: &[Object]) -> Vec<Step> {
+    let Changes { closing: mut steps, opening, unused } = changes(current, wanted);
+    for part in [opening, unused] {
+        if !part.is_empty() {
+            if !steps.is_empty() {
+                steps.push(Step::Settle);
+            }
+            steps.extend(part);
+        }
+    }
+    if !steps.is_empty() {
+        steps.push(Step::Settle);
+    }
+    steps
+}
+
+/// What to do to come from what there is to what is wanted. Nothing where both are the same.
+pub fn changes<'a>(
+    current: impl IntoIterator<Item = &'a Object>,
+    wanted: impl IntoIterator<Item = &'a Object>,
+) -> Changes {
     let (have, want) = (Objects::of(current), Objects::of(wanted));
     let mut plan = Plan::default();
     for (name, wanted) in &want.shards {
@@ -52,7 +91,7 @@ pub fn steps(current: &[Object], wanted: &[Object]) -> Vec<Step> {
     plan.delete(3, BINDING_KIND, &have.bindings, &want.bindings);
     plan.delete(4, POLICY_KIND, &have.policies, &want.policies);
     plan.delete(4, SHARD_KIND, &have.shards, &want.shards);
-    plan.steps()
+    plan.changes()
 }
 
 /// Objects of each kind, by name.
@@ -65,9 +104,11 @@ struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
-    fn of(objects: &'a [Object]) -> Self {
-        let of_kind = |kind: &str| -> BTreeMap<&str, &Object> {
-            objects.iter().filter(|object| object.kind() == kind).map(|object| (object.name(), object)).collect()
+    fn of(objects: impl IntoIterator<Item = &'a Object>) -> Self {
+        let objects: Vec<&'a Object> = objects.into_iter().collect();
+        let of_kind = |kind: &str| -> BTreeMap<&'a str, &'a Object> {
+            let of_kind = objects.iter().filter(|object| object.kind() == kind);
+            of_kind.map(|object| (object.name(), *object)).collect()
         };
         let bindings = of_kind(BINDING_KIND);
         let judging = bindings.values().filter_map(|binding| declared_policy(binding)).collect();
@@ -136,20 +177,8 @@ impl Plan {
         }
     }
 
-    fn steps(self) -> Vec<Step> {
-        let [shards, policies, bindings, leaving, unused] = self.phases;
-        let mut steps: Vec<Step> = shards.into_iter().chain(policies).chain(bindings).collect();
-        for opening in [leaving, unused] {
-            if !opening.is_empty() {
-                if !steps.is_empty() {
-                    steps.push(Step::Settle);
-                }
-                steps.extend(opening);
-            }
-        }
-        if !steps.is_empty() {
-            steps.push(Step::Settle);
-        }
-        steps
+    fn changes(self) -> Changes {
+        let [shards, policies, bindings, opening, unused] = self.phases;
+        Changes { closing: shards.into_iter().chain(policies).chain(bindings).collect(), opening, unused }
     }
 }

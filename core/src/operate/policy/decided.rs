@@ -13,7 +13,8 @@ use crate::coverage::conflict::{Conflict, Judging, conflicts};
 use crate::coverage::{CompiledPolicy, Coverage};
 use crate::engines::native::Holding;
 use crate::engines::{EngineKind, Rendering};
-use crate::gate::{Decision, Intent};
+use crate::gate::rollout::Phase;
+use crate::gate::{Decision, Event, Intent};
 
 /// What was decided of one policy.
 pub struct Step<'a> {
@@ -69,9 +70,36 @@ pub fn decide<'a>(facts: &Facts<'_>, forms: Forms<'a>, coverage: &Coverage, now:
 }
 
 impl Step<'_> {
-    /// Whether the policy may go: nothing is enforced of it, and it is to be deleted.
+    /// Whether the policy goes: it is to be deleted, and nothing is enforced of it or somebody agreed.
     pub fn lets_go(&self) -> bool {
-        self.decision.intents.contains(&Intent::Remove) && self.decision.namespaces.is_empty()
+        self.decision.intents.contains(&Intent::Remove)
+    }
+
+    /// What is to be remembered of the policy. Once it goes, nothing of it is enforced any more, and the history says who agreed.
+    pub fn remembered(&self, now: Timestamp) -> Remembered {
+        let mut remembered = Remembered::from(&self.decision);
+        if !self.lets_go() {
+            return remembered;
+        }
+        let by = self.decision.intents.iter().filter_map(|intent| match intent {
+            Intent::Except { break_glass, .. } => Some(format!("break-glass {break_glass}")),
+            _ => None,
+        });
+        let by: BTreeSet<String> = by.collect();
+        if let Some(enforced) = remembered.enforced.as_mut().filter(|enforced| !enforced.namespaces.is_empty()) {
+            let namespaces = enforced.names();
+            enforced.namespaces.clear();
+            enforced.waves.clear();
+            let released = Event::Released { namespaces, by: by.into_iter().collect() };
+            remembered.history.append(now, released, crate::gate::history::KEPT);
+        }
+        if let Some(progress) = &mut remembered.progress {
+            progress.phase = Phase::Audit;
+            progress.enforced.clear();
+            (progress.form, progress.soak, progress.head) = (None, None, remembered.history.head());
+            progress.late.clear();
+        }
+        remembered
     }
 }
 

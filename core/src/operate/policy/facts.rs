@@ -50,8 +50,8 @@ pub struct Facts<'a> {
     pub engines: &'a dyn Fn(EngineKind, &str) -> EngineSeen,
     /// The evidence that is stored for a digest.
     pub evidence: &'a Evidence,
-    /// The last scan; none where there was none.
-    pub scan: Option<&'a ScanSeen>,
+    /// The last scan, or why there is none.
+    pub scan: Result<&'a ScanSeen, &'a str>,
     /// What is known of the clock.
     pub clock: Sanity,
     /// Approvals that count, of every policy.

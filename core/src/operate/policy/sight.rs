@@ -34,7 +34,7 @@ pub(super) struct Sight<'a> {
 impl Sight<'_> {
     pub(super) fn decide(&self, standing: &Standing<'_>, engines: Engines<'_>, now: Timestamp) -> Decision {
         let facts = self.facts;
-        let scan = standing.ready.as_ref().zip(facts.scan).map(|(Ready { form, compiled, .. }, scan)| {
+        let scan = standing.ready.as_ref().zip(facts.scan.ok()).map(|(Ready { form, compiled, .. }, scan)| {
             let form = form.of(standing.name());
             let incomplete = scan.incomplete.clone();
             scan_of(form, compiled, self.coverage, facts.inventory, self.beside, scan.time, incomplete)
@@ -43,6 +43,7 @@ impl Sight<'_> {
         let observed = Observation {
             trust_roots: facts.trust.iter().map(|(name, trust)| (name.clone(), trust.state.clone())).collect(),
             scan,
+            unscanned: facts.scan.err().map(str::to_owned),
             engines: self.engine_states(standing, engines),
             clock: Some(facts.clock),
             break_glasses: facts.break_glasses.to_vec(),

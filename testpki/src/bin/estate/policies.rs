@@ -244,7 +244,7 @@ spec:
   - {name: data, issuer: "https://gitlab.corp.internal", subjectRegExp: 'https://gitlab\.corp\.internal/data/[^/]+//\.gitlab-ci\.yml@refs/(?:heads/main|tags/v.*)'}
   require: {attestations: ["https://cyclonedx.org/bom"], sct: false}
   engines:
-    native: {intake: {repositories: ["registry.corp.internal/data/tasks/*"]}}
+    native: {}
     kyverno: {}
     policyController: {}
   enforcement: {desired: Audit, minimumCoverage: 98}
@@ -276,7 +276,7 @@ spec:
   - {name: ci, issuer: "https://gitlab.corp.internal", subjectRegExp: 'https://gitlab\.corp\.internal/ci/[^/]+//\.gitlab-ci\.yml@refs/heads/main'}
   require: {signedTimestamp: true, sct: false}
   engines:
-    native: {intake: {repositories: ["registry.corp.internal/ci/*"]}}
+    native: {}
   enforcement: {desired: Enforce, soak: 24h}
 ---
 apiVersion: v1

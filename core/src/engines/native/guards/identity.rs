@@ -146,3 +146,18 @@ pub(super) fn entry(settings: &GuardSettings) -> Guard {
         )],
     }
 }
+
+/// Holdfast tries its rules with pods that are only ever made in a dry run; RBAC cannot tell those from others.
+pub(super) fn canaries(settings: &GuardSettings) -> Guard {
+    let holdfast = format!("system:serviceaccount:{}:{}", settings.namespace, settings.service_account);
+    Guard {
+        name: "canaries",
+        rules: vec![rule(&[""], &["v1"], &["CREATE"], &["pods"], "Namespaced")],
+        namespace: None,
+        conditions: vec![("by-holdfast", format!("request.userInfo.username == {}", text(&holdfast)))],
+        validations: vec![says(
+            "has(request.dryRun) && request.dryRun",
+            "holdfast makes pods in dry runs alone, to see whether its rules are in force",
+        )],
+    }
+}

@@ -57,6 +57,7 @@ pub fn guards(settings: &GuardSettings) -> Vec<Object> {
         identity::pods(settings),
         identity::workloads(settings),
         identity::entry(settings),
+        identity::canaries(settings),
     ];
     if !settings.enforced.is_empty() && !settings.scope_labels.is_empty() {
         guards.push(scope::scope(settings));

@@ -1,0 +1,265 @@
+//! What people read of a policy.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::decided::Decided;
+use super::decided::Step;
+use super::reason::PolicyReason;
+use crate::api::SigningIdentityPolicy;
+use crate::api::common::CoverageCounts;
+use crate::api::condition::ConditionType;
+use crate::api::policy::{BypassStatus, EngineStatus, LossStatus, SigningIdentityPolicyStatus};
+use crate::coverage::Coverage;
+use crate::engines::all::asks;
+use crate::engines::{Effect, EngineKind, Loss, Object, Rendering, Version};
+use crate::gate::rollout::Phase;
+use crate::gate::{Alarm, AlarmKind};
+use crate::operate::said::{self, Change, Said, second, short};
+use crate::verify::Outcome;
+
+const MAX_LOSSES: usize = 32;
+
+/// What was found of an engine when the status is written.
+#[derive(Debug, Clone, Default)]
+pub struct EngineTold {
+    /// Its version.
+    pub version: Option<Version>,
+    /// Whether it is there.
+    pub present: bool,
+    /// Whether it acts on what it was given, as canaries say.
+    pub ready: bool,
+    /// Why its objects are not as they should be, if so.
+    pub unwritten: Option<String>,
+}
+
+/// What is told beside the decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The policy as it is declared, with the status it has.
+    pub policy: &'a SigningIdentityPolicy,
+    /// What runs, judged by the forms in force.
+    pub coverage: &'a Coverage,
+    /// What is known of engines.
+    pub engines: &'a BTreeMap<EngineKind, EngineTold>,
+    /// What is wrong with where things are remembered, if so.
+    pub fault: Option<&'a str>,
+    /// Who could get round what is enforced, and how many more.
+    pub can_bypass: &'a [BypassStatus],
+    /// How many more.
+    pub can_bypass_beyond: Option<u32>,
+}
+
+/// The status of a policy at `now`.
+pub fn status(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, now: Timestamp) -> SigningIdentityPolicyStatus {
+    let name = step.standing.name();
+    let old = told.policy.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let spec = step.decision.form.as_ref().map_or(&told.policy.spec, |form| &form.spec);
+    let kinds: Vec<EngineKind> = EngineKind::ALL.iter().copied().filter(|kind| asks(&spec.engines, *kind)).collect();
+    let engines: Vec<EngineStatus> = kinds.iter().map(|kind| engine(*kind, name, decided, told)).collect();
+    let mut enforcement = step.decision.status();
+    if let Some(since) = &mut enforcement.since {
+        *since = seconds(since);
+    }
+    for check in &mut enforcement.checks {
+        check.since = check.since.as_deref().map(seconds);
+        check.message = short(&check.message);
+    }
+    let generation = told.policy.metadata.generation;
+    let said = said(step, decided, told, &kinds);
+    SigningIdentityPolicyStatus {
+        observed_generation: generation,
+        enforcement: Some(enforcement),
+        engine_names: Some(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(",")),
+        engines,
+        coverage: Some(counts(name, told.coverage)),
+        can_bypass: told.can_bypass.to_vec(),
+        can_bypass_beyond: told.can_bypass_beyond,
+        conditions: said.into_iter().map(|said| said.condition(&old, generation, now)).collect(),
+    }
+}
+
+/// What is worth an event.
+pub fn changes(old: Option<&SigningIdentityPolicyStatus>, new: &SigningIdentityPolicyStatus) -> Vec<Change> {
+    let phase = |status: &SigningIdentityPolicyStatus| status.enforcement.as_ref().map(|of| (of.phase.clone(), of.wave.clone()));
+    let mut moved = Vec::new();
+    if let (before, Some((now, wave))) = (old.and_then(phase), phase(new))
+        && before.as_ref() != Some(&(now.clone(), wave.clone()))
+        && (before.is_some() || now != Phase::Audit.as_str())
+    {
+        let wave = wave.map_or_else(String::new, |wave| format!(", wave `{wave}`"));
+        let from = before.map_or_else(String::new, |(phase, _)| format!(" from {phase}"));
+        moved.push(Change::good("PhaseChanged", &format!("{now}{from}{wave}")));
+    }
+    let conditions = old.map(|old| old.conditions.as_slice()).unwrap_or_default();
+    said::changes(conditions, &new.conditions, moved)
+}
+
+fn seconds(instant: &str) -> String {
+    instant.parse::<Timestamp>().map_or_else(|_| instant.to_owned(), |at| second(at).to_string())
+}
+
+fn counts(policy: &str, coverage: &Coverage) -> CoverageCounts {
+    let mut counts = CoverageCounts::default();
+    for verdict in coverage.images.iter().flat_map(|image| &image.policies).filter(|of| of.policy == policy) {
+        match verdict.reason.outcome() {
+            Outcome::Covered => counts.covered += 1,
+            Outcome::Uncovered => counts.uncovered += 1,
+            Outcome::Unknown => counts.unknown += 1,
+        }
+    }
+    counts
+}
+
+fn engine(kind: EngineKind, policy: &str, decided: &Decided<'_>, told: &Told<'_>) -> EngineStatus {
+    let nothing = EngineTold::default();
+    let of = told.engines.get(&kind).unwrap_or(&nothing);
+    let wanted = decided.wanted.get(&kind);
+    let own = wanted.and_then(|rendering| principal(rendering, policy));
+    let losses = decided.promoted.get(&kind).into_iter().flat_map(|rendering| &rendering.losses);
+    let losses = losses.filter(|loss| loss.policy.as_deref().is_none_or(|of| of == policy));
+    EngineStatus {
+        name: kind.to_string(),
+        version: of.version.map(|version| version.to_string()),
+        object: own.map(|object| format!("{}/{}", object.kind(), object.name())),
+        digest: own.map(Object::digest),
+        applied: of.present && of.unwritten.is_none() && own.is_some(),
+        ready: of.present && of.ready,
+        losses: losses.take(MAX_LOSSES).map(loss).collect(),
+    }
+}
+
+/// The object that says most of a policy: one that denies before one that reports.
+fn principal<'r>(rendering: &'r Rendering, policy: &str) -> Option<&'r Object> {
+    let of_policy = rendering.objects.iter().filter(|object| {
+        let labels = object.body().pointer("/metadata/labels");
+        labels.and_then(|labels| labels.get(crate::engines::object::POLICY)?.as_str()) == Some(policy)
+    });
+    of_policy.filter(|object| !object.kind().ends_with("Binding")).max_by_key(|object| {
+        let name = object.name();
+        (name == format!("holdfast-enforce-{policy}"), name == format!("holdfast-audit-{policy}"))
+    })
+}
+
+fn loss(loss: &Loss) -> LossStatus {
+    LossStatus { what: loss.field.clone(), effect: loss.effect().to_string(), message: short(&loss.to_string()) }
+}
+
+fn said(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[EngineKind]) -> Vec<Said> {
+    use ConditionType::{Degraded, LooseningHeld, Ready, Stalled};
+    let (rendered, enforcing) = (rendered(step, decided, told, kinds), enforcing(step));
+    let degraded = degraded(step, told);
+    let held = step.decision.held.first().map(|loosening| {
+        let more = more(step.decision.held.len());
+        Said::new(LooseningHeld, true, PolicyReason::LooserHeld, format!("{loosening}{more}"))
+    });
+    let invalid = step.standing.member.unusable.as_deref();
+    let first_ill = [&degraded, &rendered].into_iter().find(|said| {
+        said.status == if said.of.healthy() { "False" } else { "True" }
+    });
+    let ready = match (invalid, first_ill) {
+        (Some(why), _) => Said::new(Ready, false, PolicyReason::PolicyInvalid, why),
+        (None, Some(ill)) => Said { of: Ready, status: "False", ..ill.clone() },
+        (None, None) if step.decision.held.is_empty() => {
+            let wants = told.policy.spec.enforcement.desired == crate::api::policy::Desired::Enforce;
+            let reason = if wants { PolicyReason::AsDeclared } else { PolicyReason::Auditing };
+            Said::new(Ready, true, reason, summary(step))
+        }
+        (None, None) => {
+            let first = step.decision.held.first().map(ToString::to_string).unwrap_or_default();
+            Said::new(Ready, false, PolicyReason::LooserHeld, first)
+        }
+    };
+    let stalled = invalid.map(|why| Said::new(Stalled, true, PolicyReason::PolicyInvalid, why));
+    let all = [Some(ready), stalled, Some(rendered), Some(enforcing), Some(degraded), held];
+    debug_assert!(all.iter().flatten().all(|said| said.of != Degraded || !said.reason.is_empty()));
+    all.into_iter().flatten().collect()
+}
+
+fn more(count: usize) -> String {
+    match count.saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    }
+}
+
+fn summary(step: &Step<'_>) -> String {
+    let (decision, count) = (&step.decision, step.decision.namespaces.len());
+    let namespaces = if count == 1 { "1 namespace".to_owned() } else { format!("{count} namespaces") };
+    let waits = decision.blocked_by.as_ref().map_or_else(String::new, |by| format!("; the next wave waits for {by}"));
+    match decision.progress.phase {
+        Phase::Audit => "it reports what it would deny, and denies nothing".to_owned(),
+        Phase::Soaking if count == 0 => {
+            let by = decision.blocked_by.as_deref().unwrap_or("the soak");
+            format!("it denies nowhere yet, and waits for {by}")
+        }
+        Phase::Soaking => format!("it denies in {namespaces}{waits}"),
+        Phase::Promoting => format!("it is being put in force in {namespaces}"),
+        Phase::Enforcing => format!("it denies in {namespaces}"),
+    }
+}
+
+fn rendered(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[EngineKind]) -> Said {
+    let name = step.standing.name();
+    let no = |reason: PolicyReason, message: String| Said::new(ConditionType::Rendered, false, reason, message);
+    if let Some(why) = &decided.unknown {
+        return no(PolicyReason::FormUnknown, format!("{why}; nothing is written to any engine until it is"));
+    }
+    if kinds.is_empty() {
+        return no(PolicyReason::NoEngine, "no engine is declared, so nothing would be enforced".to_owned());
+    }
+    for kind in kinds {
+        let renderings = [decided.wanted.get(kind), decided.promoted.get(kind)];
+        let refused = renderings.iter().flatten().flat_map(|rendering| &rendering.refused);
+        if let Some(refused) = refused.clone().find(|refused| refused.policy == name) {
+            return no(PolicyReason::Refused, format!("{kind}: {}", refused.why));
+        }
+        let losses = decided.promoted.get(kind).into_iter().flat_map(|rendering| &rendering.losses);
+        let of_policy = |loss: &&Loss| loss.effect() == Effect::Wider && loss.policy.as_deref() == Some(name);
+        if let Some(wider) = losses.clone().find(of_policy) {
+            return no(PolicyReason::Widens, format!("{kind}: {wider}"));
+        }
+        if let Some(why) = told.engines.get(kind).and_then(|engine| engine.unwritten.as_ref()) {
+            return no(PolicyReason::NotWritten, format!("{kind}: {why}"));
+        }
+    }
+    Said::new(ConditionType::Rendered, true, PolicyReason::EngineRendered, "every engine has its objects")
+}
+
+fn enforcing(step: &Step<'_>) -> Said {
+    let decision = &step.decision;
+    let enforced = decision.enforced.as_ref().filter(|_| !decision.namespaces.is_empty());
+    let (holds, reason) = match enforced {
+        None => (false, PolicyReason::ReportsOnly),
+        Some(enforced) if enforced.namespaces.values().any(|standing| standing.observed.is_none()) => {
+            (false, PolicyReason::NotObserved)
+        }
+        Some(_) => (true, PolicyReason::Denies),
+    };
+    Said::new(ConditionType::Enforcing, holds, reason, summary(step))
+}
+
+fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
+    let decision = &step.decision;
+    if let Some(fault) = told.fault {
+        return Said::new(ConditionType::Degraded, true, PolicyReason::Alarmed, fault);
+    }
+    if decision.form.is_none() {
+        let message = decision.alarms.first().map_or("nobody knows which form is in force", |alarm| &alarm.message);
+        return Said::new(ConditionType::Degraded, true, PolicyReason::FormUnknown, message);
+    }
+    if !decision.is_degraded() {
+        return Said::new(ConditionType::Degraded, false, PolicyReason::ChecksHold, "every check holds that led to it");
+    }
+    let harmless = [AlarmKind::WaveEmpty, AlarmKind::PromotionHeld, AlarmKind::LooseningHeld];
+    let alarms: Vec<&Alarm> = decision.alarms.iter().filter(|alarm| !harmless.contains(&alarm.kind)).collect();
+    // What is not as it was enforced comes before what no longer led there.
+    let worst = alarms.iter().find(|alarm| alarm.kind != AlarmKind::CheckFailing).or(alarms.first());
+    let reason = match worst.map(|alarm| alarm.kind) {
+        Some(AlarmKind::CheckFailing) | None => PolicyReason::CheckFails,
+        Some(_) => PolicyReason::Alarmed,
+    };
+    let message = worst.map(|alarm| format!("{}: {}{}", alarm.kind, alarm.message, more(alarms.len())));
+    Said::new(ConditionType::Degraded, true, reason, message.unwrap_or_default())
+}

@@ -1,0 +1,303 @@
+//! What was decided, carried out: remembered first, then marked, then given to engines, what closes before what may open.
+//!
+//! Every write carries the version it was decided on, or makes what is not there: a replica that no longer leads writes over nothing that it has not seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::api::SigningIdentityPolicy;
+use holdfast_core::engines::native::{Changes, Holding, Step as Change, changes};
+use holdfast_core::engines::{EngineKind, Object};
+use holdfast_core::operate::policy::Decided;
+use jiff::Timestamp;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::super::context::Context;
+use super::super::failure::{Failed, within};
+use super::super::MANAGER;
+use super::FINALIZER;
+use super::live::{Kind, There};
+use super::observe::Observed;
+
+/// How long what was written is waited for to be seen in force before the pass goes on without what may open.
+const SETTLES: Duration = Duration::from_secs(8);
+/// How often it is looked meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long an API server that is not asked may still go on as before: up to a second was measured on one.
+const OTHERS_SETTLE: Duration = Duration::from_secs(2);
+
+type Holdings = BTreeMap<String, Holding>;
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Engines whose objects could not be written, and why.
+    pub(super) unwritten: BTreeMap<EngineKind, String>,
+    /// When to look again.
+    pub(super) again: Option<Duration>,
+    /// Objects that somebody else had changed or taken away, and that were put back.
+    pub(super) put_back: Vec<String>,
+}
+
+/// Carries out what was decided.
+///
+/// # Errors
+/// [`Failed`], at the first step that failed; all steps before it hold.
+pub(super) async fn apply(
+    context: &Context,
+    observed: &Observed,
+    decided: &mut Decided<'_>,
+    now: Timestamp,
+) -> Result<Applied, Failed> {
+    if decided.unknown.is_some() {
+        return Ok(Applied::default());
+    }
+    remember(context, decided, now).await?;
+    mark(context, observed, decided).await?;
+    let mut applied = Applied::default();
+    native(context, observed, decided, &mut applied).await?;
+    super::foreign::apply(context, observed, decided, &mut applied).await?;
+    let_go(context, observed, decided).await?;
+    context.policies.verified.tell_unseen(now).await?;
+    Ok(applied)
+}
+
+async fn remember(context: &Context, decided: &Decided<'_>, now: Timestamp) -> Result<(), Failed> {
+    for step in &decided.steps {
+        context.may_write()?;
+        let name = step.standing.name();
+        // A policy that was never more than declared leaves nothing to remember but its progress.
+        if context.policies.memory.remember(name, &step.remembered(now)).await? {
+            tracing::debug!(policy = name, phase = %step.decision.progress.phase, "what is to be remembered is written down");
+        }
+    }
+    Ok(())
+}
+
+/// A policy that is enforced keeps a finalizer: it cannot go before its objects.
+async fn mark(context: &Context, observed: &Observed, decided: &Decided<'_>) -> Result<(), Failed> {
+    for step in decided.steps.iter().filter(|step| !step.decision.namespaces.is_empty() && !step.lets_go()) {
+        let Some(policy) = declared(observed, step.standing.name()) else { continue };
+        let is_marked = policy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        if !is_marked && policy.metadata.deletion_timestamp.is_none() {
+            let mut finalizers = policy.finalizers().to_vec();
+            finalizers.push(FINALIZER.to_owned());
+            finalize(context, policy, &finalizers).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets policies go whose objects are gone.
+async fn let_go(context: &Context, observed: &Observed, decided: &Decided<'_>) -> Result<(), Failed> {
+    let there = context.policies.live.now();
+    for step in decided.steps.iter().filter(|step| step.lets_go()) {
+        let name = step.standing.name();
+        let Some(policy) = declared(observed, name) else { continue };
+        let has_objects = there.values().any(|there| super::policy_of(&there.object) == Some(name));
+        let others: Vec<String> =
+            policy.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+        if !has_objects && others.len() < policy.finalizers().len() {
+            finalize(context, policy, &others).await?;
+            tracing::info!(policy = name, "the policy is let go");
+        }
+    }
+    Ok(())
+}
+
+fn declared<'o>(observed: &'o Observed, name: &str) -> Option<&'o SigningIdentityPolicy> {
+    observed.declared.iter().find(|policy| policy.name_any() == name).map(std::convert::AsRef::as_ref)
+}
+
+async fn finalize(context: &Context, policy: &SigningIdentityPolicy, finalizers: &[String]) -> Result<(), Failed> {
+    context.may_write()?;
+    let api: Api<SigningIdentityPolicy> = Api::all(context.client.clone());
+    let metadata = json!({
+        "uid": policy.metadata.uid, "resourceVersion": policy.metadata.resource_version, "finalizers": finalizers,
+    });
+    let name = policy.name_any();
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let params = PatchParams::default();
+    match within("write the finalizers of", &name, api.patch_metadata(&name, &params, &patch)).await {
+        Ok(_) => Ok(()),
+        Err(failed) if failed.is_gone() => Ok(()),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// The native engine: what closes, then what may open once that is in force, then what nothing refers to.
+async fn native(
+    context: &Context,
+    observed: &Observed,
+    decided: &mut Decided<'_>,
+    applied: &mut Applied,
+) -> Result<(), Failed> {
+    let empty = Vec::new();
+    let is_left_alone = decided.wanted.get(&EngineKind::Native).is_some_and(|rendering| rendering.left_alone);
+    if is_left_alone {
+        return Ok(());
+    }
+    let wanted = decided.wanted.get(&EngineKind::Native).map_or(&empty, |rendering| &rendering.objects);
+    context.may_write()?;
+    context.policies.verified.announce(wanted, &decided.holdings).await?;
+    let there = context.policies.live.now();
+    let Changes { closing, opening, unused } = changes(there.values().map(|there| &*there.object), wanted);
+    let holdings = Arc::new(std::mem::take(&mut decided.holdings));
+    context.policies.verified.decided(holdings.clone());
+    for change in closing {
+        carry_out(context, &there, change, applied).await?;
+    }
+    for part in [opening, unused] {
+        if part.is_empty() {
+            continue;
+        }
+        if !settle(context, observed, decided, &holdings).await? {
+            applied.again = Some(Duration::from_secs(1));
+            return Ok(());
+        }
+        let there = context.policies.live.now();
+        for change in part {
+            carry_out(context, &there, change, applied).await?;
+        }
+    }
+    // What was just written is seen in force at once where it can be: the next pass then knows.
+    if see(context, observed, decided, &holdings).await? {
+        let news = context.policies.observing.known(&context.policies.live.now()) != observed.said;
+        applied.again = news.then_some(Duration::ZERO);
+    } else {
+        applied.again = Some(LOOK * 5);
+    }
+    Ok(())
+}
+
+/// Waits until everything that denies is seen in force; whether it is.
+async fn settle(
+    context: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    holdings: &Holdings,
+) -> Result<bool, Failed> {
+    let since = Instant::now();
+    while !see(context, observed, decided, holdings).await? {
+        if since.elapsed() > SETTLES {
+            tracing::warn!("what was written is not seen in force, so nothing is written that may open");
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    tokio::time::sleep(OTHERS_SETTLE).await;
+    Ok(true)
+}
+
+/// Sends the canaries that are wanting; whether everything is seen in force.
+async fn see(
+    context: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    holdings: &Holdings,
+) -> Result<bool, Failed> {
+    let patterns = |policy: &str| {
+        let step = decided.steps.iter().find(|step| step.standing.name() == policy)?;
+        Some(step.standing.ready.as_ref()?.form.spec.images.as_slice())
+    };
+    let excepted: BTreeSet<(String, String)> = super::excepted(decided);
+    let usable = |rule: &str, namespace: &str| {
+        let is_excepted =
+            excepted.iter().any(|(policy, at)| at == namespace && (rule == format!("holdfast-enforce-{policy}") || !rule.starts_with("holdfast-enforce-")));
+        observed.namespaces.contains_key(namespace) && !is_excepted
+    };
+    let there = context.policies.live.now();
+    let trials = context.policies.observing.trials(&there, &patterns, holdings, &usable);
+    if trials.is_empty() {
+        return Ok(true);
+    }
+    context.policies.observing.try_all(trials).await
+}
+
+async fn carry_out(
+    context: &Context,
+    there: &BTreeMap<(Kind, String), There>,
+    change: Change,
+    applied: &mut Applied,
+) -> Result<(), Failed> {
+    context.may_write()?;
+    match change {
+        Change::Write(object) => {
+            let Some(kind) = Kind::of(object.kind()) else { return Ok(()) };
+            write(context, kind, there.get(&(kind, object.name().to_owned())), &object, applied).await
+        }
+        Change::Delete { kind, name } => {
+            let Some(kind) = Kind::of(&kind) else { return Ok(()) };
+            delete(context, kind, there.get(&(kind, name.clone())), &name).await
+        }
+        Change::Settle => Ok(()),
+    }
+}
+
+async fn write(
+    context: &Context,
+    kind: Kind,
+    over: Option<&There>,
+    object: &Object,
+    applied: &mut Applied,
+) -> Result<(), Failed> {
+    let api: Api<DynamicObject> = Api::all_with(context.client.clone(), &kind.resource());
+    let (name, stuck) = (object.name(), |error: &dyn std::fmt::Display| Failed::stuck("write", object.name(), error));
+    let mut wanted: DynamicObject = serde_json::from_value(object.body().clone()).map_err(|error| stuck(&error))?;
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let written = match over {
+        None => match within("create", name, api.create(&params, &wanted)).await {
+            // It lost its label, and so was not seen: it is written over as it is there now.
+            Err(failed) if failed.is_conflict() => {
+                let found = within("read", name, api.get(name)).await?;
+                wanted.metadata.resource_version = found.metadata.resource_version;
+                wanted.metadata.uid = found.metadata.uid;
+                within("replace", name, api.replace(name, &params, &wanted)).await?
+            }
+            written => written?,
+        },
+        Some(there) => {
+            wanted.metadata.resource_version = Some(there.version.resource_version.clone());
+            wanted.metadata.uid = Some(there.version.uid.clone());
+            within("replace", name, api.replace(name, &params, &wanted)).await?
+        }
+    };
+    let known = context.policies.written.lock().insert((kind, name.to_owned()), object.digest());
+    if known == Some(object.digest()) {
+        // It is what this process wrote before: somebody else changed it, or took it away.
+        context.metrics.put_back(kind.name());
+        tracing::warn!(kind = kind.name(), name, "somebody changed it; it was put back");
+        applied.put_back.push(format!("{} {name}", kind.name()));
+    } else {
+        tracing::info!(kind = kind.name(), name, digest = %object.digest(), "written");
+    }
+    context.policies.live.note(kind, written);
+    Ok(())
+}
+
+async fn delete(context: &Context, kind: Kind, there: Option<&There>, name: &str) -> Result<(), Failed> {
+    let Some(there) = there else { return Ok(()) };
+    let api: Api<DynamicObject> = Api::all_with(context.client.clone(), &kind.resource());
+    let preconditions = Preconditions {
+        uid: Some(there.version.uid.clone()),
+        resource_version: Some(there.version.resource_version.clone()),
+    };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match within("delete", name, api.delete(name, &params)).await {
+        Ok(_) => tracing::info!(kind = kind.name(), name, "deleted"),
+        Err(failed) if failed.is_gone() => {}
+        Err(failed) => return Err(failed),
+    }
+    context.policies.written.lock().remove(&(kind, name.to_owned()));
+    context.policies.live.deleted(kind, name);
+    Ok(())
+}
+
+/// Whose conflict it is not: something that a policy of this name holds.
+pub(super) fn about(policy: &SigningIdentityPolicy) -> k8s_openapi::api::core::v1::ObjectReference {
+    policy.object_ref(&())
+}

@@ -1,0 +1,150 @@
+//! The native engine's objects as they are there: watched, and known at once where this process wrote them.
+
+use std::collections::BTreeMap;
+
+use holdfast_core::engines::object::MANAGED_BY;
+use holdfast_core::engines::{EngineKind, Object};
+use kube::ResourceExt;
+use kube::api::{ApiResource, DynamicObject};
+use parking_lot::Mutex;
+
+/// Only what is labelled so is watched; what loses its label is gone, and is written anew.
+pub(super) fn selector() -> String {
+    format!("{MANAGED_BY}=holdfast")
+}
+
+/// A kind of the native engine's objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Parameters.
+    Shard,
+    /// Admission policies.
+    Policy,
+    /// Their bindings.
+    Binding,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 3] = [Self::Shard, Self::Policy, Self::Binding];
+
+    pub(super) fn of(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|of| of.name() == kind)
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Shard => "VerifiedImages",
+            Self::Policy => "ValidatingAdmissionPolicy",
+            Self::Binding => "ValidatingAdmissionPolicyBinding",
+        }
+    }
+
+    pub(super) fn resource(self) -> ApiResource {
+        let (group, version, plural) = match self {
+            Self::Shard => (holdfast_core::api::GROUP, holdfast_core::api::VERSION, "verifiedimages"),
+            Self::Policy => ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies"),
+            Self::Binding => ("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings"),
+        };
+        ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: format!("{group}/{version}"),
+            kind: self.name().to_owned(),
+            plural: plural.to_owned(),
+        }
+    }
+}
+
+/// An object that is there, in one version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version {
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+}
+
+/// One object.
+#[derive(Debug, Clone)]
+pub(super) struct There {
+    pub(super) version: Version,
+    pub(super) object: std::sync::Arc<Object>,
+}
+
+/// Everything that is there.
+#[derive(Debug, Default)]
+pub(crate) struct NativeObjects {
+    all: Mutex<BTreeMap<(Kind, String), There>>,
+}
+
+impl NativeObjects {
+    /// Takes note of an object, seen or written; one that is older than what is known is not news. Whether it was.
+    pub(super) fn note(&self, kind: Kind, object: DynamicObject) -> bool {
+        let name = object.name_any();
+        if is_guard(&name) {
+            return false;
+        }
+        let version = Version {
+            uid: object.uid().unwrap_or_default(),
+            resource_version: object.resource_version().unwrap_or_default(),
+        };
+        let mut all = self.all.lock();
+        if all.get(&(kind, name.clone())).is_some_and(|known| !is_newer(&version, &known.version)) {
+            return false;
+        }
+        let Ok(body) = serde_json::to_value(&object) else { return false };
+        // Another engine is given admission policies, too.
+        if Object::engine_of(&body).is_some_and(|engine| engine != EngineKind::Native) {
+            return false;
+        }
+        let object = std::sync::Arc::new(Object::found(EngineKind::Native, body));
+        all.insert((kind, name), There { version, object });
+        true
+    }
+
+    /// An object went, in this version or a later one; whether it was known.
+    pub(super) fn gone(&self, kind: Kind, object: &DynamicObject) -> bool {
+        let key = (kind, object.name_any());
+        let mut all = self.all.lock();
+        let is_it = all.get(&key).is_some_and(|known| {
+            let version = Version {
+                uid: object.uid().unwrap_or_default(),
+                resource_version: object.resource_version().unwrap_or_default(),
+            };
+            known.version.uid == version.uid && !is_newer(&known.version, &version)
+        });
+        if is_it {
+            all.remove(&key);
+        }
+        is_it
+    }
+
+    /// Whatever is of a kind and not among these is gone: everything was listed.
+    pub(super) fn keep_only(&self, kind: Kind, names: &std::collections::BTreeSet<String>) {
+        self.all.lock().retain(|(of, name), _| *of != kind || names.contains(name));
+    }
+
+    /// This process deleted it.
+    pub(super) fn deleted(&self, kind: Kind, name: &str) {
+        self.all.lock().remove(&(kind, name.to_owned()));
+    }
+
+    /// What is there.
+    pub(super) fn now(&self) -> BTreeMap<(Kind, String), There> {
+        self.all.lock().clone()
+    }
+}
+
+/// Guards are the chart's; of them only the one about scope is written here, by itself.
+pub(super) fn is_guard(name: &str) -> bool {
+    name.starts_with("holdfast-guard-")
+}
+
+/// Of one object, versions grow; another object of its name is news.
+fn is_newer(seen: &Version, known: &Version) -> bool {
+    if seen.uid != known.uid {
+        return true;
+    }
+    match (seen.resource_version.parse::<u64>(), known.resource_version.parse::<u64>()) {
+        (Ok(seen), Ok(known)) => seen > known,
+        _ => seen.resource_version != known.resource_version,
+    }
+}

@@ -1,0 +1,310 @@
+//! What is there: policies as they are declared, what is remembered of them, what engines hold and do, and what was agreed to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use holdfast_core::api::SigningIdentityPolicy;
+use holdfast_core::coverage::CompiledPolicy;
+use holdfast_core::engines::all::{Capabilities, home};
+use holdfast_core::engines::denial::{Denial, EVERYWHERE, denial};
+use holdfast_core::engines::native::Holding;
+use holdfast_core::engines::presence::Discovered;
+use holdfast_core::engines::{EngineKind, LocalRepository};
+use holdfast_core::gate::break_glass::ActiveBreakGlass;
+use holdfast_core::gate::loosening::Approval;
+use holdfast_core::gate::{Canaries, Namespace};
+use holdfast_core::operate::policy::{EngineSeen, Evidence, Facts, Member, RETENTION, Remembered, Trust, lost};
+use holdfast_core::trust::clock::Sanity;
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use super::super::agreements;
+use super::super::context::Context;
+use super::super::coverage::{Sight, compiled};
+use super::super::failure::Failed;
+use super::FINALIZER;
+use super::live::{Kind, There};
+use super::memory::Recalled;
+use super::observing::Said;
+
+/// Everything a pass knows before anything was judged.
+pub(super) struct Observed {
+    /// Every policy that is declared and can be read.
+    pub(super) declared: Vec<Arc<SigningIdentityPolicy>>,
+    pub(super) members: Vec<Member>,
+    pub(super) lost: BTreeSet<String>,
+    pub(super) remembered: BTreeMap<String, Remembered>,
+    /// What is wrong with where things are remembered.
+    pub(super) faults: BTreeMap<String, String>,
+    pub(super) holdings: Arc<BTreeMap<String, Holding>>,
+    pub(super) trust: BTreeMap<String, Trust>,
+    pub(super) repositories: BTreeMap<String, LocalRepository>,
+    pub(super) namespaces: BTreeMap<String, Namespace>,
+    pub(super) left_out: BTreeSet<String>,
+    pub(super) discovered: Arc<Discovered>,
+    pub(super) capabilities: Capabilities,
+    pub(super) approvals: Vec<Approval>,
+    pub(super) break_glasses: Vec<ActiveBreakGlass>,
+    /// What the native engine's objects are, and what was seen of them.
+    pub(super) there: BTreeMap<(Kind, String), There>,
+    pub(super) said: BTreeMap<String, (Said, BTreeSet<String>)>,
+    /// What other engines hold, where they are there.
+    pub(super) foreign: BTreeMap<EngineKind, Vec<Denial>>,
+    pub(super) denials: Vec<Denial>,
+    /// Engines whose objects could not be written at the last pass, and why.
+    pub(super) unwritten: BTreeMap<EngineKind, String>,
+    /// Policies that hold the finalizer of an enforced one, and of which nothing is remembered.
+    pub(super) marked: BTreeSet<String>,
+}
+
+/// Looks.
+///
+/// # Errors
+/// [`Failed`], where one could not look.
+pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observed, Failed> {
+    let declared: Vec<Arc<SigningIdentityPolicy>> = context
+        .caches
+        .policies
+        .state()
+        .iter()
+        .filter_map(|policy| policy.0.as_ref().ok().map(|policy| Arc::new(policy.clone())))
+        .collect();
+    let names: BTreeSet<String> = declared.iter().map(|policy| policy.name_any()).collect();
+    let recalled = context.policies.memory.recall(&names).await?;
+    let (remembered, faults) = split(recalled);
+    let reader = context.reader();
+    let mut members = Vec::new();
+    for policy in &declared {
+        let ready = compiled(&reader, policy).await?;
+        let why = |faults: &Vec<_>| faults.iter().map(ToString::to_string).collect::<Vec<String>>().join("; ");
+        let ready: Result<CompiledPolicy, String> = ready.map_err(|faults| why(&faults));
+        members.push(Member::declared(policy, ready.as_ref().map_err(Clone::clone)));
+    }
+    let members = Member::with_remembered(members, &remembered);
+    let there = context.policies.live.now();
+    let denials: Vec<Denial> = there.values().filter_map(|there| denial(there.object.body())).collect();
+    let foreign = context.policies.foreign.denials();
+    let all_denials = denials.iter().chain(foreign.values().flatten());
+    let lost = lost(&members, &remembered, all_denials.map(|denial| denial.policy.as_str()));
+    let discovered = context.engines.look().await?;
+    let mut capabilities = discovered.capabilities.clone();
+    capabilities.native.shards = context.policies.verified.shards();
+    let glasses = agreements::active(context, |loosen| concerns_policies(loosen)).await?;
+    let approvals = approvals(context, &members, &glasses).await?;
+    let marked = |policy: &&Arc<SigningIdentityPolicy>| {
+        let is_marked = policy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+        is_marked && remembered.get(&policy.name_any()).is_none_or(|kept| kept.progress.is_none() && kept.enforced.is_none())
+    };
+    Ok(Observed {
+        marked: declared.iter().filter(marked).map(|policy| policy.name_any()).collect(),
+        members,
+        lost,
+        remembered,
+        faults,
+        holdings: context.policies.verified.recall(&context.policies.live, now).await?,
+        trust: context.trusts.states(),
+        repositories: BTreeMap::new(),
+        namespaces: namespaces(context),
+        left_out: left_out(&discovered),
+        said: context.policies.observing.known(&there),
+        unwritten: context.policies.unwritten.lock().clone(),
+        discovered,
+        capabilities,
+        approvals,
+        break_glasses: glasses.active,
+        there,
+        foreign,
+        denials,
+        declared,
+    })
+}
+
+fn split(recalled: BTreeMap<String, Recalled>) -> (BTreeMap<String, Remembered>, BTreeMap<String, String>) {
+    let faults = recalled.iter().filter_map(|(name, recalled)| Some((name.clone(), recalled.fault.clone()?))).collect();
+    (recalled.into_iter().map(|(name, recalled)| (name, recalled.gate)).collect(), faults)
+}
+
+fn concerns_policies(loosen: &holdfast_core::api::break_glass::Loosen) -> bool {
+    let of_policy = loosen.allow_change.as_ref().is_some_and(|change| {
+        change.kind == SigningIdentityPolicy::kind(&()) || change.kind == "TrustRootMirror"
+    });
+    let of_trust = [&loosen.accept_stale, &loosen.restore_memory, &loosen.lower_clock_floor];
+    of_policy
+        || loosen.return_to_audit.is_some()
+        || loosen.adopt_without_approval.is_some()
+        || of_trust.into_iter().any(Option::is_some)
+}
+
+/// The approvals of policies that count. The guards are asked only where somebody approved one.
+async fn approvals(
+    context: &Context,
+    members: &[Member],
+    glasses: &agreements::Glasses,
+) -> Result<Vec<Approval>, Failed> {
+    let kind = SigningIdentityPolicy::kind(&());
+    let declared = agreements::declared_approvals(context);
+    let named: BTreeSet<&str> = declared
+        .iter()
+        .filter(|approval| approval.spec.r#for.kind == kind)
+        .map(|approval| approval.spec.r#for.name.as_str())
+        .collect();
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    let guarding = match &glasses.guarding {
+        Some(guarding) => guarding.clone(),
+        None => context.guards.look_now().await?,
+    };
+    let of = members.iter().filter(|member| named.contains(member.name.as_str()));
+    Ok(of.flat_map(|member| agreements::approvals(context, &kind, &member.name, &guarding)).collect())
+}
+
+fn namespaces(context: &Context) -> BTreeMap<String, Namespace> {
+    let all = context.caches.namespaces.state();
+    let of = |namespace: &Arc<kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>>| {
+        let name = namespace.name_any();
+        let mut labels = namespace.labels().clone();
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
+        let created = namespace.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (name, Namespace { labels, created })
+    };
+    all.iter().map(of).collect()
+}
+
+/// Namespaces no policy comes to be enforced in: an engine that is not there has none.
+fn left_out(discovered: &Discovered) -> BTreeSet<String> {
+    let homes = EngineKind::ALL.iter().filter(|kind| discovered.of(**kind).present).filter_map(|kind| home(*kind));
+    std::iter::once("kube-system").chain(homes).map(str::to_owned).collect()
+}
+
+impl Observed {
+    /// What is decided on.
+    pub(super) fn facts<'a>(
+        &'a self,
+        context: &'a Context,
+        sight: &'a Sight,
+        evidence: &'a Evidence,
+        engines: &'a dyn Fn(EngineKind, &str) -> EngineSeen,
+    ) -> Facts<'a> {
+        Facts {
+            members: &self.members,
+            lost: &self.lost,
+            remembered: &self.remembered,
+            holdings: &self.holdings,
+            trust: &self.trust,
+            repositories: &self.repositories,
+            inventory: &sight.snapshot.inventory,
+            namespaces: &self.namespaces,
+            left_out: &self.left_out,
+            holdfast_namespace: &context.namespace,
+            capabilities: &self.capabilities,
+            engines,
+            evidence,
+            scan: sight.scan.as_ref().map_err(String::as_str),
+            clock: self.clock(),
+            approvals: &self.approvals,
+            break_glasses: &self.break_glasses,
+            retention: RETENTION,
+        }
+    }
+
+    /// What was seen of an engine, as far as it concerns a policy.
+    pub(super) fn engine(&self, kind: EngineKind, policy: &str) -> EngineSeen {
+        let presence = self.discovered.of(kind);
+        let mut faults = presence.faults;
+        faults.extend(self.unwritten.get(&kind).cloned());
+        let mut seen = match kind {
+            EngineKind::Native => self.native(policy),
+            other => self.foreign(other, policy),
+        };
+        if self.marked.contains(policy) && kind == EngineKind::Native {
+            // It was enforced, and nothing says where any more.
+            seen.told.insert(EVERYWHERE.to_owned());
+        }
+        EngineSeen { present: presence.present, faults, ..seen }
+    }
+
+    fn native(&self, policy: &str) -> EngineSeen {
+        let told: BTreeSet<String> = self
+            .denials
+            .iter()
+            .filter(|denial| denial.policy == policy)
+            .flat_map(|denial| denial.namespaces.iter().cloned())
+            .collect();
+        let is_of = |name: &str| {
+            let binding = self.there.get(&(Kind::Binding, name.to_owned()));
+            binding.is_some_and(|binding| super::policy_of(&binding.object) == Some(policy))
+        };
+        let of_policy: Vec<&(Said, BTreeSet<String>)> =
+            self.said.iter().filter(|(name, _)| is_of(name)).map(|(_, said)| said).collect();
+        let canaries = canaries(of_policy.iter().map(|(said, _)| said));
+        let ready = of_policy.is_empty() || of_policy.iter().all(|(said, _)| *said == Said::InForce);
+        let in_force = told.iter().filter(|namespace| self.denies_in(policy, namespace)).cloned().collect();
+        EngineSeen { present: true, ready, canaries, faults: Vec::new(), told, in_force }
+    }
+
+    /// Whether every rule there is over a namespace that concerns the policy was seen in force in the form it has.
+    fn denies_in(&self, policy: &str, namespace: &str) -> bool {
+        let over = |binding: &There| super::namespaces_of(&binding.object).any(|name| name == namespace);
+        let concerns = |binding: &There| super::policy_of(&binding.object).is_none_or(|of| of == policy);
+        let bindings = self.there.iter().filter(|((kind, _), binding)| {
+            *kind == Kind::Binding && super::denies(&binding.object) && over(binding) && concerns(binding)
+        });
+        let mut seen = 0;
+        for ((_, name), binding) in bindings {
+            let is_there = self.there.contains_key(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
+            let in_force =
+                self.said.get(name).is_some_and(|(said, over)| *said == Said::InForce && over.contains(namespace));
+            if !is_there || !in_force {
+                return false;
+            }
+            seen += 1;
+        }
+        // The form of images, and the policy itself: one rule alone is not all of it.
+        seen >= 2
+    }
+
+    fn foreign(&self, kind: EngineKind, policy: &str) -> EngineSeen {
+        let told: BTreeSet<String> = self
+            .foreign
+            .get(&kind)
+            .into_iter()
+            .flatten()
+            .filter(|denial| denial.policy == policy)
+            .flat_map(|denial| denial.namespaces.iter().cloned())
+            .collect();
+        let faults = vec!["canaries are sent to the native engine alone, so nothing is known of what it denies".to_owned()];
+        EngineSeen {
+            present: true,
+            ready: true,
+            canaries: Canaries::Unknown,
+            faults,
+            told,
+            in_force: BTreeSet::new(),
+        }
+    }
+
+    /// What the floors of trust say of the clock.
+    pub(super) fn clock(&self) -> Sanity {
+        let clocks = self.trust.values().map(|trust| trust.state.clock);
+        clocks.into_iter().find(|clock| *clock != Sanity::Sane).unwrap_or(Sanity::Sane)
+    }
+}
+
+fn canaries<'s>(said: impl Iterator<Item = &'s Said>) -> Canaries {
+    let mut worst = None;
+    for said in said {
+        let canary = match said {
+            Said::Open => return Canaries::UnsignedAdmitted,
+            Said::Denies(_) => Canaries::SignedDenied,
+            Said::Unclear(_) => Canaries::Unknown,
+            Said::InForce => Canaries::Right,
+        };
+        worst = match (worst, canary) {
+            (Some(Canaries::SignedDenied), _) => Some(Canaries::SignedDenied),
+            (Some(Canaries::Unknown), Canaries::Right) => Some(Canaries::Unknown),
+            (_, canary) => Some(canary),
+        };
+    }
+    worst.unwrap_or(Canaries::Unknown)
+}

@@ -1,0 +1,185 @@
+//! Whether what is written is in force: canaries, sent once for each form of a binding and its rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use holdfast_core::engines::native::Holding;
+use holdfast_core::engines::native::canary::{self, Canary, canary};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::PostParams;
+use kube::client::Body;
+use kube::core::Request;
+use kube::{Client, Resource};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::super::MANAGER;
+use super::super::failure::{Failed, within};
+use super::live::{Kind, There, Version};
+
+/// How many canaries are on their way at once.
+const AT_ONCE: usize = 8;
+/// How long an observation counts before it is made again: an API server may have been replaced by one that has not read everything.
+const COUNTS_FOR: Duration = Duration::from_secs(600);
+/// How many observations that still count are made again in one pass.
+const ANEW: usize = 4;
+
+/// What one canary said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    /// This rule objected to the bad image, and not to the good one: it denied it, or told of it.
+    InForce,
+    /// The bad image was let through.
+    Open,
+    /// The good image was denied; what was said.
+    Denies(String),
+    /// Nobody knows: something else stood in the way.
+    Unclear(String),
+}
+
+struct Observation {
+    binding: Version,
+    rule: Version,
+    at: Instant,
+    said: Said,
+    namespaces: BTreeSet<String>,
+}
+
+/// What was observed of each binding.
+pub(crate) struct Observing {
+    client: Client,
+    seen: Mutex<BTreeMap<String, Observation>>,
+}
+
+/// What there is to try.
+pub(super) struct Trial {
+    canary: Canary,
+    binding: Version,
+    rule: Version,
+    namespace: String,
+}
+
+impl Observing {
+    /// Nothing observed yet.
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, seen: Mutex::default() }
+    }
+
+    /// Everything is observed anew.
+    pub(crate) fn doubt(&self) {
+        self.seen.lock().clear();
+    }
+
+    /// What has to be tried: bindings that deny, in a form that was not seen in force. `usable` says in which namespaces pods can be made at all.
+    pub(super) fn trials<'p>(
+        &self,
+        there: &BTreeMap<(Kind, String), There>,
+        patterns: &dyn Fn(&str) -> Option<&'p [String]>,
+        holdings: &BTreeMap<String, Holding>,
+        usable: &dyn Fn(&str, &str) -> bool,
+    ) -> Vec<Trial> {
+        let mut seen = self.seen.lock();
+        seen.retain(|name, _| there.contains_key(&(Kind::Binding, name.clone())));
+        let (mut trials, mut anew) = (Vec::new(), 0);
+        for ((kind, name), binding) in there.iter().filter(|((kind, _), _)| *kind == Kind::Binding) {
+            let Some(canary) = canary(&binding.object, patterns, holdings) else { continue };
+            let Some(rule) = there.get(&(Kind::Policy, canary.rule.clone())) else { continue };
+            debug_assert_eq!(*kind, Kind::Binding);
+            let known = seen.get(name).filter(|known| known.binding == binding.version && known.rule == rule.version);
+            if let Some(known) = known.filter(|known| known.said == Said::InForce) {
+                if known.at.elapsed() < COUNTS_FOR || anew >= ANEW {
+                    continue;
+                }
+                anew += 1;
+            }
+            // What the binding gained shows whether this form of it is in force.
+            let before = seen.get(name).filter(|known| known.said == Said::InForce).map(|known| &known.namespaces);
+            let candidates = || canary.namespaces.iter().filter(|namespace| usable(&canary.rule, namespace));
+            let gained = candidates().find(|namespace| !before.is_some_and(|before| before.contains(*namespace)));
+            let Some(namespace) = gained.or_else(|| candidates().next()).cloned() else { continue };
+            let (binding, rule) = (binding.version.clone(), rule.version.clone());
+            trials.push(Trial { canary, binding, rule, namespace });
+        }
+        trials
+    }
+
+    /// Tries, and takes note; whether all of it was seen in force.
+    pub(super) async fn try_all(&self, trials: Vec<Trial>) -> Result<bool, Failed> {
+        let tried = stream::iter(trials).map(|trial| async {
+            let said = self.say(&trial).await?;
+            Ok::<_, Failed>((trial, said))
+        });
+        let tried: Vec<Result<(Trial, Said), Failed>> = tried.buffer_unordered(AT_ONCE).collect().await;
+        let mut all = true;
+        for tried in tried {
+            let (trial, said) = tried?;
+            all &= said == Said::InForce;
+            let Trial { canary, binding, rule, .. } = trial;
+            if said != Said::InForce {
+                tracing::debug!(binding = canary.binding, ?said, "not seen in force");
+            }
+            let namespaces = canary.namespaces.into_iter().collect();
+            let observation = Observation { binding, rule, at: Instant::now(), said, namespaces };
+            self.seen.lock().insert(canary.binding, observation);
+        }
+        Ok(all)
+    }
+
+    /// What is known of each binding in the form that is there.
+    pub(super) fn known(&self, there: &BTreeMap<(Kind, String), There>) -> BTreeMap<String, (Said, BTreeSet<String>)> {
+        let seen = self.seen.lock();
+        let is_current = |name: &String, known: &Observation| {
+            there.get(&(Kind::Binding, name.clone())).is_some_and(|binding| binding.version == known.binding)
+        };
+        seen.iter()
+            .filter(|(name, known)| is_current(name, known))
+            .map(|(name, known)| (name.clone(), (known.said.clone(), known.namespaces.clone())))
+            .collect()
+    }
+
+    async fn say(&self, trial: &Trial) -> Result<Said, Failed> {
+        let Canary { rule, bad, good, .. } = &trial.canary;
+        match self.ask(&trial.namespace, rule, bad).await? {
+            Answer { objects: Some(_), .. } => {}
+            Answer { taken: true, .. } => return Ok(Said::Open),
+            Answer { why, .. } => return Ok(Said::Unclear(why)),
+        }
+        let Some(good) = good else { return Ok(Said::InForce) };
+        Ok(match self.ask(&trial.namespace, rule, good).await? {
+            // What something else says of it is another matter: this rule let it pass.
+            Answer { objects: None, .. } => Said::InForce,
+            Answer { objects: Some(why), .. } => Said::Denies(why),
+        })
+    }
+
+    async fn ask(&self, namespace: &str, rule: &str, image: &str) -> Result<Answer, Failed> {
+        let place = format!("a canary in {namespace}");
+        let stuck = |error: &dyn std::fmt::Display| Failed::stuck("make", canary::NAME, error);
+        let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        let pod = serde_json::to_vec(&canary::pod(namespace, rule, image)).map_err(|error| stuck(&error))?;
+        let path = Request::new(Pod::url_path(&(), Some(namespace)));
+        let request = path.create(&params, pod).map_err(|error| stuck(&error))?;
+        let answered = within("send", &place, self.client.send(request.map(Body::from))).await?;
+        let taken = answered.status().is_success();
+        let by_rule = format!("ValidatingAdmissionPolicy '{rule}'");
+        let warnings = answered.headers().get_all(http::header::WARNING).iter().filter_map(|value| value.to_str().ok());
+        let warned = warnings.filter(|warning| warning.contains(&by_rule)).map(str::to_owned).next();
+        let body = within("read", &place, answered.into_body().collect_bytes()).await?;
+        let said = if taken { None } else { serde_json::from_slice::<kube::core::Status>(&body).ok() };
+        let message = said.as_ref().map(|status| status.message.clone()).unwrap_or_default();
+        let is_there = said.is_some_and(|status| status.reason == "AlreadyExists");
+        let denied = (!taken && message.contains(&by_rule)).then(|| message.clone());
+        Ok(Answer { objects: denied.or(warned), taken: taken || is_there, why: message })
+    }
+}
+
+/// What became of a canary.
+struct Answer {
+    /// What the rule that was tried said against it.
+    objects: Option<String>,
+    /// It would have been made.
+    taken: bool,
+    /// What something else said.
+    why: String,
+}

@@ -1,0 +1,120 @@
+//! What people read: the status where it changed, events on change, metrics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_core::api::policy::BypassStatus;
+use holdfast_core::coverage::Coverage;
+use holdfast_core::engines::EngineKind;
+use holdfast_core::operate::policy::{Decided, EngineTold, Told, changes, status};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::super::context::Context;
+use super::super::failure::Failed;
+use super::super::status as statuses;
+use super::apply::{Applied, about};
+use super::observe::Observed;
+
+/// How often a status is written at most, while nothing but counts of images change.
+const AT_MOST: Duration = Duration::from_secs(10);
+
+/// Reports; how long until what was put off is told.
+///
+/// # Errors
+/// [`Failed`], where a status cannot be written.
+pub(super) async fn report(
+    context: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    coverage: &Coverage,
+    applied: &Applied,
+    now: Timestamp,
+) -> Result<Option<Duration>, Failed> {
+    let (can_bypass, can_bypass_beyond) = bypass(context).await?;
+    let engines = engines(observed, applied);
+    let mut put_off: Option<Duration> = None;
+    let holdings = context.policies.verified.now();
+    let verified = |policy: &str| holdings.get(policy).map_or(0, |holding| holding.digests.len());
+    context.metrics.policies(decided, &verified);
+    for step in &decided.steps {
+        let name = step.standing.name();
+        let Some(policy) = observed.declared.iter().find(|policy| policy.name_any() == name) else {
+            tracing::error!(policy = name, "the policy is enforced and no longer declared; it stays in force");
+            continue;
+        };
+        let told = Told {
+            policy,
+            coverage,
+            engines: &engines,
+            fault: observed.faults.get(name).map(String::as_str),
+            can_bypass: &can_bypass,
+            can_bypass_beyond,
+        };
+        let next = status(step, decided, &told, now);
+        let old = policy.status.as_ref();
+        if old == Some(&next) {
+            continue;
+        }
+        let conditions = |of: &holdfast_core::api::policy::SigningIdentityPolicyStatus| of.conditions.clone();
+        let only_counts = old.is_some_and(|old| {
+            conditions(old) == conditions(&next)
+                && old.enforcement.as_ref().map(|of| (&of.phase, &of.wave, &of.blocked_by))
+                    == next.enforcement.as_ref().map(|of| (&of.phase, &of.wave, &of.blocked_by))
+        });
+        if only_counts && let Some(left) = soon(context, name) {
+            put_off = Some(put_off.map_or(left, |known| known.min(left)));
+            continue;
+        }
+        match statuses::write(context, &**policy, &next, &next.conditions).await {
+            // It went meanwhile.
+            Err(failed) if failed.is_gone() => continue,
+            written => written?,
+        }
+        context.policies.told.lock().insert(name.to_owned(), Instant::now());
+        for change in changes(old, &next) {
+            context.event(&about(policy), change.warns, &change.reason, &change.note).await;
+        }
+    }
+    tell_put_back(context, observed, applied).await;
+    Ok(put_off)
+}
+
+/// How long until a status may be written again, where it was not long ago.
+fn soon(context: &Context, policy: &str) -> Option<Duration> {
+    let told = context.policies.told.lock();
+    told.get(policy).and_then(|at| AT_MOST.checked_sub(at.elapsed())).filter(|left| !left.is_zero())
+}
+
+async fn tell_put_back(context: &Context, observed: &Observed, applied: &Applied) {
+    for what in &applied.put_back {
+        let note = format!("{what} was changed or deleted by somebody else, and put back");
+        for policy in &observed.declared {
+            let name = policy.name_any();
+            if what.ends_with(&format!("-{name}")) || what.contains(&format!("-{name}-")) || observed.declared.len() == 1 {
+                context.event(&about(policy), true, "PutBack", &note).await;
+            }
+        }
+    }
+}
+
+async fn bypass(context: &Context) -> Result<(Vec<BypassStatus>, Option<u32>), Failed> {
+    let (named, beyond) = context.subjects.look().await?.status();
+    Ok((named, (beyond > 0).then_some(beyond)))
+}
+
+fn engines(observed: &Observed, applied: &Applied) -> BTreeMap<EngineKind, EngineTold> {
+    let of = |kind: &EngineKind| {
+        let presence = observed.discovered.of(*kind);
+        let seen = observed.engine(*kind, "");
+        let told = EngineTold {
+            version: presence.version,
+            present: presence.present,
+            ready: presence.present && presence.faults.is_empty() && seen.ready,
+            unwritten: applied.unwritten.get(kind).cloned(),
+        };
+        (*kind, told)
+    };
+    EngineKind::ALL.iter().map(of).collect()
+}

@@ -1,0 +1,229 @@
+//! Which digests are verified, and what that rests on, over restarts.
+//!
+//! The digests themselves are in the parameters that admission policies look up; kept beside them is what each policy's digests rest on, and which form of
+//! each parameter this operator wrote: a parameter in another form says nothing, and what is in it has to be verified anew. When a digest was last used is
+//! kept for those that nothing uses any more, by the day.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use holdfast_core::Digest;
+use holdfast_core::engines::Object;
+use holdfast_core::engines::native::guards::MEMORY;
+use holdfast_core::engines::native::{Basis, Holding, Proof};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::failure::Failed;
+use super::super::store::{Lookup, Place, Store};
+use super::live::{Kind, NativeObjects};
+
+const NAME: &str = "holdfast-verified";
+const UNSEEN: &str = "holdfast-verified-unseen";
+const LABELS: [(&str, &str); 1] = [(MEMORY, "verified")];
+/// How often it is written at most when digests were last used: a day is told, and no hour.
+const UNSEEN_AT_MOST: SignedDuration = SignedDuration::from_hours(1);
+/// Hex digits that tell one digest from another where no proof hangs on it.
+const SHORT: usize = 12;
+
+/// What is kept of what is verified.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Listed {
+    /// The forms of each parameter that were written: the one that is there, and the one that comes next.
+    shards: BTreeMap<String, Vec<Digest>>,
+    /// What the digests of each policy rest on.
+    bases: BTreeMap<String, Basis>,
+}
+
+/// For each policy and day, the digests that were last used on it, shortened.
+type Unseen = BTreeMap<String, BTreeMap<String, String>>;
+
+#[derive(Default)]
+struct Known {
+    is_read: bool,
+    listed: Listed,
+    listed_at: Option<Place>,
+    unseen: Unseen,
+    unseen_at: Option<Place>,
+    unseen_written: Option<Timestamp>,
+    holdings: Arc<BTreeMap<String, Holding>>,
+}
+
+/// What is verified.
+pub(crate) struct VerifiedDigests {
+    store: Store,
+    known: Mutex<Known>,
+}
+
+impl VerifiedDigests {
+    /// Nothing read yet.
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, known: Mutex::default() }
+    }
+
+    /// Everything is read anew.
+    pub(crate) fn doubt(&self) {
+        self.known.lock().is_read = false;
+    }
+
+    /// What is verified, as it was last decided; from what is written down where this process has not decided yet.
+    ///
+    /// # Errors
+    /// [`Failed`], where one could not look.
+    pub(super) async fn recall(
+        &self,
+        live: &NativeObjects,
+        now: Timestamp,
+    ) -> Result<Arc<BTreeMap<String, Holding>>, Failed> {
+        if !self.known.lock().is_read {
+            let listed: Lookup<Listed> = self.store.document(NAME).await?;
+            let unseen: Lookup<Unseen> = self.store.document(UNSEEN).await?;
+            for damaged in [damaged(&listed), damaged(&unseen)].into_iter().flatten() {
+                tracing::warn!(%damaged, "what is verified has to be verified anew");
+            }
+            let (listed_at, unseen_at) = (listed.place(), unseen.place());
+            let listed = listed.kept().map(|kept| kept.value.clone()).unwrap_or_default();
+            let unseen = unseen.kept().map(|kept| kept.value.clone()).unwrap_or_default();
+            let holdings = Arc::new(holdings(&listed, &unseen, live, now));
+            *self.known.lock() =
+                Known { is_read: true, listed, listed_at, unseen, unseen_at, unseen_written: None, holdings };
+        }
+        Ok(self.known.lock().holdings.clone())
+    }
+
+    /// What is verified, as it was last decided.
+    pub(super) fn now(&self) -> Arc<BTreeMap<String, Holding>> {
+        self.known.lock().holdings.clone()
+    }
+
+    /// How many parameters there are.
+    pub(super) fn shards(&self) -> Option<u16> {
+        let count = self.known.lock().listed.shards.len();
+        u16::try_from(count).ok().filter(|count| *count > 0)
+    }
+
+    /// Writes down what is about to be listed, before any of it is written.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub(super) async fn announce(&self, wanted: &[Object], holdings: &BTreeMap<String, Holding>) -> Result<(), Failed> {
+        let (before, at) = {
+            let known = self.known.lock();
+            (known.listed.clone(), known.listed_at.clone())
+        };
+        let shards = wanted.iter().filter(|object| object.kind() == Kind::Shard.name()).map(|object| {
+            let (name, next) = (object.name().to_owned(), object.digest());
+            let last = before.shards.get(&name).and_then(|forms| forms.last().copied());
+            let forms = last.filter(|last| *last != next).into_iter().chain([next]).collect();
+            (name, forms)
+        });
+        let bases = holdings.iter().filter_map(|(policy, holding)| Some((policy.clone(), holding.basis.clone()?)));
+        let next = Listed { shards: shards.collect(), bases: bases.collect() };
+        let says_it = next.bases == before.bases
+            && next.shards.len() == before.shards.len()
+            && next.shards.iter().all(|(name, forms)| before.shards.get(name).and_then(|b| b.last()) == forms.last());
+        if !says_it {
+            let written = self.store.write_document(NAME, &LABELS, at.as_ref(), &next).await;
+            let place = written.inspect_err(|_| self.doubt())?;
+            let mut known = self.known.lock();
+            (known.listed, known.listed_at) = (next, Some(place));
+        }
+        Ok(())
+    }
+
+    /// What was decided is what is verified from now on.
+    pub(super) fn decided(&self, holdings: Arc<BTreeMap<String, Holding>>) {
+        self.known.lock().holdings = holdings;
+    }
+
+    /// Writes down, now and then, when digests were last used that nothing uses.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    pub(super) async fn tell_unseen(&self, now: Timestamp) -> Result<(), Failed> {
+        let (unseen, at) = {
+            let known = self.known.lock();
+            let is_soon = known.unseen_written.is_some_and(|at| now.duration_since(at) < UNSEEN_AT_MOST);
+            let unseen = unseen(&known.holdings, now);
+            if is_soon || unseen == known.unseen {
+                return Ok(());
+            }
+            (unseen, known.unseen_at.clone())
+        };
+        let labels = [(MEMORY, "verified")];
+        let place =
+            self.store.write_document(UNSEEN, &labels, at.as_ref(), &unseen).await.inspect_err(|_| self.doubt())?;
+        let mut known = self.known.lock();
+        (known.unseen, known.unseen_at, known.unseen_written) = (unseen, Some(place), Some(now));
+        Ok(())
+    }
+}
+
+fn damaged<T>(lookup: &Lookup<T>) -> Option<&str> {
+    match lookup {
+        Lookup::Damaged { detail, .. } => Some(detail),
+        Lookup::Absent | Lookup::There(_) => None,
+    }
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).date().to_string()
+}
+
+/// What is in parameters of a form that was written, with what it rests on.
+fn holdings(listed: &Listed, unseen: &Unseen, live: &NativeObjects, now: Timestamp) -> BTreeMap<String, Holding> {
+    let mut digests: BTreeMap<&str, BTreeSet<Digest>> = BTreeMap::new();
+    let there = live.now();
+    for ((kind, name), there) in &there {
+        let is_ours = listed.shards.get(name).is_some_and(|forms| forms.contains(&there.object.digest()));
+        if *kind != Kind::Shard || !is_ours {
+            continue;
+        }
+        let lists = there.object.body().pointer("/spec/data").and_then(Value::as_object);
+        for (key, list) in lists.into_iter().flatten() {
+            let (Some((_, policy)), Some(list)) = (key.split_once('.'), list.as_str()) else { continue };
+            digests.entry(policy).or_default().extend(list.split(';').filter_map(|hex| Digest::from_hex(hex).ok()));
+        }
+    }
+    let of_policy = digests.into_iter().filter_map(|(policy, digests)| {
+        let basis = listed.bases.get(policy)?.clone();
+        let last_used = last_used(unseen.get(policy));
+        let proof = |digest: &Digest| {
+            let hex = digest.hex();
+            let last_seen = hex.get(..SHORT).and_then(|short| last_used.get(short).copied()).unwrap_or(now);
+            Proof { last_seen: last_seen.min(now), evidence: None }
+        };
+        let digests = digests.iter().map(|digest| (*digest, proof(digest))).collect();
+        Some((policy.to_owned(), Holding { basis: Some(basis), digests }))
+    });
+    of_policy.collect()
+}
+
+fn last_used(days: Option<&BTreeMap<String, String>>) -> BTreeMap<&str, Timestamp> {
+    let at = |day: &str| format!("{day}T00:00:00Z").parse::<Timestamp>().ok();
+    let days = days.into_iter().flatten().filter_map(|(day, list)| Some((at(day)?, list)));
+    days.flat_map(|(at, list)| list.split(';').map(move |short| (short, at))).collect()
+}
+
+/// What was last used before today.
+fn unseen(holdings: &BTreeMap<String, Holding>, now: Timestamp) -> Unseen {
+    let today = day(now);
+    let mut unseen = Unseen::new();
+    for (policy, holding) in holdings {
+        for (digest, proof) in &holding.digests {
+            let last = day(proof.last_seen);
+            if last < today {
+                let list = unseen.entry(policy.clone()).or_default().entry(last).or_default();
+                if !list.is_empty() {
+                    list.push(';');
+                }
+                list.push_str(digest.hex().get(..SHORT).unwrap_or_default());
+            }
+        }
+    }
+    unseen
+}
