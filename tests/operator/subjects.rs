@@ -111,6 +111,117 @@ fn what_could_not_be_looked_through_is_not_nobody() {
     assert!(of(&lab.wait(lookout.look()).unwrap(), "system:masters").is_some());
 }
 
+/// Requests, each with the power that whoever may make it has.
+fn requests() -> Vec<(Power, Value)> {
+    let vap = "admissionregistration.k8s.io";
+    let of = |verb: &str, group: &str, resource: &str, sub: &str, name: &str, namespace: &str| json!({"verb": verb, "group": group, "resource": resource, "subresource": sub, "name": name, "namespace": namespace});
+    let (guard, roles) = ("holdfast-guard-parameters", "rbac.authorization.k8s.io");
+    vec![
+        (Power::RewriteAdmissionPolicies, of("update", vap, "validatingadmissionpolicies", "", guard, "")),
+        (Power::RewriteAdmissionPolicies, of("delete", vap, "validatingadmissionpolicybindings", "", guard, "")),
+        (
+            Power::RewriteAdmissionPolicies,
+            of("patch", "apiextensions.k8s.io", "customresourcedefinitions", "", "verifiedimages.holdfast.dev", ""),
+        ),
+        (Power::BypassAdmission, of("get", "", "nodes", "proxy", "node-1", "")),
+        (Power::Approve, of("approve", "holdfast.dev", "trustrootmirrors", "", "corp", "")),
+        (Power::RewriteParameters, of("create", "holdfast.dev", "verifiedimages", "", "", "")),
+        (Power::RewriteParameters, of("patch", "holdfast.dev", "signingidentitypolicies", "status", "apps", "")),
+        (Power::ImpersonateApprovers, of("impersonate", "", "users", "", "bob", "")),
+        (Power::ImpersonateApprovers, of("impersonate", "", "groups", "", "system:masters", "")),
+        (Power::EscalateRights, of("escalate", roles, "clusterroles", "", "any", "")),
+        (Power::EscalateRights, of("bind", roles, "clusterroles", "", "cluster-admin", "")),
+        (Power::ActAsHoldfast, of("create", "", "pods", "", "", NAMESPACE)),
+        (Power::ActAsHoldfast, of("create", "", "pods", "exec", "holdfast-0", NAMESPACE)),
+        (Power::ActAsHoldfast, of("get", "", "secrets", "", "any", NAMESPACE)),
+        (Power::ActAsHoldfast, of("create", "", "serviceaccounts", "token", "holdfast", NAMESPACE)),
+        (Power::ActAsHoldfast, of("impersonate", "", "serviceaccounts", "", "holdfast", NAMESPACE)),
+    ]
+}
+
+fn may(lab: &Lab, user: &str, attributes: &Value) -> bool {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+        "spec": {"user": user, "resourceAttributes": attributes},
+    });
+    let answer = lab.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", Some(&review));
+    answer["status"]["allowed"] == json!(true)
+}
+
+/// Rules in every form that RBAC knows.
+fn shapes() -> Vec<Value> {
+    let mut shapes = Vec::new();
+    for (groups, resources) in [
+        (vec!["*"], vec!["*"]),
+        (vec!["admissionregistration.k8s.io"], vec!["*"]),
+        (vec!["admissionregistration.k8s.io"], vec!["validatingadmissionpolicies"]),
+        (vec!["admissionregistration.k8s.io", "apiextensions.k8s.io"], vec!["customresourcedefinitions"]),
+        (vec![""], vec!["*"]),
+        (vec![""], vec!["nodes", "pods"]),
+        (vec![""], vec!["*/proxy", "*/exec", "*/token"]),
+        (vec![""], vec!["secrets", "serviceaccounts/token"]),
+        (vec![""], vec!["users", "groups"]),
+        (vec!["", "authentication.k8s.io"], vec!["serviceaccounts"]),
+        (vec!["holdfast.dev"], vec!["*/status"]),
+        (vec!["holdfast.dev"], vec!["trustrootmirrors", "verifiedimages"]),
+        (vec!["rbac.authorization.k8s.io"], vec!["clusterroles"]),
+    ] {
+        for verbs in
+            [vec!["*"], vec!["get", "list"], vec!["create", "patch"], vec!["impersonate", "bind"], vec!["approve"]]
+        {
+            for names in
+                [vec![], vec!["holdfast"], vec!["*"], vec!["holdfast-guard-parameters", "cluster-admin", "bob"]]
+            {
+                shapes
+                    .push(json!({"apiGroups": groups, "resources": resources, "verbs": verbs, "resourceNames": names}));
+            }
+        }
+    }
+    shapes
+}
+
+/// Whom the API server lets make such a request has the power; and who is not listed may make none.
+#[test]
+fn nobody_is_missed_whom_the_api_server_lets() {
+    let Some(lab) = Lab::enter() else { return };
+    let _given = Given(&lab);
+    let shapes = shapes();
+    for (number, rule) in shapes.iter().enumerate() {
+        let name = format!("shape-{number:03}");
+        role(&lab, &name, rule);
+        let subjects = json!([{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}]);
+        lab.apply(&json!({
+            "apiVersion": API_VERSION, "kind": "ClusterRoleBinding", "metadata": {"name": name, "labels": {"of": "subjects"}},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}, "subjects": subjects,
+        }));
+    }
+    let last = json!({"apiGroups": ["example.com"], "resources": ["things"], "verbs": ["get"]});
+    role(&lab, "shape-last", &last);
+    bind(&lab, None, "shape-last", "shape-last", "system:authenticated");
+    let attributes = json!({"verb": "get", "group": "example.com", "resource": "things"});
+    lab.until("the rights are known", |lab| {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {"user": "x", "groups": ["system:authenticated"], "resourceAttributes": attributes},
+        });
+        let answer = lab.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", Some(&review));
+        if answer["status"]["allowed"] == json!(true) { Ok(()) } else { Err(answer.to_string()) }
+    });
+    let found = lab.wait(Lookout::new(lab.as_holdfast(), NAMESPACE, "holdfast").look()).unwrap();
+    let mut held = 0;
+    for (number, rule) in shapes.iter().enumerate() {
+        let name = format!("shape-{number:03}");
+        let can = of(&found, &name).map(|subject| subject.can.clone()).unwrap_or_default();
+        for (power, request) in requests() {
+            if may(&lab, &name, &request) {
+                held += 1;
+                assert!(can.contains(&power), "{rule} lets {request}, and {name} is said to have {can:?}");
+            }
+        }
+    }
+    assert!(held > 100, "{held}");
+}
+
 /// Every request that is made about roles.
 pub(crate) fn everybody(lab: &Lab) {
     lab.wait(Lookout::new(lab.as_holdfast(), NAMESPACE, "holdfast").look()).unwrap();
