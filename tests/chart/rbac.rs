@@ -159,8 +159,9 @@ fn the_engines_are_read_by_name() {
             .unwrap();
         let rules = rules(role);
         let named = |resource: &str| -> BTreeSet<String> {
-            let rule = rules.iter().find(|rule| has(rule, "resources", resource) && has(rule, "verbs", "get")).unwrap();
-            rule["resourceNames"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+            let reads =
+                rules.iter().find(|rule| has(rule, "resources", resource) && has(rule, "verbs", "get")).unwrap();
+            reads["resourceNames"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
         };
         let those = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
         let [policies, roots] = policy_controller::DEFINITIONS;

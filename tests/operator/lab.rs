@@ -361,14 +361,7 @@ impl Lab {
     pub(crate) fn start_operator(&self, variables: &[(&str, &str)], more: &[&str]) -> Operator<'_> {
         static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let kubeconfig = self.shared.dir.join(format!("operator-{number}.kubeconfig"));
-        let cluster = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {"server": self.shared.proxy.address(), "certificate-authority": self.shared.dir.join("certificates/apiserver.crt")}}],
-            "users": [{"name": "holdfast", "user": {"token": self.shared.token}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "holdfast", "namespace": NAMESPACE}}],
-        });
-        std::fs::write(&kubeconfig, cluster.to_string()).unwrap();
+        let kubeconfig = self.kubeconfig_of_holdfast(&format!("operator-{number}"));
         let log = self.shared.dir.join(format!("operator-{number}.log"));
         let binary = env!("CARGO_BIN_EXE_holdfast");
         let mut command = Command::new(binary);
@@ -394,6 +387,24 @@ impl Lab {
         let child = command.spawn().unwrap();
         self.operators.lock().unwrap().push(child.id());
         Operator { child: Some(child), log, lab: self, started: Instant::now() }
+    }
+
+    /// A client that is holdfast to the API server, through the proxy.
+    pub(crate) fn as_holdfast(&self) -> Client {
+        let kubeconfig = self.kubeconfig_of_holdfast("holdfast");
+        self.shared.runtime.block_on(client(&kubeconfig))
+    }
+
+    fn kubeconfig_of_holdfast(&self, name: &str) -> PathBuf {
+        let kubeconfig = self.shared.dir.join(format!("{name}.kubeconfig"));
+        let cluster = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster": {"server": self.shared.proxy.address(), "certificate-authority": self.shared.dir.join("certificates/apiserver.crt")}}],
+            "users": [{"name": "holdfast", "user": {"token": self.shared.token}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "holdfast", "namespace": NAMESPACE}}],
+        });
+        std::fs::write(&kubeconfig, cluster.to_string()).unwrap();
+        kubeconfig
     }
 
     /// Does something with a part of the cluster.

@@ -20,6 +20,7 @@ mod sigstore_support;
 use sigstore_support::registry as registry_support;
 
 mod coverage;
+mod engines;
 
 mod faults;
 mod interrupted;
@@ -28,4 +29,5 @@ mod memory;
 mod metrics;
 mod rights;
 mod sources;
+mod subjects;
 mod trust;

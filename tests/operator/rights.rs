@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use crate::chart_support::NAMESPACE;
 use crate::courier::{Courier, approve, ask_now, distributed};
 use crate::coverage::published::every_kind;
+use crate::engines::every_engine;
 use crate::lab::{HOLDFAST, Lab, NAME, SOURCES, config_map_path, mirror_path};
 use crate::proxy::{Asked, Fate};
+use crate::subjects::everybody;
 use holdfast::inventory::live::Kind;
 
 /// What RBAC sees of a request.
@@ -138,6 +140,8 @@ fn everything(lab: &Lab) -> Option<BTreeSet<Attributes>> {
     in_pages(lab);
     let operator = lab.operator();
     every_kind(lab)?;
+    every_engine(lab)?;
+    everybody(lab);
     let mut courier = Courier::new("rights");
     courier.deliver(lab);
     lab.namespace("rights-a", &json!({"trust": "rights"}));

@@ -53,9 +53,9 @@ struct Schema {
 #[serde(default)]
 struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
-    properties: Option<BTreeMap<String, Shape>>,
+    properties: Option<BTreeMap<String, Self>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    items: Option<Box<Shape>>,
+    items: Option<Box<Self>>,
 }
 
 impl Definition {

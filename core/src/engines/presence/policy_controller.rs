@@ -84,6 +84,10 @@ fn is_asked(there: bool, webhooks: &Webhooks, faults: &mut Vec<String>) -> bool 
     if !webhook.fails_closed {
         faults.push(format!("webhook `{WEBHOOKS}` has `failurePolicy: Ignore`: what it does not answer is admitted"));
     }
+    if webhook.is_conditional {
+        faults
+            .push(format!("webhook `{WEBHOOKS}` has conditions or an `objectSelector`: not every pod comes before it"));
+    }
     let missing: Vec<&str> = Request::ALL
         .iter()
         .filter(|request| !webhook.asked.contains(request))

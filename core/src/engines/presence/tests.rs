@@ -238,6 +238,17 @@ fn policy_controller_is_there_once_its_webhook_has_rules() {
     };
     let (_, presence) = policy_controller::found(&open);
     assert!(presence.present && presence.faults[0].contains("is admitted"), "{:?}", presence.faults);
+    for narrowed in [
+        json!({"matchConditions": [{"name": "never", "expression": "false"}]}),
+        json!({"objectSelector": {"matchLabels": {"a": "b"}}}),
+    ] {
+        let mut entry = json!({"name": policy_controller::WEBHOOKS, "failurePolicy": "Fail", "rules": rules.clone()});
+        entry.as_object_mut().unwrap().extend(narrowed.as_object().unwrap().clone());
+        let webhooks = serde_json::from_value(json!({"webhooks": [entry]})).unwrap();
+        let (_, presence) =
+            policy_controller::found(&policy_controller::Seen { webhooks, ..a_policy_controller(&rules) });
+        assert!(presence.faults.len() == 1 && presence.faults[0].contains("not every pod"), "{:?}", presence.faults);
+    }
     assert_eq!(policy_controller::found(&policy_controller::Seen::default()).1, Presence::default());
 }
 

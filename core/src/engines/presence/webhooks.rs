@@ -17,6 +17,20 @@ struct Entry {
     name: String,
     failure_policy: String,
     rules: Option<Vec<Rule>>,
+    match_conditions: Option<Vec<Something>>,
+    object_selector: Selector,
+}
+
+/// Of which counts that it is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+struct Something {}
+
+/// Which objects come before a webhook.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Selector {
+    match_labels: Option<BTreeMap<String, String>>,
+    match_expressions: Option<Vec<Something>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -63,6 +77,8 @@ pub struct Webhook {
     pub asked: BTreeSet<Request>,
     /// Whether what it does not answer is denied.
     pub fails_closed: bool,
+    /// Whether conditions or labels of objects keep some requests from it.
+    pub is_conditional: bool,
 }
 
 /// Webhooks by name.
@@ -92,7 +108,11 @@ impl From<&Configuration> for Webhooks {
                         Request::ALL.iter().copied().filter(|request| rules().any(|rule| rule.is_about(*request)));
                     // The API server fills it in.
                     let fails_closed = entry.failure_policy != "Ignore";
-                    (entry.name.clone(), Webhook { asked: asked.collect(), fails_closed })
+                    let selector = &entry.object_selector;
+                    let is_conditional = entry.match_conditions.iter().flatten().next().is_some()
+                        || selector.match_labels.iter().flatten().next().is_some()
+                        || selector.match_expressions.iter().flatten().next().is_some();
+                    (entry.name.clone(), Webhook { asked: asked.collect(), fails_closed, is_conditional })
                 })
                 .collect(),
         )

@@ -125,19 +125,17 @@ impl Grant {
             if !impersonates(rule, resource) {
                 continue;
             }
-            match (rule.names(), kind) {
-                (Some(names), Some(kind)) => {
-                    let named = names.iter().map(|name| Who::named(kind, name, None));
-                    self.impersonates.extend(named.filter(|who| !who.is_holdfast(holdfast)));
-                    let account = names.iter().any(|name| Who::named(kind, name, None).may_be_holdfast(holdfast));
-                    self.gives(Power::ActAsHoldfast, account);
+            let (Some(names), Some(kind)) = (rule.names(), kind) else {
+                self.gives(Power::ImpersonateApprovers, true);
+                self.gives(Power::ActAsHoldfast, matches!(kind, Some(Kind::User | Kind::ServiceAccount)));
+                continue;
+            };
+            for who in names.iter().map(|name| Who::named(kind, name, None)) {
+                self.gives(Power::ActAsHoldfast, who.may_be_holdfast(holdfast));
+                if !who.is_holdfast(holdfast) {
+                    self.impersonates.insert(who);
                 }
-                _ => self.gives(Power::ImpersonateApprovers, true),
             }
-            self.gives(
-                Power::ActAsHoldfast,
-                rule.names().is_none() && matches!(kind, Some(Kind::User | Kind::ServiceAccount)),
-            );
         }
     }
 
