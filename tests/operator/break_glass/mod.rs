@@ -44,9 +44,10 @@ pub(crate) fn digest_of(glass: &Value) -> Digest {
     approval_digest("TrustBreakGlass", glass["metadata"]["name"].as_str().unwrap(), &spec)
 }
 
-/// Somebody who may ask does.
+/// Somebody who may ask does, once guards are in force.
 pub(crate) fn ask(lab: &Lab, by: &str, name: &str, until: Timestamp, loosen: &Value) -> Digest {
     may(lab, by, "holdfast-admin");
+    lab.guards_are_settled();
     let glass = glass(name, by, until, loosen);
     lab.until(&format!("{by} may ask"), |lab| lab.call_as(by, "POST", GLASSES, &glass));
     digest_of(&glass)
@@ -77,8 +78,7 @@ pub(crate) fn until(lab: &Lab, name: &str, phase: &str, reason: &str) -> Status 
 /// The reasons of its events.
 pub(crate) fn events(lab: &Lab, name: &str) -> Vec<String> {
     let all = lab.call("GET", "/apis/events.k8s.io/v1/namespaces/default/events", None);
-    let about =
-        |event: &&Value| event["regarding"]["kind"] == "TrustBreakGlass" && event["regarding"]["name"] == name;
+    let about = |event: &&Value| event["regarding"]["kind"] == "TrustBreakGlass" && event["regarding"]["name"] == name;
     let found = all["items"].as_array().unwrap().iter().filter(about);
     found.map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
 }

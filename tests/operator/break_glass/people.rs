@@ -17,6 +17,7 @@ fn two_people_open_it_and_it_ends_by_itself() {
     courier.deliver(&lab);
     lab.apply(&courier.mirror("opened"));
     lab.reason("opened", "Ready", "AsDeclared");
+    lab.guards_are_settled();
     let end = from_now(14);
     let digest = ask(&lab, "alice", "inc-open", end, &accept_stale("opened"));
     let waits = until(&lab, "inc-open", "Pending", "AwaitingApprovals");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{accept_stale, approve, ask, from_now, path, until};
-use crate::coverage::shop::{Shop, of_reason};
 use crate::courier::Courier;
+use crate::coverage::shop::{Shop, of_reason};
 use crate::lab::Lab;
 use crate::registry_support::Registry;
 
@@ -36,6 +36,7 @@ fn stale_trust_counts_while_it_is_accepted_and_ends_by_itself() {
     lab.reason("late", "Fresh", "Stale");
     let status = shop.until(0, 0, 1);
     assert_eq!(of_reason(&status, "StaleTrustRoot"), 1);
+    lab.guards_are_settled();
     let end = from_now(20);
     let digest = ask(&lab, "alice", "inc-late-courier", end, &accept_stale("late"));
     approve(&lab, "bob", "inc-late-courier", digest).unwrap();
@@ -75,6 +76,7 @@ fn what_ends_or_is_closed_while_nobody_looks_does_not_count_afterwards() {
     let operator = lab.operator();
     shop.report(&json!({}));
     lab.reason("away", "Fresh", "Stale");
+    lab.guards_are_settled();
     let end = from_now(15);
     let digest = ask(&lab, "alice", "inc-away", end, &accept_stale("away"));
     for user in ["bob", "dora"] {
