@@ -221,12 +221,13 @@ impl Lab {
     }
 
     /// Waits until what is made counts: a guard that was put back a moment ago may not be in force yet.
+    #[allow(clippy::disallowed_methods)] // it waits for an instant
     pub(crate) fn guards_are_settled(&self) {
         let all = self.call("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", None);
         let made = all["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["creationTimestamp"]);
         let last: Timestamp = made.map(|at| at.as_str().unwrap().parse().unwrap()).max().unwrap();
         let settled = last + SignedDuration::from_secs(7);
-        std::thread::sleep(Duration::try_from(settled.duration_since(crate::courier::now())).unwrap_or_default());
+        std::thread::sleep(Duration::try_from(settled.duration_since(Timestamp::now())).unwrap_or_default());
     }
 
     /// As if nothing had ever been declared: also what holdfast never forgets.
