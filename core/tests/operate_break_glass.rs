@@ -133,7 +133,8 @@ fn every_break_glass_says_what_it_is_and_what_is_next() {
     other.approvals.push(approval("dora", Digest::of(b"another form")));
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-24T05:00:00Z", "finalizers": ["x/y"]}});
     let late = json!({"spec": {"until": "2026-11-26T06:00:01Z"}});
-    let both = json!({"spec": {"loosen": {"acceptStale": {"trustRoot": "corp"}, "restoreMemory": {"trustRoot": "corp"}}}});
+    let both =
+        json!({"spec": {"loosen": {"acceptStale": {"trustRoot": "corp"}, "restoreMemory": {"trustRoot": "corp"}}}});
     // What there is; the phase; Ready, Active and Stalled; the reason; whose approvals count; parts of the message.
     #[rustfmt::skip]
     let table: Vec<(&str, World, &str, BreakGlassPhase, &str, &str, &[&str], Vec<&str>)> = vec![
@@ -170,7 +171,11 @@ fn every_break_glass_says_what_it_is_and_what_is_next() {
             assert!(of(&told, "Active").2.contains(part), "{what}: {part}: {}", of(&told, "Active").2);
         }
         let questions = world.ends(now).is_some();
-        assert_eq!(questions, !matches!(reason, "Ended" | "ClosedEarly" | "EndTooLate" | "BreakGlassInvalid"), "{what}");
+        assert_eq!(
+            questions,
+            !matches!(reason, "Ended" | "ClosedEarly" | "EndTooLate" | "BreakGlassInvalid"),
+            "{what}"
+        );
     }
 }
 

@@ -9,8 +9,9 @@ use holdfast_core::Digest;
 use holdfast_core::api::TrustRootMirror;
 use holdfast_core::operate::mirror::distribution::{Distribution, Limits, Namespace};
 use holdfast_core::operate::mirror::memory::{MemoryFault, Stored};
-use holdfast_core::operate::mirror::status::{Distributed, Failure, Import, Report};
+use holdfast_core::operate::mirror::status::{Accepted, Distributed, Failure, Import, Report};
 use holdfast_core::operate::mirror::{Facts, MirrorReason, ReadRoot, Record, decide};
+use holdfast_core::trust::freshness::{Freshness, Limit};
 use holdfast_core::trust::held::{Held, HeldRoot};
 use holdfast_core::trust::tuf::{RefusalKind, State};
 use holdfast_testpki::Sigstore;
@@ -36,6 +37,7 @@ struct Situation {
     import: Import,
     fault: Option<MemoryFault>,
     unguarded: Option<&'static str>,
+    accepted: Option<Accepted<'static>>,
     distribution: Option<Distribution>,
     now: Timestamp,
 }
@@ -99,6 +101,7 @@ impl Situation {
             import: Import::Unchanged("root 1 verified".to_owned()),
             fault: None,
             unguarded: None,
+            accepted: None,
             distribution: None,
             now: start() + SignedDuration::from_hours(1),
         }
@@ -140,7 +143,7 @@ impl Situation {
             unguarded: self.unguarded,
             approved_in_vain: &[],
             approved_too_early: false,
-            accepted: None,
+            accepted: self.accepted,
             distributed: self.distribution.as_ref().map_or(Distributed::Left, Distributed::As),
         }
         .status(now)
@@ -255,6 +258,35 @@ fn what_is_accepted_once_is_not_told_of_again() {
     let first = accepted.status(None, accepted.now);
     let unchanged = Situation { import: Import::Unchanged("root 1 verified".to_owned()), ..accepted.clone() };
     assert_eq!(unchanged.status(Some(first.clone()), accepted.now + SignedDuration::from_secs(60)), first);
+}
+
+#[test]
+fn trust_that_a_break_glass_accepts_stays_past_its_limit_and_says_who_accepts_it() {
+    let until = start() + SignedDuration::from_hours(2000);
+    let accepted = Some(Accepted { by: "inc-4711", until });
+    let situation = Situation { accepted, ..Situation::plain() };
+    let of = |status: &holdfast_core::api::mirror::TrustRootMirrorStatus| {
+        let fresh = status.conditions.iter().find(|condition| condition.type_ == "Fresh").unwrap();
+        (fresh.status.clone(), fresh.reason.clone(), fresh.message.clone())
+    };
+    let (fresh, _, message) = of(&situation.status(None, situation.now));
+    assert!(fresh == "True" && !message.contains("inc-4711"), "{message}");
+    let stale = situation.status(None, start() + SignedDuration::from_hours(1999));
+    let (fresh, reason, message) = of(&stale);
+    assert_eq!((fresh.as_str(), reason.as_str()), ("False", "Stale"));
+    assert!(message.contains("`inc-4711`") && message.contains(&until.to_string()), "{message}");
+    let before = Some(stale.clone());
+    assert_eq!(situation.status(before, start() + SignedDuration::from_mins(119_941)), stale, "it settles");
+}
+
+#[test]
+fn a_clock_that_is_behind_is_not_accepted() {
+    let at = start();
+    let stale = |limit| Freshness::Stale { since: at, limit };
+    assert!(stale(Limit::MaxAge { version: 1, accepted: at }).may_be_accepted());
+    assert!(stale(Limit::Expired { role: "timestamp".to_owned(), version: 1, at }).may_be_accepted());
+    assert!(!stale(Limit::ClockBehind { floor: at, now: at }).may_be_accepted(), "an end would not come in time");
+    assert!(!Freshness::Fresh { until: at }.may_be_accepted());
 }
 
 #[test]

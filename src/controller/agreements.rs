@@ -45,13 +45,12 @@ pub(crate) async fn active(context: &Context, concerns: impl Fn(&Loosen) -> bool
     if open.is_empty() {
         return Ok(Glasses::default());
     }
-    let in_force = |glass: &TrustBreakGlass, approvals: &[TrustApproval], guarded: bool| {
-        match break_glass::activity(glass, approvals, &caps, guarded, now) {
-            Activity::Active(active) => Some(*active),
-            Activity::Pending { .. }
-            | Activity::Expired { .. }
-            | Activity::Closed { .. }
-            | Activity::Refused { .. } => None,
+    let in_force = |glass: &TrustBreakGlass, approvals: &[TrustApproval], guarded: bool| match break_glass::activity(
+        glass, approvals, &caps, guarded, now,
+    ) {
+        Activity::Active(active) => Some(*active),
+        Activity::Pending { .. } | Activity::Expired { .. } | Activity::Closed { .. } | Activity::Refused { .. } => {
+            None
         }
     };
     // Those that are there before the guards are asked: of what is made later, the answer says nothing.

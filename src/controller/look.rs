@@ -134,12 +134,7 @@ where
 }
 
 /// The trust in force of every mirror, as holdfast remembers it.
-async fn roots(
-    client: &Client,
-    namespace: &str,
-    now: Timestamp,
-    notes: &mut Vec<String>,
-) -> Result<Roots, LookError> {
+async fn roots(client: &Client, namespace: &str, now: Timestamp, notes: &mut Vec<String>) -> Result<Roots, LookError> {
     let store = Store::new(client.clone(), namespace);
     let mut roots = Roots::new();
     let mirrors = list::<DeserializeGuard<TrustRootMirror>>(client).await?;

@@ -139,3 +139,32 @@ impl Trusts {
         self.known.lock().seen.contains(mirror)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_testpki::Sigstore;
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_ends_by_itself() {
+        let trusts = Trusts::default();
+        let root = TrustRoot::from_json("corp", Sigstore::new().trusted_root().to_string().as_bytes()).unwrap();
+        let noon: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let end = noon + SignedDuration::from_hours(1);
+        let stale = |accepted_until| Some(Stale { why: "it is old".to_owned(), accepted_until });
+        let is_stale = |now| trusts.at(now).get("corp").is_some_and(|root| root.staleness().is_some());
+        assert!(trusts.publish("corp", Some(&root), None), "the first look is news");
+        assert!(!is_stale(noon) && trusts.ends(noon).is_none());
+        assert!(trusts.publish("corp", Some(&root), stale(None)));
+        assert!(is_stale(noon));
+        assert!(trusts.publish("corp", Some(&root), stale(Some(end))), "that somebody accepts it is news");
+        assert!(!trusts.publish("corp", Some(&root), stale(Some(end))));
+        assert_eq!((is_stale(noon), trusts.ends(noon)), (false, Some(end)));
+        // No pass says so, and it has ended.
+        assert_eq!((is_stale(end), trusts.ends(end)), (true, None));
+        assert!(trusts.publish("corp", Some(&root), stale(None)), "that nobody does any more is news");
+        assert!(is_stale(noon));
+    }
+}

@@ -18,7 +18,7 @@ fn binding_path(guard: &str) -> String {
 }
 
 /// Takes a guard's binding away, does something, and puts it back as it was.
-fn without_guard<T>(lab: &Lab, guard: &str, act: impl FnOnce() -> T) -> T {
+pub(crate) fn without_guard<T>(lab: &Lab, guard: &str, act: impl FnOnce() -> T) -> T {
     struct PutsBack<'a>(&'a Lab, Value);
     impl Drop for PutsBack<'_> {
         fn drop(&mut self) {
@@ -36,7 +36,7 @@ fn without_guard<T>(lab: &Lab, guard: &str, act: impl FnOnce() -> T) -> T {
     act()
 }
 
-fn may(lab: &Lab, user: &str, role: &str) {
+pub(crate) fn may(lab: &Lab, user: &str, role: &str) {
     lab.apply(&json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": format!("{user}-{role}")},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -215,7 +216,18 @@ impl Lab {
         let shared = SHARED.get_or_init(Shared::start).as_ref()?;
         let lab = Self { shared, operators: Mutex::default(), _turn: turn };
         lab.clear();
+        lab.guards_are_settled();
         Some(lab)
+    }
+
+    /// Waits until what is made counts: a guard that was put back a moment ago may not be in force yet.
+    #[allow(clippy::disallowed_methods)] // it waits for an instant
+    pub(crate) fn guards_are_settled(&self) {
+        let all = self.call("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", None);
+        let made = all["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["creationTimestamp"]);
+        let last: Timestamp = made.map(|at| at.as_str().unwrap().parse().unwrap()).max().unwrap();
+        let settled = last + SignedDuration::from_secs(7);
+        std::thread::sleep(Duration::try_from(settled.duration_since(Timestamp::now())).unwrap_or_default());
     }
 
     /// As if nothing had ever been declared: also what holdfast never forgets.

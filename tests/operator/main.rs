@@ -10,6 +10,7 @@
 )] // a test that cannot go on fails
 
 mod attacks;
+mod break_glass;
 #[path = "../support/chart.rs"]
 mod chart_support;
 mod courier;

@@ -181,6 +181,15 @@ fn everything(lab: &Lab) -> Option<BTreeSet<Attributes>> {
     lab.reason("rights-elsewhere", "Verified", "SourceUnusable");
     lab.apply(&courier.mirror_from("rights-oci", &json!({"oci": {"ref": format!("{}/trust/root:1", lab.registry()), "plainHttp": true, "pullSecretRef": {"name": "nothing"}}})));
     lab.reason("rights-oci", "Verified", "SourceUnusable");
+    // What becomes of a break-glass.
+    crate::break_glass::ask(
+        lab,
+        "alice",
+        "rights",
+        crate::break_glass::from_now(3600),
+        &crate::break_glass::accept_stale("rights"),
+    );
+    crate::break_glass::until(lab, "rights", "Pending", "AwaitingApprovals");
     // What cannot be read.
     ask_now(lab, "rights");
     lab.delete(&mirror_path("rights"));

@@ -30,9 +30,9 @@ use crate::serve::metrics::Ended;
 pub(crate) const CONTROLLER: &str = "trustbreakglass";
 /// How many break-glasses are looked at at once.
 pub(crate) const CONCURRENCY: u16 = 2;
-/// How often the guards are looked at while one is in force: nothing tells that one of them is gone.
+/// How often the guards are looked at while one is in force, or would be with them: nothing tells that one of them is gone, or back.
 const WATCHES: Duration = Duration::from_secs(10);
-/// How often while one waits.
+/// How often while one waits for people.
 const WAITS: Duration = Duration::from_secs(60);
 
 /// What this process knows of break-glasses, by name.
@@ -126,7 +126,10 @@ async fn over(context: &Context, glass: &TrustBreakGlass) -> Result<Action, Fail
     let Some(ends) = ends else { return Ok(Action::await_change()) };
     // Instants are of the wall clock and timers are not: a moment later, the instant has passed by both.
     let until = Duration::try_from(ends.duration_since(now)).unwrap_or_default() + Duration::from_millis(50);
-    let again = if matches!(standing, Standing::Active(_)) { WATCHES } else { WAITS };
+    let again = match standing {
+        Standing::Active(_) | Standing::Unguarded { .. } => WATCHES,
+        _ => WAITS,
+    };
     Ok(Action::requeue(until.min(jitter(again))))
 }
 

@@ -191,10 +191,11 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
 
 /// Tells scans what is in force.
 fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, decision: &Decision) {
-    let past_its_limit = decision.freshness.as_ref().and_then(Freshness::staleness).map(|why| Stale {
-        why,
-        accepted_until: observed.accepted(decision).map(|accepted| accepted.until),
-    });
+    let past_its_limit = decision
+        .freshness
+        .as_ref()
+        .and_then(Freshness::staleness)
+        .map(|why| Stale { why, accepted_until: observed.accepted(decision).map(|accepted| accepted.until) });
     let adopted = decision.adopted.as_ref().map(|adopted| &adopted.root);
     let nothing = "nothing of it is in force";
     let fault = observed.fault.as_ref().map(ToString::to_string);

@@ -7,6 +7,6 @@ mod doors;
 mod faults;
 pub(crate) mod published;
 mod restart;
-mod shop;
+pub(crate) mod shop;
 mod signed;
 mod trust;
