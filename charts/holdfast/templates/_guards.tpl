@@ -95,6 +95,44 @@
       holdfast.dev/engine: native
     labels:
       app.kubernetes.io/managed-by: holdfast
+    name: holdfast-guard-canaries
+  spec:
+    failurePolicy: Fail
+    matchConditions:
+    - expression: >-
+        request.userInfo.username ==
+        'system:serviceaccount:{{ .Release.Namespace }}:{{ include "holdfast.serviceAccountName" . }}'
+      name: by-holdfast
+    matchConstraints:
+      matchPolicy: Equivalent
+      namespaceSelector: {}
+      objectSelector: {}
+      resourceRules:
+      - apiGroups:
+        - ""
+        apiVersions:
+        - v1
+        operations:
+        - CREATE
+        resources:
+        - pods
+        scope: Namespaced
+    validations:
+    - expression: has(request.dryRun) && request.dryRun
+      message: holdfast makes pods in dry runs alone, to see whether its rules are in force
+      reason: Forbidden
+    variables:
+    - expression: >-
+        request.userInfo.username ==
+        'system:serviceaccount:{{ .Release.Namespace }}:{{ include "holdfast.serviceAccountName" . }}'
+      name: isHoldfast
+- apiVersion: admissionregistration.k8s.io/v1
+  kind: ValidatingAdmissionPolicy
+  metadata:
+    annotations:
+      holdfast.dev/engine: native
+    labels:
+      app.kubernetes.io/managed-by: holdfast
     name: holdfast-guard-entry
   spec:
     failurePolicy: Fail
@@ -569,6 +607,23 @@
       namespaceSelector: {}
       objectSelector: {}
     policyName: holdfast-guard-break-glass
+    validationActions:
+    - Deny
+    - Audit
+- apiVersion: admissionregistration.k8s.io/v1
+  kind: ValidatingAdmissionPolicyBinding
+  metadata:
+    annotations:
+      holdfast.dev/engine: native
+    labels:
+      app.kubernetes.io/managed-by: holdfast
+    name: holdfast-guard-canaries
+  spec:
+    matchResources:
+      matchPolicy: Equivalent
+      namespaceSelector: {}
+      objectSelector: {}
+    policyName: holdfast-guard-canaries
     validationActions:
     - Deny
     - Audit
