@@ -118,7 +118,10 @@ impl Shared {
         }
         let cleans = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "cleaners"},
-            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete", "deletecollection"]}],
+            "rules": [
+                {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete", "deletecollection"]},
+                {"apiGroups": ["holdfast.dev"], "resources": ["verifiedimages"], "verbs": ["delete", "deletecollection"]},
+            ],
         });
         let cleaners = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "cleaners"},
@@ -233,6 +236,7 @@ impl Lab {
     /// As if nothing had ever been declared: also what holdfast never forgets.
     pub(crate) fn clear(&self) {
         self.shared.proxy.reset();
+        self.let_everything_go();
         for kind in [
             "trustrootmirrors",
             "signingidentitypolicies",
@@ -265,6 +269,33 @@ impl Lab {
                 let _ = self.try_call("DELETE", &config_map_path(namespace, name), None);
             }
         }
+    }
+
+    /// As if nothing had ever been enforced.
+    fn let_everything_go(&self) {
+        let policies = self.call("GET", "/apis/holdfast.dev/v1alpha1/signingidentitypolicies", None);
+        for policy in policies["items"].as_array().unwrap() {
+            if !policy["metadata"]["finalizers"].is_null() {
+                let name = policy["metadata"]["name"].as_str().unwrap();
+                self.patch(
+                    &format!("/apis/holdfast.dev/v1alpha1/signingidentitypolicies/{name}"),
+                    &json!({"metadata": {"finalizers": null}}),
+                );
+            }
+        }
+        for kind in ["validatingadmissionpolicybindings", "validatingadmissionpolicies"] {
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}");
+            let all = self.call("GET", &format!("{path}?labelSelector=app.kubernetes.io/managed-by=holdfast"), None);
+            for object in all["items"].as_array().unwrap() {
+                let name = object["metadata"]["name"].as_str().unwrap();
+                if !name.starts_with("holdfast-guard-") {
+                    let _ = self.try_call("DELETE", &format!("{path}/{name}"), None);
+                }
+            }
+        }
+        self.within(Duration::from_secs(5), "what is verified is forgotten", |lab| {
+            lab.clean("/apis/holdfast.dev/v1alpha1/verifiedimages")
+        });
     }
 
     /// Takes something away that nobody may.
