@@ -82,7 +82,9 @@ impl<'a> Estate<'a> {
     pub(crate) fn denied(&self, namespace: &str, image: &str, words: &str) {
         match self.try_pod(namespace, "denied", image) {
             Ok(_) => panic!("{image} was admitted"),
-            Err(said) => assert!(said.contains("ValidatingAdmissionPolicy 'holdfast-") && said.contains(words), "{said}"),
+            Err(said) => {
+                assert!(said.contains("ValidatingAdmissionPolicy 'holdfast-") && said.contains(words), "{said}")
+            }
         }
     }
 }
