@@ -35,7 +35,7 @@ fn main() {
     let Some(mut native) = Cluster::start("native") else { return };
     // First, while nothing else was ever written.
     if wants("memory") {
-        memory::memory(&native);
+        memory::memory(&mut native);
     }
     if wants("create") {
         let Some(bare) = Cluster::start("bare") else { return };
