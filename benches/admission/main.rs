@@ -45,7 +45,7 @@ fn main() {
         force::force(&native, number("--tries", 20));
     }
     if wants("forms") {
-        forms::forms(&native);
+        forms::forms(&native, !all("--sizes").is_empty());
     }
     if wants("restart") {
         restart::restart(
