@@ -17,7 +17,7 @@ pub(crate) struct Cluster {
     dir: PathBuf,
     /// The API server, where it was started again.
     again: Option<Child>,
-    cluster: Child,
+    all: Child,
 }
 
 impl Cluster {
@@ -42,7 +42,7 @@ impl Cluster {
         assert_eq!(ready, "ready\n", "the cluster starts");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let client = runtime.block_on(client(&dir));
-        let started = Self { runtime, client, dir, again: None, cluster };
+        let started = Self { runtime, client, dir, again: None, all: cluster };
         for part in ["kube-controller-manager", "registry"] {
             signal("-KILL", started.pid(part));
         }
@@ -98,7 +98,7 @@ impl Cluster {
         text.trim().parse().unwrap()
     }
 
-    /// What the API server says from now on.
+    /// What the API server said since it was last started.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("kube-apiserver.log")).unwrap_or_default()
     }
@@ -170,13 +170,13 @@ impl Cluster {
         let base = format!("http://127.0.0.1:{port}");
         self.runtime.block_on(async {
             let http = reqwest::Client::new();
-            let post = async |path: &str, body: String| -> Value {
+            let ask = async |path: &str, body: String| -> Value {
                 let answer = http.post(format!("{base}{path}")).body(body).send().await.unwrap();
                 serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default()
             };
-            let status = post("/v3/kv/range", r#"{"key":"AA==","limit":"1"}"#.to_owned()).await;
+            let status = ask("/v3/kv/range", r#"{"key":"AA==","limit":"1"}"#.to_owned()).await;
             let revision = status["header"]["revision"].as_str().unwrap_or("0").to_owned();
-            post("/v3/kv/compaction", format!(r#"{{"revision":"{revision}","physical":true}}"#)).await;
+            ask("/v3/kv/compaction", format!(r#"{{"revision":"{revision}","physical":true}}"#)).await;
             let text = http.get(format!("{base}/metrics")).send().await.unwrap().text().await.unwrap();
             metric(&text, "etcd_mvcc_db_total_size_in_use_in_bytes") / MIB
         })
@@ -187,8 +187,8 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(self.cluster.stdin.take());
-        let _ = self.cluster.wait();
+        drop(self.all.stdin.take());
+        let _ = self.all.wait();
         if let Some(mut child) = self.again.take() {
             let _ = child.kill();
             let _ = child.wait();

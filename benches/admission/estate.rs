@@ -185,10 +185,13 @@ pub(crate) fn enforce(cluster: &Cluster, world: &World, objects: &[Value]) -> Du
     written
 }
 
+/// How long everything has to be right, until it counts as in force.
+pub(crate) const CALM: Duration = Duration::from_secs(3);
+
 /// Waits until what is verified is let in and what is not is not, for a while.
 pub(crate) fn settled(cluster: &Cluster, world: &World) {
     let (good, start, mut right) = (world.good(), Instant::now(), Instant::now());
-    while right.elapsed() < Duration::from_secs(3) {
+    while right.elapsed() < CALM {
         let (good, bad) = (ask(cluster, SHOP, &good), ask(cluster, SHOP, &bad()));
         let judged = bad.as_ref().is_err_and(|why| why.contains("not verified for the policy"));
         if good.is_err() || !judged {

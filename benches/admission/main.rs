@@ -1,7 +1,8 @@
 //! What the native engine costs an API server, and how fast what is written is in force: `cargo bench --bench admission`.
 //!
 //! A word asks for one part: `create`, `memory`, `force`, `restart`; `forms` only where it is asked for. `--restarts N` and `--tries N` for other numbers,
-//! `--sizes all` for every size of an estate, `--flag FLAG` to start the API server again with one more flag.
+//! `--sizes all` for every size of an estate. Of restarts: `--policies N`, `--kinds N` for other people's custom kinds beside ours, `--inline` for digests in
+//! the policies themselves, and `--flag FLAG` for one more flag of the API server.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
