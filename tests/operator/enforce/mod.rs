@@ -4,6 +4,7 @@ mod doors;
 mod estate;
 mod healed;
 mod held;
+mod interrupted;
 mod promoted;
 mod restart;
 mod way_back;
