@@ -3,6 +3,8 @@
 
 #[path = "support/chart.rs"]
 mod chart_support;
+#[path = "chart/alerts.rs"]
+mod alerts;
 #[path = "chart/guards.rs"]
 mod guards;
 #[path = "chart/pods.rs"]

@@ -97,9 +97,12 @@ pub fn changes(old: Option<&SigningIdentityPolicyStatus>, new: &SigningIdentityP
     let conditions = old.map(|old| old.conditions.as_slice()).unwrap_or_default();
     let denied = conditions.iter().any(|of| of.type_ == ConditionType::Enforcing.as_str() && of.status == "True");
     let mut all = said::changes(conditions, &new.conditions, moved);
-    // On the way there it denies nowhere yet, or not everywhere: that is no fault of anything.
-    let on_the_way = [PolicyReason::ReportsOnly, PolicyReason::NotObserved].map(PolicyReason::as_str);
-    for change in all.iter_mut().filter(|change| !denied && on_the_way.contains(&change.reason.as_str())) {
+    // On the way there it denies nowhere yet, or not everywhere: that is no fault of anything. Where it lasts, there is an alarm.
+    let on_the_way = |change: &Change| {
+        change.reason == PolicyReason::NotObserved.as_str()
+            || (change.reason == PolicyReason::ReportsOnly.as_str() && !denied)
+    };
+    for change in all.iter_mut().filter(|change| on_the_way(change)) {
         change.warns = false;
     }
     all
@@ -238,14 +241,16 @@ fn rendered(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[En
 fn enforcing(step: &Step<'_>) -> Said {
     let decision = &step.decision;
     let enforced = decision.enforced.as_ref().filter(|_| !decision.namespaces.is_empty());
-    let (holds, reason) = match enforced {
-        None => (false, PolicyReason::ReportsOnly),
-        Some(enforced) if enforced.namespaces.values().any(|standing| standing.observed.is_none()) => {
-            (false, PolicyReason::NotObserved)
-        }
-        Some(_) => (true, PolicyReason::Denies),
+    let Some(enforced) = enforced else {
+        return Said::new(ConditionType::Enforcing, false, PolicyReason::ReportsOnly, summary(step));
     };
-    Said::new(ConditionType::Enforcing, holds, reason, summary(step))
+    let unseen = enforced.namespaces.iter().filter(|(_, standing)| standing.observed.is_none());
+    let unseen: Vec<&str> = unseen.map(|(name, _)| name.as_str()).collect();
+    if unseen.is_empty() {
+        return Said::new(ConditionType::Enforcing, true, PolicyReason::Denies, summary(step));
+    }
+    let message = format!("it is being put in force in `{}`", unseen.join("`, `"));
+    Said::new(ConditionType::Enforcing, false, PolicyReason::NotObserved, message)
 }
 
 fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
@@ -258,20 +263,18 @@ fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
         return Said::new(ConditionType::Degraded, true, PolicyReason::FormUnknown, message);
     }
     let harmless = [AlarmKind::WaveEmpty, AlarmKind::PromotionHeld, AlarmKind::LooseningHeld];
-    let alarms: Vec<&Alarm> = decision.alarms.iter().filter(|alarm| !harmless.contains(&alarm.kind)).collect();
+    let is_open = decision.alarms.iter().any(|alarm| alarm.kind == AlarmKind::BreakGlassOpen);
+    let says_it_twice = |alarm: &Alarm| is_open && is_of(alarm, Check::NoBreakGlass);
+    let tells = |alarm: &&Alarm| !harmless.contains(&alarm.kind) && !says_it_twice(alarm);
+    let alarms: Vec<&Alarm> = decision.alarms.iter().filter(tells).collect();
     // An engine acts on what it was just given a moment later; where it does not, `NotObserved` says so in time.
-    let is_settling = |alarm: &&Alarm| {
-        let engine = format!("{}: ", Check::EngineReady);
-        alarm.kind == AlarmKind::CheckFailing && alarm.message.starts_with(&engine)
-    };
-    let settles = decision.progress.phase == Phase::Promoting && alarms.iter().all(is_settling);
+    let settles =
+        decision.progress.phase == Phase::Promoting && alarms.iter().all(|alarm| is_of(alarm, Check::EngineReady));
     if !decision.is_degraded() || settles {
         return Said::new(ConditionType::Degraded, false, PolicyReason::ChecksHold, "every check holds that led to it");
     }
     // What is not as it was enforced comes before what no longer led there; of checks, the first, since what is behind it often follows from it.
-    let order = |alarm: &Alarm| {
-        decision.progress.checks.iter().position(|check| alarm.message.starts_with(&format!("{}: ", check.check)))
-    };
+    let order = |alarm: &Alarm| Check::ALL.iter().position(|check| is_of(alarm, *check));
     let worst = alarms.iter().min_by_key(|alarm| (alarm.kind == AlarmKind::CheckFailing, order(alarm)));
     let reason = match worst.map(|alarm| alarm.kind) {
         Some(AlarmKind::CheckFailing) | None => PolicyReason::CheckFails,
@@ -279,4 +282,10 @@ fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
     };
     let message = worst.map(|alarm| format!("{}: {}{}", alarm.kind, alarm.message, more(alarms.len())));
     Said::new(ConditionType::Degraded, true, reason, message.unwrap_or_default())
+}
+
+/// Whether it is a check that fails, and this one.
+fn is_of(alarm: &Alarm, check: Check) -> bool {
+    let said = alarm.message.strip_prefix(check.as_str());
+    alarm.kind == AlarmKind::CheckFailing && said.is_some_and(|rest| rest.starts_with(": "))
 }
