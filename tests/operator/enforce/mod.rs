@@ -7,4 +7,5 @@ mod held;
 mod interrupted;
 mod promoted;
 mod restart;
+mod storm;
 mod way_back;
