@@ -1,7 +1,19 @@
 //! A decision as status says it.
 
 use super::decide::Decision;
+use super::rollout::Phase;
+use super::would_deny::{Denial, UNSEEN};
 use crate::api::policy::{CheckStatus, EnforcementStatus};
+use crate::text::shortened;
+
+/// What is shown of what would have been denied, and of where it is enforced.
+const MAX_EXAMPLES: usize = 16;
+const MAX_NAMESPACES: usize = 64;
+const MAX_EXAMPLE: usize = 1000;
+
+fn example(denial: &Denial) -> String {
+    shortened(&format!("{}: {}: {}", denial.workload, denial.image, denial.why), MAX_EXAMPLE)
+}
 
 impl Decision {
     /// The status of a policy's enforcement.
@@ -23,6 +35,18 @@ impl Decision {
                 })
                 .collect(),
             would_have_denied: u64::try_from(self.progress.would_deny.count()).unwrap_or(u64::MAX),
+            would_have_denied_examples: self
+                .progress
+                .would_deny
+                .denials
+                .iter()
+                .take(MAX_EXAMPLES)
+                .map(example)
+                .collect(),
+            cannot_see: (self.progress.phase == Phase::Soaking).then(|| UNSEEN.to_owned()),
+            namespaces: self.namespaces.iter().take(MAX_NAMESPACES).cloned().collect(),
+            namespace_count: Some(u64::try_from(self.namespaces.len()).unwrap_or(u64::MAX)).filter(|count| *count > 0),
+            left_out: Vec::new(),
         }
     }
 }
