@@ -66,6 +66,16 @@ impl<'a> Estate<'a> {
         web
     }
 
+    /// Waits until the operator writes nothing more.
+    pub(crate) fn until_nothing_is_written(&self) {
+        let before = std::cell::Cell::new(self.lab.proxy().writes().len());
+        self.lab.until("nothing is written", |lab| {
+            std::thread::sleep(std::time::Duration::from_secs(4));
+            let now = lab.proxy().writes().len();
+            if before.replace(now) == now { Ok(()) } else { Err(format!("{now} writes")) }
+        });
+    }
+
     /// Tries to make a pod of one image, for real.
     pub(crate) fn try_pod(&self, namespace: &str, name: &str, image: &str) -> Result<Value, String> {
         self.try_pod_of(namespace, name, &json!({"containers": [{"name": "main", "image": image}]}))

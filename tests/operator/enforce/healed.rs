@@ -89,9 +89,10 @@ fn a_list_that_is_lost_or_forged_closes_and_is_put_back() {
     let forged = json!({"spec": {"data": {format!("{}.apps", &rogue.hex()[..2]): rogue.hex()}}});
     let said = lab.try_patch(SHARD, &forged).expect_err("the guard");
     assert!(said.contains("written by holdfast alone"), "{said}");
-    for (what, change) in
-        [("deleted", None), ("emptied", Some(json!({"spec": {"data": null}}))), ("edited", Some(forged.clone()))]
-    {
+    let nothing: serde_json::Map<String, Value> =
+        data["data"].as_object().unwrap().keys().map(|key| (key.clone(), Value::Null)).collect();
+    let emptied = json!({"spec": {"data": nothing}});
+    for (what, change) in [("deleted", None), ("emptied", Some(emptied)), ("edited", Some(forged.clone()))] {
         match &change {
             None => lab.without_guard("parameters", |lab| lab.delete(SHARD)),
             Some(change) => lab.without_guard("parameters", |lab| _ = lab.patch(SHARD, change)),

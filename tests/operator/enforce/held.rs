@@ -61,7 +61,10 @@ fn what_admits_more_waits_until_somebody_approves_its_digest() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     estate.denied("shop", &other, "is not verified");
     approve(&lab, "bob", "SigningIdentityPolicy", "apps", &digest).unwrap();
-    lab.until("it is in force", |_| estate.try_pod("shop", "other", &other));
+    lab.until("it is in force", |_| {
+        let tried = estate.try_pod("shop", "other", &other);
+        tried.map_err(|said| format!("{said}\n{}", estate.policy_status("apps").text()))
+    });
     lab.until("nothing waits any more", |_| {
         let status = estate.policy_status("apps");
         if status.condition("LooseningHeld").is_none() { Ok(()) } else { Err(status.text()) }

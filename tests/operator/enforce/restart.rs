@@ -16,6 +16,7 @@ fn what_is_enforced_holds_without_holdfast_and_is_taken_up_again() {
     let operator = lab.operator();
     let web = estate.enforced();
     let (good, bad) = (estate.image("web", web), estate.image("rogue", estate.unsigned("rogue")));
+    estate.until_nothing_is_written();
     operator.stop();
     estate.denied("shop", &bad, "is not verified");
     assert!(estate.try_pod("shop", "without", &good).is_ok());
