@@ -91,7 +91,7 @@ fn labels_are_guarded_where_they_decide_what_is_enforced() {
 fn holdfast_alone_writes_parameters_and_status() {
     let server = guarded();
     let denied = |request| denied(&server, &request);
-    let shard = json!({"metadata": {"name": "holdfast-verified-00-ff"}, "spec": {"data": {}}});
+    let shard = json!({"metadata": {"name": "holdfast-verified-00-ff.apps"}, "spec": {"data": {}}});
     for operation in ["CREATE", "UPDATE", "DELETE"] {
         let object = |there: bool| if there { shard.clone() } else { Value::Null };
         let request = |user| {

@@ -164,7 +164,8 @@ fn principal<'r>(rendering: &'r Rendering, policy: &str) -> Option<&'r Object> {
         let labels = object.body().pointer("/metadata/labels");
         labels.and_then(|labels| labels.get(crate::engines::object::POLICY)?.as_str()) == Some(policy)
     });
-    of_policy.filter(|object| !object.kind().ends_with("Binding")).max_by_key(|object| {
+    let says_something = |object: &&Object| !object.kind().ends_with("Binding") && object.kind() != "VerifiedImages";
+    of_policy.filter(says_something).max_by_key(|object| {
         let name = object.name();
         (name == format!("holdfast-enforce-{policy}"), name == format!("holdfast-audit-{policy}"))
     })
