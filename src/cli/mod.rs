@@ -1,8 +1,10 @@
 //! The command line: one file a verb.
 
+mod cluster;
 mod controller;
 pub mod crds;
 pub mod explain;
+mod history;
 mod mirror;
 mod output;
 mod plan;
@@ -46,6 +48,8 @@ enum Verb {
     Mirror(Box<mirror::Args>),
     /// Show what scans of a cluster found: what is not covered, why, and whose it is
     Report(Box<report::Args>),
+    /// Say what happened to policies, whether the record of it holds, and what is enforced
+    History(Box<history::Args>),
     /// Say what a reason, loss, check or condition means, whose it is, and what to do
     Explain(explain::Args),
     /// Operate trust in a cluster
@@ -95,6 +99,7 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
         Verb::Why(args) => why::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
+        Verb::History(args) => history::run(&args, out),
         Verb::Explain(args) => explain::run(&args, out),
         Verb::Controller(args) => controller::run(&args),
         Verb::Crds(args) => crds::run(&args, out),
