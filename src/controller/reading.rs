@@ -8,7 +8,8 @@ use kube::Client;
 
 use super::coverage::compiled;
 use super::failure::Failed;
-use super::policy::{Recalled, written_down};
+pub(crate) use super::policy::Recalled;
+use super::policy::written_down;
 use super::secrets::Reader;
 use super::store::Store;
 
