@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod admit;
 mod agree;
 mod cluster;
 mod controller;
@@ -47,6 +48,8 @@ enum Verb {
     Verify(Box<verify::Args>),
     /// Say what each policy says of an image, by which evidence, whose it is, and what would cure it
     Why(Box<why::Args>),
+    /// Verify an image and have it admitted ahead, for pods that no workload template names
+    Admit(Box<admit::Args>),
     /// Keep and renew trust roots
     Mirror(Box<mirror::Args>),
     /// Show what scans of a cluster found: what is not covered, why, and whose it is
@@ -104,6 +107,7 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
         Verb::Plan(args) => plan::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Why(args) => why::run(&args, out),
+        Verb::Admit(args) => admit::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
         Verb::Diff(args) => diff::run(&args, out),
