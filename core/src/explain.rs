@@ -160,7 +160,14 @@ pub fn terms() -> Vec<Term> {
         cure: reason.cure(),
     });
     let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms).chain(powers);
-    verdicts.chain(conflicts).chain(conditions).chain(because).chain(of_report).chain(of_break_glass).chain(of_policy).collect()
+    verdicts
+        .chain(conflicts)
+        .chain(conditions)
+        .chain(because)
+        .chain(of_report)
+        .chain(of_break_glass)
+        .chain(of_policy)
+        .collect()
 }
 
 /// Who can mend what a refusal names.

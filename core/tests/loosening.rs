@@ -188,7 +188,15 @@ fn every_edit_is_named_for_what_it_admits() {
             with(base(), "/engines/kyverno/kind", json!("ClusterPolicy")),
             vec![L::EngineChanged],
         ),
-        ("intake", with(base(), "/engines/native/intake", json!({"images": [format!("registry.corp.internal/apps/x@{}", Digest::of(b"x"))]})), vec![]),
+        (
+            "intake",
+            with(
+                base(),
+                "/engines/native/intake",
+                json!({"images": [format!("registry.corp.internal/apps/x@{}", Digest::of(b"x"))]}),
+            ),
+            vec![],
+        ),
         (
             "a wave to come is gone",
             with(

@@ -16,12 +16,12 @@ use parking_lot::Mutex;
 
 use super::break_glass;
 use super::coverage::{FormsInForce, Scanning};
-use super::policy::Policies;
 use super::engines::Engines;
 use super::failure::Failed;
 use super::guards::Guards;
 use super::lease::Leadership;
 use super::mirror::Known;
+use super::policy::Policies;
 use super::secrets::Reader;
 use super::settings::Settings;
 use super::store::Store;

@@ -33,9 +33,9 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use holdfast_core::api::{BundleCoverageReport, GROUP, TrustBreakGlass, TrustRootMirror, VERSION};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::{Client, ResourceExt};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::Receiver;
 use tokio::task::JoinHandle;
@@ -297,9 +297,8 @@ async fn passes(
     mut native: Receiver<bool>,
     stop: CancellationToken,
 ) {
-    let seen = async {
-        context.caches.wait_until_ready().await.is_err() || native.wait_for(|seen| *seen).await.is_err()
-    };
+    let seen =
+        async { context.caches.wait_until_ready().await.is_err() || native.wait_for(|seen| *seen).await.is_err() };
     if tokio::select! { () = stop.cancelled() => true, failed = seen => failed } {
         return;
     }

@@ -53,7 +53,10 @@ fn writes_beyond_the_namespace_are_by_name_and_secrets_are_not_read_there() {
             // Kinds that nothing but reports is written in, and that no engine admits by.
             let reports =
                 rule["apiGroups"] == json!(["openreports.io"]) || rule["apiGroups"] == json!(["wgpolicyk8s.io"]);
-            assert!(!writes(&rule) || status || named || reports || WIDE.contains(&wide(&rule).as_str()), "{case}: {rule}");
+            assert!(
+                !writes(&rule) || status || named || reports || WIDE.contains(&wide(&rule).as_str()),
+                "{case}: {rule}"
+            );
             assert!(!reports || case != "bare", "reports are switched off");
         }
         for role in of_kind(&objects, "Role") {

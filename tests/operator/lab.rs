@@ -118,7 +118,10 @@ impl Shared {
         }
         let cleans = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "cleaners"},
-            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete", "deletecollection"]}],
+            "rules": [
+                {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["delete", "deletecollection"]},
+                {"apiGroups": ["holdfast.dev"], "resources": ["verifiedimages"], "verbs": ["delete", "deletecollection"]},
+            ],
         });
         let cleaners = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "cleaners"},
@@ -224,7 +227,9 @@ impl Lab {
     #[allow(clippy::disallowed_methods)] // it waits for an instant
     pub(crate) fn guards_are_settled(&self) {
         let all = self.call("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", None);
-        let made = all["items"].as_array().unwrap().iter().map(|one| &one["metadata"]["creationTimestamp"]);
+        let is_guard = |one: &&Value| one["metadata"]["name"].as_str().unwrap().starts_with("holdfast-guard-");
+        let guards = all["items"].as_array().unwrap().iter().filter(is_guard);
+        let made = guards.map(|one| &one["metadata"]["creationTimestamp"]);
         let last: Timestamp = made.map(|at| at.as_str().unwrap().parse().unwrap()).max().unwrap();
         let settled = last + SignedDuration::from_secs(7);
         std::thread::sleep(Duration::try_from(settled.duration_since(Timestamp::now())).unwrap_or_default());
@@ -233,6 +238,7 @@ impl Lab {
     /// As if nothing had ever been declared: also what holdfast never forgets.
     pub(crate) fn clear(&self) {
         self.shared.proxy.reset();
+        self.let_everything_go();
         for kind in [
             "trustrootmirrors",
             "signingidentitypolicies",
@@ -265,6 +271,39 @@ impl Lab {
                 let _ = self.try_call("DELETE", &config_map_path(namespace, name), None);
             }
         }
+    }
+
+    /// As if nothing had ever been enforced.
+    fn let_everything_go(&self) {
+        let policies = self.call("GET", "/apis/holdfast.dev/v1alpha1/signingidentitypolicies", None);
+        for policy in policies["items"].as_array().unwrap() {
+            if !policy["metadata"]["finalizers"].is_null() {
+                let name = policy["metadata"]["name"].as_str().unwrap();
+                self.patch(
+                    &format!("/apis/holdfast.dev/v1alpha1/signingidentitypolicies/{name}"),
+                    &json!({"metadata": {"finalizers": null}}),
+                );
+            }
+        }
+        let mut denied = false;
+        for kind in ["validatingadmissionpolicybindings", "validatingadmissionpolicies"] {
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}");
+            let all = self.call("GET", &format!("{path}?labelSelector=app.kubernetes.io/managed-by=holdfast"), None);
+            for object in all["items"].as_array().unwrap() {
+                let name = object["metadata"]["name"].as_str().unwrap();
+                if !name.starts_with("holdfast-guard-") {
+                    let _ = self.try_call("DELETE", &format!("{path}/{name}"), None);
+                    denied = true;
+                }
+            }
+        }
+        if denied {
+            // Rules go on for a moment after they are gone.
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        self.within(Duration::from_secs(5), "what is verified is forgotten", |lab| {
+            lab.clean("/apis/holdfast.dev/v1alpha1/verifiedimages")
+        });
     }
 
     /// Takes something away that nobody may.
@@ -321,6 +360,45 @@ impl Lab {
             Some(change),
         ));
         patched.unwrap_or_else(|error| panic!("patch {path}: {error}"))
+    }
+
+    /// The same, where it may be refused.
+    pub(crate) fn try_patch(&self, path: &str, change: &Value) -> Result<Value, String> {
+        let content = "application/strategic-merge-patch+json";
+        let content = if path.starts_with("/apis/holdfast.dev") { "application/merge-patch+json" } else { content };
+        self.shared.runtime.block_on(call(&self.shared.client, None, "PATCH", path, content, Some(change)))
+    }
+
+    /// What the API server warns of where an object is applied.
+    pub(crate) fn warnings(&self, object: &Value) -> Vec<String> {
+        let path = format!("{}?fieldManager=test&force=true", path_of(object));
+        let request = http::Request::builder()
+            .method("PATCH")
+            .uri(path)
+            .header("content-type", "application/apply-patch+yaml")
+            .body(kube::client::Body::from(serde_json::to_vec(object).unwrap()))
+            .unwrap();
+        let answer = self.shared.runtime.block_on(self.shared.client.send(request)).unwrap();
+        let warnings = answer.headers().get_all("warning").iter();
+        warnings.map(|warning| warning.to_str().unwrap().to_owned()).collect()
+    }
+
+    /// Does something that a guard forbids: the guard is taken away, and put back.
+    pub(crate) fn without_guard(&self, guard: &str, act: impl FnOnce(&Self)) {
+        let path =
+            format!("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/holdfast-guard-{guard}");
+        let Some(mut binding) = self.get(&path) else { return act(self) };
+        self.delete(&path);
+        // It takes a moment until nobody asks it any more.
+        std::thread::sleep(Duration::from_secs(2));
+        let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(self)));
+        let metadata = binding["metadata"].as_object_mut().unwrap();
+        metadata.retain(|field, _| matches!(field.as_str(), "name" | "labels" | "annotations"));
+        self.apply(&binding);
+        // The next test needs the guard, whatever became of this one.
+        if let Err(panic) = acted {
+            std::panic::resume_unwind(panic);
+        }
     }
 
     /// A request as somebody else.

@@ -21,6 +21,7 @@ mod sigstore_support;
 use sigstore_support::registry as registry_support;
 
 mod coverage;
+mod enforce;
 mod engines;
 
 mod faults;

@@ -268,7 +268,13 @@ pub struct Enforcement {
 
 impl Default for Enforcement {
     fn default() -> Self {
-        Self { desired: Desired::Audit, paused: false, soak: three_days(), minimum_coverage: hundred(), waves: Vec::new() }
+        Self {
+            desired: Desired::Audit,
+            paused: false,
+            soak: three_days(),
+            minimum_coverage: hundred(),
+            waves: Vec::new(),
+        }
     }
 }
 

@@ -151,7 +151,9 @@ fn patterns_of_one_name_of_docker_hub_are_refused_with_the_one_that_is_meant() {
 
 #[test]
 fn an_example_of_a_pattern_is_one_of_its_images() {
-    for pattern in ["registry.corp/apps/**", "registry.corp/**/web", "registry.corp/a*b/*", "docker.io/**", "r.corp:5000/x/*-y"] {
+    for pattern in
+        ["registry.corp/apps/**", "registry.corp/**/web", "registry.corp/a*b/*", "docker.io/**", "r.corp:5000/x/*-y"]
+    {
         let read = ImagePattern::parse(pattern).unwrap();
         let example = read.example();
         assert!(read.matches(&ImageRef::parse(&example).unwrap()), "{pattern}: {example}");

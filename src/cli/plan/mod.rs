@@ -124,7 +124,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     name_cures(&trust, &mut coverage);
     let rendered = args.render.as_deref().map(render::rendered).transpose()?.unwrap_or_default();
     let denials: Vec<Denial> = rendered.iter().filter_map(denial).collect();
-    let declared = declared.iter().map(|policy| Member::declared(policy.policy, policy.compiled.as_ref().map_err(Clone::clone)));
+    let declared =
+        declared.iter().map(|policy| Member::declared(policy.policy, policy.compiled.as_ref().map_err(Clone::clone)));
     let members = Member::with_remembered(declared.collect(), &memory.policies);
     let lost = lost(&members, &memory.policies, denials.iter().map(|denial| denial.policy.as_str()));
     let of_trust = |digest: &Digest| trust.iter().any(|view| view.asks_for.contains(digest));

@@ -59,12 +59,10 @@ pub(crate) async fn policies(
                 let name = policy.meta().name.as_deref().unwrap_or_default();
                 policies.unusable.push(format!("SigningIdentityPolicy `{name}` cannot be read: {}", invalid.error));
             }
-            Ok(policy) => {
-                match compiled(reader, policy).await? {
-                    Ok(policy) => policies.usable.push(policy),
-                    Err(problems) => policies.unusable.extend(problems.iter().map(ToString::to_string)),
-                }
-            }
+            Ok(policy) => match compiled(reader, policy).await? {
+                Ok(policy) => policies.usable.push(policy),
+                Err(problems) => policies.unusable.extend(problems.iter().map(ToString::to_string)),
+            },
         }
     }
     Ok(policies)

@@ -44,14 +44,12 @@ pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
     let seen = registries.zip(known.map(|known| known.ledger.clone()));
     let scan = match known.and_then(|known| known.facts().last) {
         Some(last) => Ok(ScanSeen {
-            time: ScanTime {
-                started: last.started,
-                finished: last.finished,
-                interval: report.spec.interval.signed(),
-            },
+            time: ScanTime { started: last.started, finished: last.finished, interval: report.spec.interval.signed() },
             incomplete: wanting.or_else(|| last.wanting.then(|| "not all that runs was seen when it began".to_owned())),
         }),
-        None => Err(format!("BundleCoverageReport `{}` has not finished a scan since holdfast started", report.name_any())),
+        None => {
+            Err(format!("BundleCoverageReport `{}` has not finished a scan since holdfast started", report.name_any()))
+        }
     };
     Sight { snapshot, scan, seen }
 }
@@ -100,10 +98,10 @@ impl Sight {
                 _ => *of = None,
             }
         }
-        let evidence = pieces.into_iter().filter_map(|(image, pieces)| Some((image, evidence_digest(pieces?)))).collect();
+        let evidence =
+            pieces.into_iter().filter_map(|(image, pieces)| Some((image, evidence_digest(pieces?)))).collect();
         let ledger = ledger.lock();
-        let coverage =
-            assess_by(inventory, &judge.policies, &mut |image, policy| judge.judged(&ledger, image, policy));
+        let coverage = assess_by(inventory, &judge.policies, &mut |image, policy| judge.judged(&ledger, image, policy));
         (coverage, evidence)
     }
 }

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_core::api::TrustRootMirror;
+use holdfast_core::gate::TrustRootState;
 use holdfast_core::operate::mirror::memory::{Stored, Witness};
 use holdfast_core::operate::mirror::status::{Import, Mend};
 use holdfast_core::operate::mirror::{Decision, decide, schedule};
-use holdfast_core::gate::TrustRootState;
 use holdfast_core::operate::policy::Trust;
 use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::freshness::Freshness;
@@ -200,7 +200,9 @@ fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, dec
     let nothing = "nothing of it is in force";
     let fault = observed.fault.as_ref().map(ToString::to_string);
     let state = TrustRootState {
-        unready: adopted.is_none().then(|| decision.unreadable.clone().or_else(|| fault.clone()).unwrap_or_else(|| nothing.to_owned())),
+        unready: adopted
+            .is_none()
+            .then(|| decision.unreadable.clone().or_else(|| fault.clone()).unwrap_or_else(|| nothing.to_owned())),
         freshness: decision.freshness.clone(),
         pending: decision.candidate.as_ref().map(|candidate| candidate.root.digest),
         memory_intact: observed.fault.is_none(),

@@ -16,15 +16,13 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::super::MANAGER;
 use super::super::context::Context;
 use super::super::failure::{Failed, within};
-use super::super::MANAGER;
 use super::FINALIZER;
 use super::live::{Kind, There};
 use super::observe::Observed;
 
-/// How long what was written is waited for to be seen in force before the pass goes on without what may open.
-const SETTLES: Duration = Duration::from_secs(8);
 /// How often it is looked meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long an API server that is not asked may still go on as before: up to a second was measured on one.
@@ -145,27 +143,35 @@ async fn native(
     context.may_write()?;
     context.policies.verified.announce(wanted, &decided.holdings).await?;
     let there = context.policies.live.now();
+    notice_edits(context, &there, applied);
     let Changes { closing, opening, unused } = changes(there.values().map(|there| &*there.object), wanted);
     let holdings = Arc::new(std::mem::take(&mut decided.holdings));
     context.policies.verified.decided(holdings.clone());
-    for change in closing {
-        carry_out(context, &there, change, applied).await?;
+    // Lists are read at once; rules and bindings take a moment at each API server.
+    let only_lists = closing
+        .iter()
+        .all(|change| matches!(change, Change::Write(object) if Kind::of(object.kind()) == Some(Kind::Shard)));
+    if !only_lists {
+        context.policies.settling.lock().take();
     }
-    for part in [opening, unused] {
-        if part.is_empty() {
-            continue;
-        }
-        if !settle(context, observed, decided, &holdings).await? {
-            applied.again = Some(Duration::from_secs(1));
+    for change in closing {
+        carry_out(context, &there, change).await?;
+    }
+    let part = if opening.is_empty() { unused } else { opening };
+    if !part.is_empty() {
+        let changes: BTreeSet<&str> = part.iter().filter_map(changed).collect();
+        if let Some(wait) = settles(context, observed, decided, &holdings, &changes).await? {
+            applied.again = Some(wait);
             return Ok(());
         }
         let there = context.policies.live.now();
         for change in part {
-            carry_out(context, &there, change, applied).await?;
+            carry_out(context, &there, change).await?;
         }
+        context.policies.settling.lock().take();
     }
     // What was just written is seen in force at once where it can be: the next pass then knows.
-    if see(context, observed, decided, &holdings).await? {
+    if see(context, observed, decided, &holdings, &BTreeSet::new()).await? {
         let news = context.policies.observing.known(&context.policies.live.now()) != observed.said;
         applied.again = news.then_some(Duration::ZERO);
     } else {
@@ -174,31 +180,38 @@ async fn native(
     Ok(())
 }
 
-/// Waits until everything that denies is seen in force; whether it is.
-async fn settle(
+/// How long until what may open may be written: everything that closes has to be seen in force, and then a moment more, for API servers that are not asked.
+async fn settles(
     context: &Context,
     observed: &Observed,
     decided: &Decided<'_>,
     holdings: &Holdings,
-) -> Result<bool, Failed> {
-    let since = Instant::now();
-    while !see(context, observed, decided, holdings).await? {
-        if since.elapsed() > SETTLES {
-            tracing::warn!("what was written is not seen in force, so nothing is written that may open");
-            return Ok(false);
-        }
-        tokio::time::sleep(LOOK).await;
+    changes: &BTreeSet<&str>,
+) -> Result<Option<Duration>, Failed> {
+    if !see(context, observed, decided, holdings, changes).await? {
+        context.policies.settling.lock().take();
+        return Ok(Some(LOOK));
     }
-    tokio::time::sleep(OTHERS_SETTLE).await;
-    Ok(true)
+    let since = *context.policies.settling.lock().get_or_insert_with(Instant::now);
+    Ok(OTHERS_SETTLE.checked_sub(since.elapsed()).filter(|left| !left.is_zero()))
 }
 
-/// Sends the canaries that are wanting; whether everything is seen in force.
+/// What a change changes.
+fn changed(change: &Change) -> Option<&str> {
+    match change {
+        Change::Write(object) => Some(object.name()),
+        Change::Delete { name, .. } => Some(name),
+        Change::Settle => None,
+    }
+}
+
+/// Sends the canaries that are wanting; whether everything is seen in force, but for what is about to change: somebody may have changed it before.
 async fn see(
     context: &Context,
     observed: &Observed,
     decided: &Decided<'_>,
     holdings: &Holdings,
+    but: &BTreeSet<&str>,
 ) -> Result<bool, Failed> {
     let patterns = |policy: &str| {
         let step = decided.steps.iter().find(|step| step.standing.name() == policy)?;
@@ -206,29 +219,39 @@ async fn see(
     };
     let excepted: BTreeSet<(String, String)> = super::excepted(decided);
     let usable = |rule: &str, namespace: &str| {
-        let is_excepted =
-            excepted.iter().any(|(policy, at)| at == namespace && (rule == format!("holdfast-enforce-{policy}") || !rule.starts_with("holdfast-enforce-")));
+        let is_excepted = excepted.iter().any(|(policy, at)| {
+            at == namespace && (rule == format!("holdfast-enforce-{policy}") || !rule.starts_with("holdfast-enforce-"))
+        });
         observed.namespaces.contains_key(namespace) && !is_excepted
     };
     let there = context.policies.live.now();
-    let trials = context.policies.observing.trials(&there, &patterns, holdings, &usable);
+    let trials = context.policies.observing.trials(&there, &patterns, holdings, &usable, but);
     if trials.is_empty() {
         return Ok(true);
     }
     context.policies.observing.try_all(trials).await
 }
 
-async fn carry_out(
-    context: &Context,
-    there: &BTreeMap<(Kind, String), There>,
-    change: Change,
-    applied: &mut Applied,
-) -> Result<(), Failed> {
+/// What is not there any more in the form in which this process wrote it: somebody else changed it, or took it away.
+fn notice_edits(context: &Context, there: &BTreeMap<(Kind, String), There>, applied: &mut Applied) {
+    context.policies.written.lock().retain(|key, digest| {
+        let is_as_written = there.get(key).is_some_and(|there| there.object.digest() == *digest);
+        if !is_as_written {
+            let (kind, name) = key;
+            context.metrics.put_back(kind.name());
+            tracing::warn!(kind = kind.name(), name, "somebody changed it or took it away; it is put back");
+            applied.put_back.push(format!("{} {name}", kind.name()));
+        }
+        is_as_written
+    });
+}
+
+async fn carry_out(context: &Context, there: &BTreeMap<(Kind, String), There>, change: Change) -> Result<(), Failed> {
     context.may_write()?;
     match change {
         Change::Write(object) => {
             let Some(kind) = Kind::of(object.kind()) else { return Ok(()) };
-            write(context, kind, there.get(&(kind, object.name().to_owned())), &object, applied).await
+            write(context, kind, there.get(&(kind, object.name().to_owned())), &object).await
         }
         Change::Delete { kind, name } => {
             let Some(kind) = Kind::of(&kind) else { return Ok(()) };
@@ -238,13 +261,7 @@ async fn carry_out(
     }
 }
 
-async fn write(
-    context: &Context,
-    kind: Kind,
-    over: Option<&There>,
-    object: &Object,
-    applied: &mut Applied,
-) -> Result<(), Failed> {
+async fn write(context: &Context, kind: Kind, over: Option<&There>, object: &Object) -> Result<(), Failed> {
     let api: Api<DynamicObject> = Api::all_with(context.client.clone(), &kind.resource());
     let (name, stuck) = (object.name(), |error: &dyn std::fmt::Display| Failed::stuck("write", object.name(), error));
     let mut wanted: DynamicObject = serde_json::from_value(object.body().clone()).map_err(|error| stuck(&error))?;
@@ -266,15 +283,8 @@ async fn write(
             within("replace", name, api.replace(name, &params, &wanted)).await?
         }
     };
-    let known = context.policies.written.lock().insert((kind, name.to_owned()), object.digest());
-    if known == Some(object.digest()) {
-        // It is what this process wrote before: somebody else changed it, or took it away.
-        context.metrics.put_back(kind.name());
-        tracing::warn!(kind = kind.name(), name, "somebody changed it; it was put back");
-        applied.put_back.push(format!("{} {name}", kind.name()));
-    } else {
-        tracing::info!(kind = kind.name(), name, digest = %object.digest(), "written");
-    }
+    context.policies.written.lock().insert((kind, name.to_owned()), object.digest());
+    tracing::info!(kind = kind.name(), name, digest = %object.digest(), "written");
     context.policies.live.note(kind, written);
     Ok(())
 }

@@ -246,6 +246,10 @@ fn holds(found: &Value, wanted: &Value) -> bool {
 
 /// Whether what was there carried the mark of this very intent, and said something else: somebody changed it.
 fn is_put_back(found: Option<&Value>, wanted: &Object) -> bool {
-    let mark = |body: &Value| body.pointer("/metadata/annotations").and_then(|of| of.get(holdfast_core::engines::object::INTENT)).cloned();
-    !wanted.is_part() && found.and_then(mark) == mark(wanted.body()) && wanted.body().pointer("/metadata/annotations").is_some_and(|of| of.get(PART).is_none())
+    let mark = |body: &Value| {
+        body.pointer("/metadata/annotations").and_then(|of| of.get(holdfast_core::engines::object::INTENT)).cloned()
+    };
+    !wanted.is_part()
+        && found.and_then(mark) == mark(wanted.body())
+        && wanted.body().pointer("/metadata/annotations").is_some_and(|of| of.get(PART).is_none())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_core::engines::object::MANAGED_BY;
 use holdfast_core::engines::{EngineKind, Object};
 use kube::ResourceExt;
-use kube::api::{ApiResource, DynamicObject};
+use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use parking_lot::Mutex;
 
 /// Only what is labelled so is watched; what loses its label is gone, and is written anew.
@@ -77,7 +77,10 @@ pub(crate) struct NativeObjects {
 
 impl NativeObjects {
     /// Takes note of an object, seen or written; one that is older than what is known is not news. Whether it was.
-    pub(super) fn note(&self, kind: Kind, object: DynamicObject) -> bool {
+    pub(super) fn note(&self, kind: Kind, mut object: DynamicObject) -> bool {
+        // What is listed does not say of itself what it is.
+        let resource = kind.resource();
+        object.types = Some(TypeMeta { api_version: resource.api_version, kind: resource.kind });
         let name = object.name_any();
         if is_guard(&name) {
             return false;

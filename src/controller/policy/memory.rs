@@ -169,8 +169,9 @@ impl Memory {
             let replaces = if changes { kept.enforced.as_ref().map(digest) } else { unchanged };
             let journal = Journal { gate: gate.clone(), replaces };
             let name = journal_name(policy);
-            let place =
-                self.doubting(self.store.write_document(&name, &labels(JOURNAL), kept.journal_at.as_ref(), &journal).await)?;
+            let place = self.doubting(
+                self.store.write_document(&name, &labels(JOURNAL), kept.journal_at.as_ref(), &journal).await,
+            )?;
             let mut all = self.kept.lock();
             let of = all.entry(policy.to_owned()).or_default();
             (of.journal, of.journal_at) = (Some(journal), Some(place));
@@ -178,8 +179,9 @@ impl Memory {
         }
         if let Some(enforced) = gate.enforced.as_ref().filter(|enforced| kept.enforced.as_ref() != Some(*enforced)) {
             let name = enforced_name(policy);
-            let place =
-                self.doubting(self.store.write_document(&name, &labels(ENFORCED), kept.enforced_at.as_ref(), enforced).await)?;
+            let place = self.doubting(
+                self.store.write_document(&name, &labels(ENFORCED), kept.enforced_at.as_ref(), enforced).await,
+            )?;
             let mut all = self.kept.lock();
             let of = all.entry(policy.to_owned()).or_default();
             (of.enforced, of.enforced_at, of.fault) = (Some(enforced.clone()), Some(place), None);

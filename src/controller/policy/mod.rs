@@ -58,6 +58,8 @@ pub(crate) struct Policies {
     foreign: foreign::Foreign,
     /// The form each object had when this process wrote it.
     written: Mutex<BTreeMap<(live::Kind, String), Digest>>,
+    /// Since when everything that closes is seen in force, while something that may open waits.
+    settling: Mutex<Option<Instant>>,
     /// Engines whose objects could not be written, and why.
     unwritten: Mutex<BTreeMap<EngineKind, String>>,
     /// When each status was last written.
@@ -75,6 +77,7 @@ impl Policies {
             observing: observing::Observing::new(client),
             foreign: foreign::Foreign::default(),
             written: Mutex::default(),
+            settling: Mutex::default(),
             unwritten: Mutex::default(),
             told: Mutex::default(),
         }

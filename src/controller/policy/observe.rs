@@ -93,7 +93,8 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
     let approvals = approvals(context, &members, &glasses).await?;
     let marked = |policy: &&Arc<SigningIdentityPolicy>| {
         let is_marked = policy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        is_marked && remembered.get(&policy.name_any()).is_none_or(|kept| kept.progress.is_none() && kept.enforced.is_none())
+        is_marked
+            && remembered.get(&policy.name_any()).is_none_or(|kept| kept.progress.is_none() && kept.enforced.is_none())
     };
     Ok(Observed {
         marked: declared.iter().filter(marked).map(|policy| policy.name_any()).collect(),
@@ -125,9 +126,10 @@ fn split(recalled: BTreeMap<String, Recalled>) -> (BTreeMap<String, Remembered>,
 }
 
 fn concerns_policies(loosen: &holdfast_core::api::break_glass::Loosen) -> bool {
-    let of_policy = loosen.allow_change.as_ref().is_some_and(|change| {
-        change.kind == SigningIdentityPolicy::kind(&()) || change.kind == "TrustRootMirror"
-    });
+    let of_policy = loosen
+        .allow_change
+        .as_ref()
+        .is_some_and(|change| change.kind == SigningIdentityPolicy::kind(&()) || change.kind == "TrustRootMirror");
     let of_trust = [&loosen.accept_stale, &loosen.restore_memory, &loosen.lower_clock_floor];
     of_policy
         || loosen.return_to_audit.is_some()
@@ -273,15 +275,9 @@ impl Observed {
             .filter(|denial| denial.policy == policy)
             .flat_map(|denial| denial.namespaces.iter().cloned())
             .collect();
-        let faults = vec!["canaries are sent to the native engine alone, so nothing is known of what it denies".to_owned()];
-        EngineSeen {
-            present: true,
-            ready: true,
-            canaries: Canaries::Unknown,
-            faults,
-            told,
-            in_force: BTreeSet::new(),
-        }
+        let faults =
+            vec!["canaries are sent to the native engine alone, so nothing is known of what it denies".to_owned()];
+        EngineSeen { present: true, ready: true, canaries: Canaries::Unknown, faults, told, in_force: BTreeSet::new() }
     }
 
     /// What the floors of trust say of the clock.

@@ -92,7 +92,10 @@ async fn tell_put_back(context: &Context, observed: &Observed, applied: &Applied
         let note = format!("{what} was changed or deleted by somebody else, and put back");
         for policy in &observed.declared {
             let name = policy.name_any();
-            if what.ends_with(&format!("-{name}")) || what.contains(&format!("-{name}-")) || observed.declared.len() == 1 {
+            if what.ends_with(&format!("-{name}"))
+                || what.contains(&format!("-{name}-"))
+                || observed.declared.len() == 1
+            {
                 context.event(&about(policy), true, "PutBack", &note).await;
             }
         }

@@ -65,11 +65,26 @@ impl Collector for Policies {
                 ([("policy", name.as_str()), ("phase", phase.as_str())], truth(*phase == facts.phase))
             })
         });
-        gauges(&mut encoder, "holdfast_policy_phase", "The phase a policy is in: 1, and 0 for the others", None, phases)?;
+        gauges(
+            &mut encoder,
+            "holdfast_policy_phase",
+            "The phase a policy is in: 1, and 0 for the others",
+            None,
+            phases,
+        )?;
         let checks = all.iter().flat_map(|(name, facts)| {
-            facts.checks.iter().map(move |(check, passed)| ([("policy", name.as_str()), ("check", check)], truth(*passed)))
+            facts
+                .checks
+                .iter()
+                .map(move |(check, passed)| ([("policy", name.as_str()), ("check", check)], truth(*passed)))
         });
-        gauges(&mut encoder, "holdfast_policy_check", "Whether a check in front of enforcement holds: 1 or 0", None, checks)?;
+        gauges(
+            &mut encoder,
+            "holdfast_policy_check",
+            "Whether a check in front of enforcement holds: 1 or 0",
+            None,
+            checks,
+        )?;
         let alarms = all.iter().flat_map(|(name, facts)| {
             AlarmKind::ALL.iter().map(move |kind| {
                 let count = facts.alarms.get(kind).copied().unwrap_or_default();
@@ -82,9 +97,17 @@ impl Collector for Policies {
             gauges(&mut encoder, name, help, None, values)
         };
         count("holdfast_policy_enforced_namespaces", "Namespaces a policy is enforced in", |facts| facts.enforced)?;
-        count("holdfast_policy_observed_namespaces", "Those of them where it was observed in force", |facts| facts.observed)?;
-        count("holdfast_policy_held_changes", "Ways in which what is declared is looser, and waits", |facts| facts.held)?;
-        count("holdfast_policy_would_have_denied", "Images of workloads that the next promotion would have denied", |facts| facts.would_deny)?;
+        count("holdfast_policy_observed_namespaces", "Those of them where it was observed in force", |facts| {
+            facts.observed
+        })?;
+        count("holdfast_policy_held_changes", "Ways in which what is declared is looser, and waits", |facts| {
+            facts.held
+        })?;
+        count(
+            "holdfast_policy_would_have_denied",
+            "Images of workloads that the next promotion would have denied",
+            |facts| facts.would_deny,
+        )?;
         count("holdfast_policy_verified_digests", "Digests that are verified for a policy", |facts| facts.verified)
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::objects::BINDING_KIND;
 use super::retain::Holding;
 use crate::Digest;
-use crate::engines::object::POLICY;
 use crate::engines::Object;
+use crate::engines::object::POLICY;
 use crate::image::ImagePattern;
 
 /// The annotation by which a canary says which rule it is for.
@@ -63,7 +63,8 @@ pub fn canary<'p>(
     let (bad, good) = match policy {
         Some(policy) => {
             let range = spec.pointer("/paramRef/name")?.as_str()?;
-            let name = patterns(policy)?.iter().find_map(|pattern| Some(ImagePattern::parse(pattern).ok()?.example()))?;
+            let name =
+                patterns(policy)?.iter().find_map(|pattern| Some(ImagePattern::parse(pattern).ok()?.example()))?;
             of_shard(&name, range, holdings.get(policy))?
         }
         None if rule.starts_with("holdfast-form-open-") => {

@@ -66,7 +66,9 @@ impl Rule<'_> {
         let named =
             |name: String, expression: String| fields([("name", name.into()), ("expression", expression.into())]);
         let canary = (self.tier == Tier::Enforce).then(|| canary::condition(&name));
-        let conditions = conditions(target, self.excepted).chain(canary).map(|(name, expression)| named(name.to_owned(), expression));
+        let conditions = conditions(target, self.excepted)
+            .chain(canary)
+            .map(|(name, expression)| named(name.to_owned(), expression));
         let variables = self.variables.into_iter().map(|variable| named(variable.name, variable.expression));
         let mut spec = vec![
             ("failurePolicy", self.tier.failure_policy().into()),

@@ -68,12 +68,7 @@ pub fn lost<'a>(
     let is_member = |name: &str| members.iter().any(|member| member.name == name);
     let enforced = remembered.iter().filter(|(_, kept)| kept.enforced.is_none() && kept.is_enforced());
     let denying = denying.into_iter().filter(|name| !remembered.contains_key(*name));
-    enforced
-        .map(|(name, _)| name.as_str())
-        .chain(denying)
-        .filter(|name| !is_member(name))
-        .map(str::to_owned)
-        .collect()
+    enforced.map(|(name, _)| name.as_str()).chain(denying).filter(|name| !is_member(name)).map(str::to_owned).collect()
 }
 
 /// The keys that Secrets hold, by the name of the identity.

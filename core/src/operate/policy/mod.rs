@@ -14,12 +14,12 @@ mod sight;
 mod standing;
 mod status;
 
+pub use crate::engines::native::retain::RETENTION;
 pub use decided::{Decided, Step, decide};
 pub use facts::{EngineSeen, Facts, ScanSeen, Trust};
 pub use member::{Member, lost, secret_keys};
 pub use memory::Remembered;
 pub use reason::PolicyReason;
 pub use retention::Evidence;
-pub use crate::engines::native::retain::RETENTION;
-pub use status::{EngineTold, Told, changes, status};
 pub use standing::{Forms, Ready, Standing, forms_in_force};
+pub use status::{EngineTold, Told, changes, status};

@@ -82,7 +82,9 @@ pub fn status(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, now: Time
 
 /// What is worth an event.
 pub fn changes(old: Option<&SigningIdentityPolicyStatus>, new: &SigningIdentityPolicyStatus) -> Vec<Change> {
-    let phase = |status: &SigningIdentityPolicyStatus| status.enforcement.as_ref().map(|of| (of.phase.clone(), of.wave.clone()));
+    let phase = |status: &SigningIdentityPolicyStatus| {
+        status.enforcement.as_ref().map(|of| (of.phase.clone(), of.wave.clone()))
+    };
     let mut moved = Vec::new();
     if let (before, Some((now, wave))) = (old.and_then(phase), phase(new))
         && before.as_ref() != Some(&(now.clone(), wave.clone()))
@@ -155,9 +157,8 @@ fn said(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[Engine
         Said::new(LooseningHeld, true, PolicyReason::LooserHeld, format!("{loosening}{more}"))
     });
     let invalid = step.standing.member.unusable.as_deref();
-    let first_ill = [&degraded, &rendered].into_iter().find(|said| {
-        said.status == if said.of.healthy() { "False" } else { "True" }
-    });
+    let first_ill =
+        [&degraded, &rendered].into_iter().find(|said| said.status == if said.of.healthy() { "False" } else { "True" });
     let ready = match (invalid, first_ill) {
         (Some(why), _) => Said::new(Ready, false, PolicyReason::PolicyInvalid, why),
         (None, Some(ill)) => Said { of: Ready, status: "False", ..ill.clone() },

@@ -1,0 +1,100 @@
+//! A shop whose policy is to be enforced, and what its API server says of pods.
+
+use std::ops::Deref;
+
+use holdfast_core::Digest;
+use serde_json::{Value, json};
+
+use crate::coverage::shop::Shop;
+use crate::lab::{Lab, Status};
+use crate::registry_support::Registry;
+
+const GROUP: &str = "/apis/holdfast.dev/v1alpha1";
+
+/// The shop.
+pub(crate) struct Estate<'a>(pub(crate) Shop<'a>);
+
+impl<'a> Deref for Estate<'a> {
+    type Target = Shop<'a>;
+
+    fn deref(&self) -> &Shop<'a> {
+        &self.0
+    }
+}
+
+impl<'a> Estate<'a> {
+    /// One with a report over everything, and a policy that is to be enforced in `shop` as soon as every check holds.
+    pub(crate) fn open(lab: &'a Lab, registry: Registry) -> Self {
+        let estate = Self(Shop::open(lab, registry));
+        estate.report(&json!({"namespaceSelector": {}}));
+        estate
+    }
+
+    /// Wants the policy enforced; `more` is laid over its spec.
+    pub(crate) fn enforce(&self, more: &Value) {
+        let mut spec = json!({
+            "otherImages": "Deny", "namespaceSelector": {"matchLabels": {"tier": "apps"}},
+            "enforcement": {"desired": "Enforce", "soak": "0s"},
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            spec[key] = value.clone();
+        }
+        self.policy("apps", &spec);
+    }
+
+    /// What the policy says.
+    pub(crate) fn policy_status(&self, name: &str) -> Status {
+        Status::of(self.lab.get(&format!("{GROUP}/signingidentitypolicies/{name}")).expect("there is a policy"))
+    }
+
+    /// Waits until the policy is in a phase.
+    #[track_caller]
+    pub(crate) fn until_phase(&self, phase: &str) -> Status {
+        self.lab.until(&format!("the policy is in the phase {phase}"), |_| {
+            let status = self.policy_status("apps");
+            if status.at("/enforcement/phase") == phase { Ok(status) } else { Err(status.text()) }
+        })
+    }
+
+    /// A signed image that runs, enforced: the digest.
+    #[track_caller]
+    pub(crate) fn enforced(&self) -> Digest {
+        let web = self.signed("web");
+        self.pod("web", &self.image("web", web));
+        self.enforce(&json!({}));
+        self.until_phase("Enforcing");
+        web
+    }
+
+    /// Waits until the operator writes nothing more.
+    pub(crate) fn until_nothing_is_written(&self) {
+        let before = std::cell::Cell::new(self.lab.proxy().writes().len());
+        self.lab.until("nothing is written", |lab| {
+            std::thread::sleep(std::time::Duration::from_secs(4));
+            let now = lab.proxy().writes().len();
+            if before.replace(now) == now { Ok(()) } else { Err(format!("{now} writes")) }
+        });
+    }
+
+    /// Tries to make a pod of one image, for real.
+    pub(crate) fn try_pod(&self, namespace: &str, name: &str, image: &str) -> Result<Value, String> {
+        self.try_pod_of(namespace, name, &json!({"containers": [{"name": "main", "image": image}]}))
+    }
+
+    /// Tries to make a pod of this specification.
+    pub(crate) fn try_pod_of(&self, namespace: &str, name: &str, spec: &Value) -> Result<Value, String> {
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec});
+        self.lab.try_call("POST", &format!("/api/v1/namespaces/{namespace}/pods"), Some(&pod))
+    }
+
+    /// Asserts that a pod is denied by holdfast, with these words.
+    #[track_caller]
+    pub(crate) fn denied(&self, namespace: &str, image: &str, words: &str) {
+        match self.try_pod(namespace, "denied", image) {
+            Ok(_) => panic!("{image} was admitted"),
+            Err(said) => {
+                assert!(said.contains("ValidatingAdmissionPolicy 'holdfast-") && said.contains(words), "{said}")
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Changes that would admit more.
+
+use serde_json::{Value, json};
+
+use super::estate::Estate;
+use crate::break_glass::{self, ask, from_now};
+use crate::lab::Lab;
+use crate::registry_support::Registry;
+
+const APPS: &str = "/apis/holdfast.dev/v1alpha1/signingidentitypolicies/apps";
+
+/// The digest that a held change asks for.
+fn asked_for(message: &str) -> String {
+    let at = message.find("sha256:").unwrap_or_else(|| panic!("no digest in: {message}"));
+    message[at..at + 71].to_owned()
+}
+
+fn held(estate: &Estate<'_>, kind: &str) -> String {
+    estate.lab.until(&format!("it is held for {kind}"), |_| {
+        let status = estate.policy_status("apps");
+        if status.is("LooseningHeld") == "True" && status.message("LooseningHeld").contains(kind) {
+            Ok(status.message("LooseningHeld").to_owned())
+        } else {
+            Err(status.text())
+        }
+    })
+}
+
+fn approve(lab: &Lab, who: &str, kind: &str, name: &str, digest: &str) -> Result<Value, String> {
+    let approval = json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"generateName": format!("{who}-")},
+        "spec": {"approver": who, "for": {"kind": kind, "name": name, "digest": digest}},
+    });
+    lab.call_as(who, "POST", "/apis/holdfast.dev/v1alpha1/trustapprovals", &approval)
+}
+
+#[test]
+fn what_admits_more_waits_until_somebody_approves_its_digest() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let _operator = lab.operator();
+    estate.enforced();
+    let other = estate.unsigned("other");
+    estate.sign("other", other, "https://ci.example/other");
+    let other = estate.image("other", other);
+    estate.denied("shop", &other, "is not verified");
+
+    let both = json!([
+        {"name": "ci", "issuer": crate::coverage::shop::ISSUER, "subject": crate::coverage::shop::SUBJECT},
+        {"name": "other", "issuer": crate::coverage::shop::ISSUER, "subject": "https://ci.example/other", "optional": true},
+    ]);
+    let wider = json!({"identities": both, "engines": {"native": {"intake": {"images": [other]}}}});
+    estate.enforce(&wider);
+    let message = held(&estate, "IdentityWidened");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    estate.denied("shop", &other, "is not verified");
+    let digest = asked_for(&message);
+    // Who may not approve, and a digest that is another one's, change nothing.
+    assert!(approve(&lab, "mallory", "SigningIdentityPolicy", "apps", &digest).is_err());
+    approve(&lab, "bob", "SigningIdentityPolicy", "apps", &format!("sha256:{}", "0".repeat(64))).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    estate.denied("shop", &other, "is not verified");
+    approve(&lab, "bob", "SigningIdentityPolicy", "apps", &digest).unwrap();
+    lab.until("it is in force", |_| {
+        let tried = estate.try_pod("shop", "other", &other);
+        tried.map_err(|said| format!("{said}\n{}", estate.policy_status("apps").text()))
+    });
+    lab.until("nothing waits any more", |_| {
+        let status = estate.policy_status("apps");
+        if status.condition("LooseningHeld").is_none() { Ok(()) } else { Err(status.text()) }
+    });
+}
+
+#[test]
+fn an_enforced_policy_that_is_deleted_stays_until_two_people_agreed() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let operator = lab.operator();
+    estate.enforced();
+    let bad = estate.image("rogue", estate.unsigned("rogue"));
+    lab.delete(APPS);
+    let digest = asked_for(&held(&estate, "PolicyDeleted"));
+    estate.denied("shop", &bad, "is not verified");
+    // One person's approval is not enough for that.
+    approve(&lab, "bob", "SigningIdentityPolicy", "apps", &digest).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    estate.denied("shop", &bad, "is not verified");
+    assert_eq!(operator.metric("holdfast_policy_held_changes", &["policy=\"apps\""]), Some(1.0));
+
+    let change = json!({"allowChange": {"kind": "SigningIdentityPolicy", "name": "apps", "digest": digest}});
+    let glass = ask(&lab, "alice", "bye", from_now(600), &change);
+    for who in ["bob", "dora"] {
+        break_glass::approve(&lab, who, "bye", glass).unwrap();
+    }
+    lab.until("the policy goes", |lab| {
+        if lab.get(APPS).is_none() { Ok(()) } else { Err(estate.policy_status("apps").text()) }
+    });
+    lab.until("nothing is denied any more", |_| estate.try_pod("shop", "rogue", &bad));
+    let left = lab.call("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings?labelSelector=holdfast.dev/policy=apps", None);
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_namespace_stays_enforced_whatever_its_labels_say() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let _operator = lab.operator();
+    estate.enforced();
+    let bad = estate.image("rogue", estate.unsigned("rogue"));
+    lab.without_guard("scope", |lab| {
+        _ = lab.patch("/api/v1/namespaces/shop", &json!({"metadata": {"labels": {"tier": null}}}))
+    });
+    held(&estate, "NamespaceLeft");
+    estate.denied("shop", &bad, "is not verified");
+    lab.namespace("shop", &json!({"tier": "apps"}));
+    // One that is made, and carries the label from its start, is enforced from its start.
+    lab.namespace("annex", &json!({"tier": "apps"}));
+    lab.until("the new namespace is enforced", |_| match estate.try_pod("annex", "rogue", &bad) {
+        Err(said) if said.contains("is not verified") => Ok(()),
+        Err(said) => Err(said),
+        Ok(_) => {
+            let _ = lab.try_call("DELETE", "/api/v1/namespaces/annex/pods/rogue?gracePeriodSeconds=0", None);
+            Err("it was admitted".to_owned())
+        }
+    });
+    lab.namespace("annex", &json!({}));
+}

@@ -1,0 +1,9 @@
+//! The gate on a real API server: audit, soak, promotion, denial, and the way back.
+
+mod doors;
+mod estate;
+mod healed;
+mod held;
+mod promoted;
+mod restart;
+mod way_back;
