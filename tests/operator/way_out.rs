@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::break_glass::{approve, until};
 use crate::chart_support::NAMESPACE;
-use crate::coverage::shop::{SUBJECT, Shop};
+use crate::coverage::shop::Shop;
+use crate::enforce::estate::Estate;
 use crate::lab::{HOLDFAST, Lab, config_map_path};
 use crate::registry_support::Registry;
 
@@ -59,7 +60,7 @@ fn remember(lab: &Lab, sort: &str, document: &Value) {
     });
     let path = config_map_path(NAMESPACE, &name);
     if lab.get(&path).is_some() {
-        lab.call_as(HOLDFAST, "PATCH", &path, &object).unwrap();
+        lab.call_as(HOLDFAST, "PUT", &path, &object).unwrap();
     } else {
         let all = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
         lab.call_as(HOLDFAST, "POST", &all, &object).unwrap();
@@ -279,8 +280,13 @@ fn an_image_that_nothing_runs_is_admitted_once_it_is_verified() {
     let (build, other, bare) = (shop.signed("build"), shop.signed("other"), shop.unsigned("bare"));
     let git = shop.image("git", shop.signed("git"));
     shop.policy("apps", &json!({"engines": {"native": {"intake": {"images": [git]}}}}));
+    shop.pod("git", &git);
     let operator = lab.operator();
-    shop.report(&json!({}));
+    shop.report(&json!({"namespaceSelector": {}}));
+    lab.until("the trust is in force", |_| {
+        let status = shop.status();
+        if status.at("/totals/covered").as_u64() > Some(0) { Ok(()) } else { Err(status.text()) }
+    });
     let image = |name: &str, digest| shop.image(name, digest);
 
     let (code, text, said) = lab.holdfast(&["admit", &image("build", build), "--dry-run"]);
@@ -339,22 +345,10 @@ fn an_image_that_nothing_runs_is_admitted_once_it_is_verified() {
 fn the_way_out_of_enforcement_is_the_one_that_is_printed() {
     let Some(lab) = Lab::enter() else { return };
     let Some(registry) = Registry::plain(true) else { return };
-    let shop = Shop::open(&lab, registry);
-    let good = shop.signed("good");
-    shop.pod("good", &shop.image("good", good));
-    lab.guards_are_settled();
+    let estate = Estate::open(&lab, registry);
     let operator = lab.operator();
-    shop.policy(
-        "apps",
-        &json!({"namespaceSelector": {"matchLabels": {"tier": "apps"}}, "enforcement": {"desired": "Enforce", "soak": "0s"},
-                "identities": [{"name": "ci", "issuer": crate::coverage::shop::ISSUER, "subject": SUBJECT}]}),
-    );
-    shop.report(&json!({"interval": "1m"}));
-    lab.within(std::time::Duration::from_secs(60), "the policy is enforced", |lab| {
-        let policy = lab.get(POLICY).unwrap();
-        shop.scan_now(&crate::courier::now().to_string());
-        if policy["status"]["enforcement"]["phase"] == "Enforcing" { Ok(()) } else { Err(policy["status"].to_string()) }
-    });
+    estate.enforced();
+    lab.guards_are_settled();
     let (code, text, _) = lab.holdfast(&["history", "apps"]);
     assert!(code == 0 && text.contains("was promoted") && text.contains("they hold"), "{text}");
     let (code, text, _) = lab.holdfast(&["uninstall", "--yes"]);
