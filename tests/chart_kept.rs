@@ -59,7 +59,11 @@ impl Release<'_> {
 
     fn guards(&self) -> BTreeMap<String, String> {
         let mut all = self.there("validatingadmissionpolicies");
-        all.extend(self.there("validatingadmissionpolicybindings").into_iter().map(|(name, uid)| (format!("{name} bound"), uid)));
+        all.extend(
+            self.there("validatingadmissionpolicybindings")
+                .into_iter()
+                .map(|(name, uid)| (format!("{name} bound"), uid)),
+        );
         all
     }
 }
@@ -92,7 +96,14 @@ fn what_guards_what_denies_outlives_the_release() {
     }
     let are_guarded = || {
         let memory = ["delete", "configmap", "holdfast-policy-apps", "-n", NAMESPACE];
-        let verified = ["patch", "verifiedimages", "holdfast-verified-00-ff", "--type=merge", "-p", r#"{"spec":{"data":{"aa.apps":"x"}}}"#];
+        let verified = [
+            "patch",
+            "verifiedimages",
+            "holdfast-verified-00-ff",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"data":{"aa.apps":"x"}}}"#,
+        ];
         for arguments in [&memory[..], &verified[..]] {
             cluster.until("nobody else may change it", |cluster| {
                 let answer = cluster.kubectl(None, &[arguments, &["--dry-run=server"]].concat(), "");

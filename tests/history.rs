@@ -59,9 +59,14 @@ fn what_was_changed_cut_off_or_set_back_is_told() {
     begun_late["policies"][0]["records"].as_array_mut().unwrap().remove(0);
     let mut set_back = whole.clone();
     set_back["policies"][0]["records"].as_array_mut().unwrap().pop();
-    for (what, file) in [("changed", changed), ("does not follow", gap), ("does not follow", begun_late), ("set back", set_back)] {
+    for (what, file) in
+        [("changed", changed), ("does not follow", gap), ("does not follow", begun_late), ("set back", set_back)]
+    {
         let answer = verify(&file.to_string(), &[]);
-        assert!(answer.code == 1 && answer.out.contains("they do not hold") && answer.out.contains(what), "{what}: {answer:?}");
+        assert!(
+            answer.code == 1 && answer.out.contains("they do not hold") && answer.out.contains(what),
+            "{what}: {answer:?}"
+        );
         // What the file itself says of that counts for nothing.
         let mut praised = file;
         praised["policies"][0]["standing"] = json!({"chain": "holds"});

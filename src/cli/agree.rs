@@ -44,11 +44,8 @@ impl Proposal {
     pub(super) fn allows(what: &Loosening, verb: &str, by: Option<&str>, reason: &str, now: Timestamp) -> Self {
         let name = format!("{verb}-{}", what.object.name);
         let name = name.get(..LONGEST).unwrap_or(&name).trim_end_matches(['-', '.']).to_owned();
-        let change = ObjectDigest {
-            kind: what.object.kind.to_owned(),
-            name: what.object.name.clone(),
-            digest: what.digest,
-        };
+        let change =
+            ObjectDigest { kind: what.object.kind.to_owned(), name: what.object.name.clone(), digest: what.digest };
         // Whole seconds: a break-glass takes no parts of them.
         let until = now.saturating_add(LASTS).unwrap_or(Timestamp::MAX).as_second();
         let spec = TrustBreakGlassSpec {
@@ -139,7 +136,10 @@ mod tests {
         proposal.print(&mut out).unwrap();
         let [glass, approval] = <[Value; 2]>::try_from(manifests(&String::from_utf8(out).unwrap())).unwrap();
         let glass: TrustBreakGlass = serde_json::from_value(glass).unwrap();
-        assert_eq!((glass.spec.until.as_str(), glass.spec.requested_by.as_str()), ("2026-11-25T06:00:00Z", "alice: \"ops\""));
+        assert_eq!(
+            (glass.spec.until.as_str(), glass.spec.requested_by.as_str()),
+            ("2026-11-25T06:00:00Z", "alice: \"ops\"")
+        );
         let digest = approval_digest("TrustBreakGlass", "uninstall-apps", &glass.spec);
         assert_eq!(approval["spec"]["for"]["digest"], digest.to_string());
         assert_eq!(glass.spec.loosen.allow_change.unwrap().digest, Digest::of(b"deleted"));

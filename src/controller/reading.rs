@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::operate::policy::Member;
-use kube::Client;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
 
 use super::coverage::compiled;
-use super::failure::Failed;
+use super::failure::{Failed, within};
 pub(crate) use super::policy::Recalled;
 use super::policy::written_down;
 use super::secrets::Reader;
@@ -28,12 +29,14 @@ pub(crate) async fn remembered(
 /// A policy as it is declared, with the keys its Secret references name.
 ///
 /// # Errors
-/// [`Failed`], where a key could not be asked for.
-pub(crate) async fn member(
-    client: &Client,
-    namespace: &str,
-    policy: &SigningIdentityPolicy,
-) -> Result<Member, Failed> {
+/// [`Failed`], where a key could not be asked for, or whoever asks may not read it: that says nothing of whether holdfast may.
+pub(crate) async fn member(client: &Client, namespace: &str, policy: &SigningIdentityPolicy) -> Result<Member, Failed> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let keys = policy.spec.identities.iter().filter_map(|identity| identity.key.as_ref()?.secret_ref.as_ref());
+    for reference in keys {
+        within("read", &format!("Secret {namespace}/{}", reference.name), secrets.get_metadata_opt(&reference.name))
+            .await?;
+    }
     let reader = Reader { client: client.clone(), own: namespace.to_owned() };
     let ready = compiled(&reader, policy).await?;
     let why = |problems: &Vec<_>| problems.iter().map(ToString::to_string).collect::<Vec<String>>().join("; ");

@@ -530,8 +530,7 @@ impl Lab {
 
     /// The same in somebody else's right.
     pub(crate) fn holdfast_as(&self, user: &str, arguments: &[&str]) -> (i32, String, String) {
-        let mut config: Value =
-            serde_saphyr::from_str(&std::fs::read_to_string(self.kubeconfig()).unwrap()).unwrap();
+        let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(self.kubeconfig()).unwrap()).unwrap();
         config["users"][0]["user"]["as"] = json!(user);
         let kubeconfig = self.shared.dir.join(format!("{user}.kubeconfig"));
         std::fs::write(&kubeconfig, config.to_string()).unwrap();

@@ -7,6 +7,7 @@ use holdfast_core::gate::{Enforced, Event, History, Standing, WaveStanding};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::attacks::may;
 use crate::break_glass::{approve, until};
 use crate::chart_support::NAMESPACE;
 use crate::coverage::shop::Shop;
@@ -79,6 +80,16 @@ fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
+/// Somebody who may look at what `view` shows, and at no Secret.
+fn reads_all_but_secrets(lab: &Lab, user: &str) {
+    lab.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "looks"},
+        "rules": [{"apiGroups": ["", "holdfast.dev"], "verbs": ["get", "list"],
+                   "resources": ["configmaps", "namespaces", "signingidentitypolicies"]}],
+    }));
+    may(lab, user, "looks");
+}
+
 /// The manifests that a command printed to be made.
 fn manifests(text: &str) -> Vec<Value> {
     let parts = text.split("<<'EOF'\n").skip(1);
@@ -96,7 +107,14 @@ fn a_history_says_what_happened_and_whether_it_holds() {
     let form = enforced_by_memory(&lab, &spec());
     let (code, text, said) = lab.holdfast(&["history", "apps"]);
     assert_eq!(code, 0, "{text}{said}");
-    let words = ["Enforcing", "shop (everything)", &form.to_string(), "they hold, 2 of them", "was promoted", "was seen in force everywhere"];
+    let words = [
+        "Enforcing",
+        "shop (everything)",
+        &form.to_string(),
+        "they hold, 2 of them",
+        "was promoted",
+        "was seen in force everywhere",
+    ];
     assert!(words.iter().all(|words| text.contains(words)), "{text}");
 
     // Taken away as a file, it is checked without a cluster, and a changed record is found.
@@ -163,7 +181,9 @@ fn an_edit_says_before_it_is_made_what_it_admits_more_and_what_allows_it() {
     assert_eq!(code, 1, "{said}");
     let [approval] = <[Value; 1]>::try_from(manifests(&text)).unwrap();
     assert_eq!(approval["kind"], "TrustApproval");
-    assert!(text.contains(&format!("the digest to approve is {}", approval["spec"]["for"]["digest"].as_str().unwrap())));
+    assert!(
+        text.contains(&format!("the digest to approve is {}", approval["spec"]["for"]["digest"].as_str().unwrap()))
+    );
     // It is what holdfast would wait for.
     lab.patch(POLICY, &json!({"spec": wider}));
     let (_, declared, _) = lab.holdfast(&["diff", "-o", "json"]);
@@ -175,6 +195,19 @@ fn an_edit_says_before_it_is_made_what_it_admits_more_and_what_allows_it() {
     let deletion = deletion_digest("SigningIdentityPolicy", "apps", form);
     assert_eq!((code, &glass["spec"]["loosen"]["allowChange"]["digest"]), (1, &json!(deletion)), "{text}");
     assert_eq!(of_glass["spec"]["for"]["name"], glass["metadata"]["name"]);
+    // A key that whoever asks may not see leaves the digest unknown; nobody is told that the policy is broken.
+    let mut by_key = spec();
+    by_key["identities"] = json!([{"name": "k", "key": {"secretRef": {"name": "key"}}}]);
+    assert_eq!(diff(&by_key).0, 1, "there is no such key");
+    reads_all_but_secrets(&lab, "erin");
+    let (code, text, said) = lab.until("erin may look", |lab| {
+        match lab.holdfast_as("erin", &["diff", file.to_str().unwrap(), "-o", "json"]) {
+            (3, text, said) if text.is_empty() => Err(said),
+            answer => Ok(answer),
+        }
+    });
+    let unknown = json_of(&text)["policies"][0]["unknown"].clone();
+    assert!(code == 3 && unknown.as_str().unwrap().contains("Secret"), "{text}{said}");
     let (code, _, said) = lab.holdfast(&["diff", "/nowhere"]);
     assert!(code == 2 && !said.is_empty());
 }
@@ -221,14 +254,24 @@ fn what_denies_nowhere_goes_in_order_and_what_is_kept_is_said() {
     });
     let (code, text, said) = lab.holdfast(&["uninstall"]);
     assert_eq!(code, 0, "{said}");
-    let order = ["SigningIdentityPolicy: apps", "BundleCoverageReport: cluster", "TrustRootMirror: corp", "VerifiedImages/", "helm uninstall"];
-    let places: Vec<usize> = order.iter().map(|words| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"))).collect();
+    let order = [
+        "SigningIdentityPolicy: apps",
+        "BundleCoverageReport: cluster",
+        "TrustRootMirror: corp",
+        "VerifiedImages/",
+        "helm uninstall",
+    ];
+    let places: Vec<usize> =
+        order.iter().map(|words| text.find(words).unwrap_or_else(|| panic!("{words}: {text}"))).collect();
     assert!(places.is_sorted(), "{text}");
     assert!(lab.get(POLICY).is_some(), "it only said so");
 
     let (code, text, said) = lab.holdfast(&["uninstall", "--yes", "--wait", "30s"]);
     assert_eq!(code, 0, "{text}{said}\n{}", operator.said());
-    assert!(text.contains("deleted SigningIdentityPolicy apps") && text.contains("holdfast-trust-record-corp"), "{text}");
+    assert!(
+        text.contains("deleted SigningIdentityPolicy apps") && text.contains("holdfast-trust-record-corp"),
+        "{text}"
+    );
     assert!(lab.get(POLICY).is_none());
     for path in [VERIFIED, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"] {
         let all = lab.call("GET", path, None);
@@ -300,8 +343,7 @@ fn an_image_that_nothing_runs_is_admitted_once_it_is_verified() {
         (0..4).map(|number| format!("task-{number}")).map(|name| (name.clone(), shop.signed(&name))).collect();
     std::thread::scope(|scope| {
         let admit = |name: &str, digest| lab.holdfast(&["admit", &image(name, digest), "--wait", "0s"]);
-        let running: Vec<_> =
-            others.iter().map(|(name, digest)| scope.spawn(move || admit(name, *digest))).collect();
+        let running: Vec<_> = others.iter().map(|(name, digest)| scope.spawn(move || admit(name, *digest))).collect();
         for running in running {
             let (code, text, said) = running.join().unwrap();
             assert!(code == 0 || code == 3, "{text}{said}");

@@ -150,7 +150,10 @@ fn others(metadata: &ObjectMeta, image: &str) -> Vec<String> {
 /// The images that managed fields name. The items of a set are named by their value, as JSON.
 fn images(fields: &Value) -> impl Iterator<Item = String> {
     let items = fields.pointer(FIELDS).and_then(Value::as_object);
-    items.into_iter().flat_map(|items| items.keys()).filter_map(|key| serde_json::from_str(key.strip_prefix("v:")?).ok())
+    items
+        .into_iter()
+        .flat_map(|items| items.keys())
+        .filter_map(|key| serde_json::from_str(key.strip_prefix("v:")?).ok())
 }
 
 fn resource() -> ApiResource {
@@ -175,7 +178,9 @@ mod tests {
         ManagedFieldsEntry {
             manager: Some(manager.to_owned()),
             operation: Some(operation.to_owned()),
-            fields_v1: Some(FieldsV1(json!({"f:spec": {"f:engines": {"f:native": {"f:intake": {"f:images": items}}}}}))),
+            fields_v1: Some(FieldsV1(
+                json!({"f:spec": {"f:engines": {"f:native": {"f:intake": {"f:images": items}}}}}),
+            )),
             ..ManagedFieldsEntry::default()
         }
     }

@@ -104,7 +104,8 @@ mod tests {
             explain("apps", &serde_json::from_value(policy).unwrap())
         };
         assert!(said(json!({"observedGeneration": 1})).contains("see that it runs"));
-        let checks = json!([{"name": "ScanComplete", "passed": false, "message": "no report looks at every namespace"}]);
+        let checks =
+            json!([{"name": "ScanComplete", "passed": false, "message": "no report looks at every namespace"}]);
         let status = json!({"observedGeneration": 2, "enforcement": {"phase": "Audit", "checks": checks}});
         assert!(said(status).contains("no report looks at every namespace"));
         let held = json!([{

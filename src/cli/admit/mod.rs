@@ -102,13 +102,7 @@ enum Judged {
     Exempt,
     /// This.
     #[serde(rename_all = "camelCase")]
-    Verdict {
-        outcome: Outcome,
-        reason: Reason,
-        message: String,
-        owner: Owner,
-        cure: &'static str,
-    },
+    Verdict { outcome: Outcome, reason: Reason, message: String, owner: Owner, cure: &'static str },
 }
 
 /// What comes of it.
@@ -243,7 +237,9 @@ async fn named(client: &Client, only: Option<&str>) -> Result<Vec<String>, CliEr
 
 fn no_such(only: &str, names: &[String]) -> CliError {
     let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    CliError::usage(format!("--policy {only}: there is no such SigningIdentityPolicy that can be used (there are: {there})"))
+    CliError::usage(format!(
+        "--policy {only}: there is no such SigningIdentityPolicy that can be used (there are: {there})"
+    ))
 }
 
 #[cfg(test)]

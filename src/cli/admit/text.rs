@@ -12,16 +12,12 @@ pub(super) fn print(answer: &Answer, style: Style, out: &mut dyn Write) -> io::R
     let image = printable(&answer.image);
     let native = answer.policies.iter().any(|said| said.intake.is_some());
     match &answer.end {
-        End::Admitted if answer.dry_run && native => writeln!(
-            out,
-            "{}: {image} is verified; without --dry-run it would be admitted",
-            style.good("yes")
-        )?,
-        End::Admitted if native => writeln!(
-            out,
-            "{}: {image} will be admitted; holdfast lists it as verified",
-            style.good("yes")
-        )?,
+        End::Admitted if answer.dry_run && native => {
+            writeln!(out, "{}: {image} is verified; without --dry-run it would be admitted", style.good("yes"))?;
+        }
+        End::Admitted if native => {
+            writeln!(out, "{}: {image} will be admitted; holdfast lists it as verified", style.good("yes"))?;
+        }
         End::Admitted => writeln!(
             out,
             "{}: {image} will be admitted; the engines of these policies look for themselves, so nothing has to be added",
@@ -56,10 +52,9 @@ pub(super) fn print(answer: &Answer, style: Style, out: &mut dyn Write) -> io::R
 fn blame(answer: &Answer) -> String {
     let worst = |wanted: Outcome| {
         answer.policies.iter().find_map(|said| match &said.verdict {
-            Judged::Verdict { outcome, reason, owner, cure, .. } if *outcome == wanted => Some(format!(
-                "policy `{}` says {reason} (owner: {owner}); to cure it: {cure}",
-                printable(&said.policy)
-            )),
+            Judged::Verdict { outcome, reason, owner, cure, .. } if *outcome == wanted => {
+                Some(format!("policy `{}` says {reason} (owner: {owner}); to cure it: {cure}", printable(&said.policy)))
+            }
             _ => None,
         })
     };

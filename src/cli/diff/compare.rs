@@ -56,7 +56,7 @@ impl Compared {
         !self.loosenings.is_empty()
     }
 
-    fn unknown(policy: &str, why: impl Into<String>) -> Self {
+    pub(super) fn unknown(policy: &str, why: impl Into<String>) -> Self {
         Self { policy: policy.to_owned(), unknown: Some(why.into()), ..Self::default() }
     }
 
@@ -72,7 +72,7 @@ impl Ground<'_> {
         let name = member.name.as_str();
         let enforced = match self.enforced(name) {
             Ok(Some(enforced)) => enforced,
-            Ok(None) => return self.of_one_that_is_not_enforced(member),
+            Ok(None) => return Self::of_one_that_is_not_enforced(member),
             Err(why) => return Compared::unknown(name, why),
         };
         let mut compared = Self::of(name, enforced);
@@ -104,7 +104,7 @@ impl Ground<'_> {
         }
     }
 
-    fn of_one_that_is_not_enforced(&self, member: &Member) -> Compared {
+    fn of_one_that_is_not_enforced(member: &Member) -> Compared {
         let policy = member.name.clone();
         match &member.unusable {
             Some(why) => Compared::unknown(&policy, format!("it cannot be used: {why}")),

@@ -83,12 +83,7 @@ fn print_policy(policy: &Compared, style: Style, out: &mut dyn Write) -> io::Res
 }
 
 /// For each digest that waits, what allows it: the strictest of what its parts ask for.
-fn print_agreements(
-    loosenings: &[Looser],
-    by: Option<&str>,
-    now: Timestamp,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn print_agreements(loosenings: &[Looser], by: Option<&str>, now: Timestamp, out: &mut dyn Write) -> io::Result<()> {
     let digests: BTreeSet<Digest> = loosenings.iter().map(|looser| looser.what.digest).collect();
     for digest in digests {
         let of: Vec<&Looser> = loosenings.iter().filter(|looser| looser.what.digest == digest).collect();

@@ -49,9 +49,8 @@ async fn now(client: &Client, namespace: &str, only: Option<&str>) -> Result<Tol
         let phase = policy.status.as_ref().and_then(|status| Some(status.enforcement.as_ref()?.phase.as_str()));
         let Some(phase) = phase.filter(|phase| *phase != "Audit" && !found.contains_key(&name)) else { continue };
         let mut lost = PolicyHistory::of(&name, &Remembered::default(), None);
-        lost.standing = Standing::Broken {
-            why: format!("the status of the policy says {phase}, and nothing is remembered of it"),
-        };
+        lost.standing =
+            Standing::Broken { why: format!("the status of the policy says {phase}, and nothing is remembered of it") };
         policies.push(lost);
     }
     Ok(Told { policies })

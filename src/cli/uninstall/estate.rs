@@ -123,7 +123,8 @@ pub(super) async fn given(client: &Client) -> Result<Vec<(String, serde_json::Va
             for mut object in found.items {
                 let name = format!("{kind}/{}", object.name_any());
                 // The API server leaves the kind out of what it lists.
-                object.types = Some(kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: kind.to_owned() });
+                object.types =
+                    Some(kube::api::TypeMeta { api_version: resource.api_version.clone(), kind: kind.to_owned() });
                 if !object.name_any().starts_with("holdfast-guard-") && !all.iter().any(|(known, _)| *known == name) {
                     let body = serde_json::to_value(&object).map_err(std::io::Error::from)?;
                     all.push((name, body));

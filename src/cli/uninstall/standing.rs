@@ -65,9 +65,8 @@ fn of_one(
         namespaces.extend(gate.progress.iter().flat_map(|progress| progress.enforced.iter().cloned()));
     }
     let fault = kept.and_then(|kept| kept.fault.as_ref());
-    let is_enforced = !namespaces.is_empty()
-        || fault.is_some()
-        || phase.as_ref().is_some_and(|phase| denies.contains(phase));
+    let is_enforced =
+        !namespaces.is_empty() || fault.is_some() || phase.as_ref().is_some_and(|phase| denies.contains(phase));
     is_enforced.then(|| Enforcing {
         policy: name.to_owned(),
         phase,

@@ -34,13 +34,7 @@ pub(super) fn refuse(
     writeln!(out, "Then run `holdfast uninstall` again.")
 }
 
-fn let_go(
-    policy: &Enforcing,
-    by: Option<&str>,
-    now: Timestamp,
-    style: Style,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn let_go(policy: &Enforcing, by: Option<&str>, now: Timestamp, style: Style, out: &mut dyn Write) -> io::Result<()> {
     let name = printable(&policy.policy);
     let phase = policy.phase.as_ref().map_or_else(String::new, |phase| format!(" ({})", printable(phase)));
     writeln!(out, "SigningIdentityPolicy {name}{phase}")?;
@@ -113,7 +107,10 @@ pub(super) fn rest(estate: &Estate, namespace: &str, style: Style, out: &mut dyn
     if estate.keeps_definitions {
         writeln!(out, "  the definitions of the kinds, and with them whatever is declared")?;
     }
-    writeln!(out, "  the guards: admission policies named holdfast-guard-…, which also let nobody change what is remembered")?;
+    writeln!(
+        out,
+        "  the guards: admission policies named holdfast-guard-…, which also let nobody change what is remembered"
+    )?;
     writeln!(out, "  what is remembered: {}", some(estate.memory.iter(), "nothing"))?;
     if !estate.distributed.is_empty() {
         writeln!(out, "  trust that others may still read: {}", some(estate.distributed.iter(), "none"))?;
@@ -129,7 +126,10 @@ pub(super) fn rest(estate: &Estate, namespace: &str, style: Style, out: &mut dyn
             writeln!(out, "kubectl delete configmap --namespace {} {}", printable(at), printable(name))?;
         }
     }
-    writeln!(out, "kubectl get customresourcedefinitions --output name | grep '\\.holdfast\\.dev$' | xargs kubectl delete")?;
+    writeln!(
+        out,
+        "kubectl get customresourcedefinitions --output name | grep '\\.holdfast\\.dev$' | xargs kubectl delete"
+    )?;
     writeln!(out, "kubectl delete namespace {namespace}")
 }
 
@@ -139,9 +139,9 @@ fn some<'a>(names: impl ExactSizeIterator<Item = &'a String>, none: &str) -> Str
     if count == 0 {
         return none.to_owned();
     }
-    let named: Vec<String> = names.take(NAMED).map(|name| printable(name)).collect();
+    let first = names.take(NAMED).map(|name| printable(name)).collect::<Vec<String>>().join(", ");
     match count.saturating_sub(NAMED) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }
