@@ -382,7 +382,7 @@ fn an_image_that_nothing_runs_is_admitted_once_it_is_verified() {
     assert!(code == 3 && text.contains("not admitted yet") && text.contains("owner: platform"), "{text}");
 }
 
-/// Enforced for real, agreed to as the command says, and gone.
+/// Enforced for real, with one image admitted ahead; agreed to as the command says, and gone.
 #[test]
 fn the_way_out_of_enforcement_is_the_one_that_is_printed() {
     let Some(lab) = Lab::enter() else { return };
@@ -391,6 +391,14 @@ fn the_way_out_of_enforcement_is_the_one_that_is_printed() {
     let operator = lab.operator();
     estate.enforced();
     lab.guards_are_settled();
+    // A pod that no template names is let in once its image is admitted, and that is no other form of the policy.
+    let task = estate.image("task", estate.signed("task"));
+    estate.denied("shop", &task, "is not verified");
+    let (code, text, said) = lab.holdfast(&["admit", &task]);
+    assert_eq!(code, 0, "{text}{said}");
+    lab.until("it is let in", |_| estate.try_pod("shop", "task", &task));
+    let (_, text, _) = lab.holdfast(&["history", "apps"]);
+    assert!(!text.contains("another form"), "{text}");
     let (code, text, _) = lab.holdfast(&["history", "apps"]);
     assert!(code == 0 && text.contains("was promoted") && text.contains("they hold"), "{text}");
     let (code, text, _) = lab.holdfast(&["uninstall", "--yes"]);
