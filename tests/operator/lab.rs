@@ -227,7 +227,10 @@ impl Lab {
     #[allow(clippy::disallowed_methods)] // it waits for an instant
     pub(crate) fn guards_are_settled(&self) {
         let all = self.call("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", None);
-        let is_guard = |one: &&Value| one["metadata"]["name"].as_str().unwrap().starts_with("holdfast-guard-");
+        let is_guard = |one: &&Value| {
+            let name = one["metadata"]["name"].as_str().unwrap();
+            name.starts_with("holdfast-guard-") && name != "holdfast-guard-scope"
+        };
         let guards = all["items"].as_array().unwrap().iter().filter(is_guard);
         let made = guards.map(|one| &one["metadata"]["creationTimestamp"]);
         let last: Timestamp = made.map(|at| at.as_str().unwrap().parse().unwrap()).max().unwrap();
@@ -291,7 +294,7 @@ impl Lab {
             let all = self.call("GET", &format!("{path}?labelSelector=app.kubernetes.io/managed-by=holdfast"), None);
             for object in all["items"].as_array().unwrap() {
                 let name = object["metadata"]["name"].as_str().unwrap();
-                if !name.starts_with("holdfast-guard-") {
+                if !name.starts_with("holdfast-guard-") || name == "holdfast-guard-scope" {
                     let _ = self.try_call("DELETE", &format!("{path}/{name}"), None);
                     denied = true;
                 }

@@ -125,6 +125,11 @@ fn no_rotation(form: PolicyForm<'_>, observed: &Observation) -> Found {
     all(&faults, || "no candidate waits".to_owned())
 }
 
+/// As a person reads it, and as it is kept in a status.
+fn second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 fn scan(observed: &Observation) -> Result<&Scan, String> {
     let unscanned = || observed.unscanned.clone().unwrap_or_else(|| "nothing was scanned yet".to_owned());
     observed.scan.as_ref().ok_or_else(unscanned)
@@ -133,12 +138,12 @@ fn scan(observed: &Observation) -> Result<&Scan, String> {
 fn scan_complete(form: PolicyForm<'_>, observed: &Observation) -> Found {
     let scan = scan(observed)?;
     if let Some(why) = &scan.incomplete {
-        return Err(format!("the scan of {} is not complete: {why}", scan.time.finished));
+        return Err(format!("the scan of {} is not complete: {why}", second(scan.time.finished)));
     }
     if scan.subject != subject_digest(form) {
-        return Err(format!("the scan of {} judged by another version of this policy", scan.time.finished));
+        return Err(format!("the scan of {} judged by another version of this policy", second(scan.time.finished)));
     }
-    Ok(format!("the scan of {} looked at everything", scan.time.finished))
+    Ok(format!("the scan of {} looked at everything", second(scan.time.finished)))
 }
 
 fn scan_fresh(observed: &Observation, now: Timestamp) -> Found {
@@ -146,13 +151,16 @@ fn scan_fresh(observed: &Observation, now: Timestamp) -> Found {
     let limit = time.interval.saturating_mul(2);
     let age = now.duration_since(time.finished);
     if age > limit {
-        return Err(format!("the last scan finished at {}, more than {limit:#} ago", time.finished));
+        return Err(format!("the last scan finished at {}, more than {limit:#} ago", second(time.finished)));
     }
     if age < -time.interval {
-        return Err(format!("the last scan finished at {}, ahead of the clock, which has gone back", time.finished));
+        return Err(format!(
+            "the last scan finished at {}, ahead of the clock, which has gone back",
+            second(time.finished)
+        ));
     }
     // An instant, not an age: what is said every minute anew would be written every minute anew.
-    Ok(format!("the last scan finished at {}; one is made every {:#}", time.finished, time.interval))
+    Ok(format!("the last scan finished at {}; one is made every {:#}", second(time.finished), time.interval))
 }
 
 fn coverage_met(form: PolicyForm<'_>, observed: &Observation, in_scope: &dyn Fn(&str) -> bool) -> Found {

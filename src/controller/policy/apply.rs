@@ -139,12 +139,14 @@ async fn native(
     if is_left_alone {
         return Ok(());
     }
-    let wanted = decided.wanted.get(&EngineKind::Native).map_or(&empty, |rendering| &rendering.objects);
+    let rendered = decided.wanted.get(&EngineKind::Native).map_or(&empty, |rendering| &rendering.objects);
+    let guard = super::scope::guard(context, decided);
     context.may_write()?;
-    context.policies.verified.announce(wanted, &decided.holdings).await?;
+    context.policies.verified.announce(rendered, &decided.holdings).await?;
     let there = context.policies.live.now();
     notice_edits(context, &there, applied);
-    let Changes { closing, opening, unused } = changes(there.values().map(|there| &*there.object), wanted);
+    let Changes { closing, opening, unused } =
+        changes(there.values().map(|there| &*there.object), rendered.iter().chain(&guard));
     let holdings = Arc::new(std::mem::take(&mut decided.holdings));
     context.policies.verified.decided(holdings.clone());
     // Lists are read at once; rules and bindings take a moment at each API server.

@@ -136,9 +136,9 @@ impl NativeObjects {
     }
 }
 
-/// Guards are the chart's; of them only the one about scope is written here, by itself.
-pub(super) fn is_guard(name: &str) -> bool {
-    name.starts_with("holdfast-guard-")
+/// Guards are the chart's, but for the one that hangs on what is enforced.
+fn is_guard(name: &str) -> bool {
+    name.starts_with("holdfast-guard-") && name != super::scope::NAME
 }
 
 /// Of one object, versions grow; another object of its name is news.

@@ -11,6 +11,7 @@ mod observe;
 mod observing;
 mod passes;
 mod report;
+mod scope;
 mod verified;
 mod watches;
 

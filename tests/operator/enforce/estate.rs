@@ -81,6 +81,13 @@ impl<'a> Estate<'a> {
         self.try_pod_of(namespace, name, &json!({"containers": [{"name": "main", "image": image}]}))
     }
 
+    /// What would become of a pod of one image.
+    pub(crate) fn would_admit(&self, namespace: &str, image: &str) -> Result<Value, String> {
+        let spec = json!({"containers": [{"name": "main", "image": image}]});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried", "namespace": namespace}, "spec": spec});
+        self.lab.try_call("POST", &format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"), Some(&pod))
+    }
+
     /// Tries to make a pod of this specification.
     pub(crate) fn try_pod_of(&self, namespace: &str, name: &str, spec: &Value) -> Result<Value, String> {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec});

@@ -107,9 +107,21 @@ fn a_namespace_stays_enforced_whatever_its_labels_say() {
     let _operator = lab.operator();
     estate.enforced();
     let bad = estate.image("rogue", estate.unsigned("rogue"));
-    lab.without_guard("scope", |lab| {
-        _ = lab.patch("/api/v1/namespaces/shop", &json!({"metadata": {"labels": {"tier": null}}}))
+    lab.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "edits-namespaces"},
+        "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["patch"]}],
+    }));
+    crate::attacks::may(&lab, "erin", "edits-namespaces");
+    let out = json!({"metadata": {"labels": {"tier": null}}});
+    lab.until("the labels are guarded", |lab| match lab.call_as("erin", "PATCH", "/api/v1/namespaces/shop", &out) {
+        Err(said) if said.contains("something is enforced in this namespace") => Ok(()),
+        other => {
+            lab.namespace("shop", &json!({"tier": "apps"}));
+            Err(format!("{other:?}"))
+        }
     });
+    // Who may approve every policy may change them, and what is enforced stays so.
+    lab.patch("/api/v1/namespaces/shop", &out);
     held(&estate, "NamespaceLeft");
     estate.denied("shop", &bad, "is not verified");
     lab.namespace("shop", &json!({"tier": "apps"}));

@@ -4,6 +4,8 @@ mod doors;
 pub(crate) mod estate;
 mod healed;
 mod held;
+mod interrupted;
 mod promoted;
 mod restart;
+mod storm;
 mod way_back;
