@@ -1,7 +1,7 @@
 //! The gate on a real API server: audit, soak, promotion, denial, and the way back.
 
 mod doors;
-mod estate;
+pub(crate) mod estate;
 mod healed;
 mod held;
 mod interrupted;
