@@ -141,15 +141,15 @@ fn because() -> impl Iterator<Item = Term> {
         owner,
         cure,
     };
-    let of_mirror = MirrorReason::ALL.iter().map(move |reason| {
-        term(reason.as_str(), "TrustRootMirror", (reason.meaning(), reason.cure()), reason.owner())
-    });
+    let of_mirror = MirrorReason::ALL
+        .iter()
+        .map(move |reason| term(reason.as_str(), "TrustRootMirror", (reason.meaning(), reason.cure()), reason.owner()));
     let of_report = ReportReason::ALL.iter().map(move |reason| {
         term(reason.as_str(), "BundleCoverageReport", (reason.meaning(), reason.cure()), reason.owner())
     });
-    let of_break_glass = BreakGlassReason::ALL.iter().map(move |reason| {
-        term(reason.as_str(), "TrustBreakGlass", (reason.meaning(), reason.cure()), reason.owner())
-    });
+    let of_break_glass = BreakGlassReason::ALL
+        .iter()
+        .map(move |reason| term(reason.as_str(), "TrustBreakGlass", (reason.meaning(), reason.cure()), reason.owner()));
     let of_policy = PolicyReason::ALL.iter().map(move |reason| {
         term(reason.as_str(), "SigningIdentityPolicy", (reason.meaning(), reason.cure()), reason.owner())
     });

@@ -9,3 +9,5 @@ mod promoted;
 mod restart;
 mod storm;
 mod way_back;
+
+pub(crate) use held::deleted;
