@@ -215,7 +215,7 @@ fn enforced(lab: &Lab) -> Option<()> {
     let digest = lab.until("the change is held", |_| {
         let status = estate.policy_status("apps");
         let message = status.message("LooseningHeld").to_owned();
-        message.find("sha256:").map(|at| message[at..at + 71].to_owned()).ok_or(status.text())
+        message.find("digest sha256:").map(|at| message[at + 7..at + 78].to_owned()).ok_or(status.text())
     });
     let approval = json!({
         "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"generateName": "bob-"},

@@ -23,6 +23,7 @@ use crate::Digest;
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.enforcement.phase"),
     printcolumn(name = "Wave", type_ = "string", json_path = ".status.enforcement.wave"),
+    printcolumn(name = "Enforced in", type_ = "integer", json_path = ".status.enforcement.enforcedIn"),
     printcolumn(name = "Covered", type_ = "integer", json_path = ".status.coverage.covered"),
     printcolumn(name = "Uncovered", type_ = "integer", json_path = ".status.coverage.uncovered"),
     printcolumn(name = "Unknown", type_ = "integer", json_path = ".status.coverage.unknown"),
@@ -364,11 +365,18 @@ pub struct BypassStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnforcementStatus {
-    /// Audit, Soaking, Enforcing.
+    /// Audit, Soaking, Promoting, Enforcing.
     pub phase: String,
     /// The wave under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<String>,
+    /// In how many namespaces it is enforced.
+    #[serde(default)]
+    pub enforced_in: u32,
+    /// Which these are, by name: the first 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub namespaces: Vec<String>,
     /// Since when (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,

@@ -15,12 +15,17 @@ fn example(denial: &Denial) -> String {
     shortened(&format!("{}: {}: {}", denial.workload, denial.image, denial.why), MAX_EXAMPLE)
 }
 
+/// How many namespaces a status names.
+const NAMED: usize = 64;
+
 impl Decision {
     /// The status of a policy's enforcement.
     pub fn status(&self) -> EnforcementStatus {
         EnforcementStatus {
             phase: self.progress.phase.to_string(),
             wave: self.wave.clone(),
+            enforced_in: u32::try_from(self.namespaces.len()).unwrap_or(u32::MAX),
+            namespaces: self.namespaces.iter().take(NAMED).cloned().collect(),
             since: Some(self.progress.since.to_string()),
             blocked_by: self.blocked_by.clone(),
             checks: self

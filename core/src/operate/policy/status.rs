@@ -15,7 +15,7 @@ use crate::coverage::Coverage;
 use crate::engines::all::asks;
 use crate::engines::{Effect, EngineKind, Loss, Object, Rendering, Version};
 use crate::gate::rollout::Phase;
-use crate::gate::{Alarm, AlarmKind, Namespace};
+use crate::gate::{Alarm, AlarmKind, Check, Namespace};
 use crate::operate::said::{self, Change, Said, second, short};
 use crate::verify::Outcome;
 
@@ -121,7 +121,14 @@ pub fn changes(old: Option<&SigningIdentityPolicyStatus>, new: &SigningIdentityP
         moved.push(Change::good("PhaseChanged", &format!("{now}{from}{wave}")));
     }
     let conditions = old.map(|old| old.conditions.as_slice()).unwrap_or_default();
-    said::changes(conditions, &new.conditions, moved)
+    let denied = conditions.iter().any(|of| of.type_ == ConditionType::Enforcing.as_str() && of.status == "True");
+    let mut all = said::changes(conditions, &new.conditions, moved);
+    // On the way there it denies nowhere yet, or not everywhere: that is no fault of anything.
+    let on_the_way = [PolicyReason::ReportsOnly, PolicyReason::NotObserved].map(PolicyReason::as_str);
+    for change in all.iter_mut().filter(|change| !denied && on_the_way.contains(&change.reason.as_str())) {
+        change.warns = false;
+    }
+    all
 }
 
 fn seconds(instant: &str) -> String {
@@ -277,13 +284,22 @@ fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
         let message = decision.alarms.first().map_or("nobody knows which form is in force", |alarm| &alarm.message);
         return Said::new(ConditionType::Degraded, true, PolicyReason::FormUnknown, message);
     }
-    if !decision.is_degraded() {
-        return Said::new(ConditionType::Degraded, false, PolicyReason::ChecksHold, "every check holds that led to it");
-    }
     let harmless = [AlarmKind::WaveEmpty, AlarmKind::PromotionHeld, AlarmKind::LooseningHeld];
     let alarms: Vec<&Alarm> = decision.alarms.iter().filter(|alarm| !harmless.contains(&alarm.kind)).collect();
-    // What is not as it was enforced comes before what no longer led there.
-    let worst = alarms.iter().find(|alarm| alarm.kind != AlarmKind::CheckFailing).or(alarms.first());
+    // An engine acts on what it was just given a moment later; where it does not, `NotObserved` says so in time.
+    let is_settling = |alarm: &&Alarm| {
+        let engine = format!("{}: ", Check::EngineReady);
+        alarm.kind == AlarmKind::CheckFailing && alarm.message.starts_with(&engine)
+    };
+    let settles = decision.progress.phase == Phase::Promoting && alarms.iter().all(is_settling);
+    if !decision.is_degraded() || settles {
+        return Said::new(ConditionType::Degraded, false, PolicyReason::ChecksHold, "every check holds that led to it");
+    }
+    // What is not as it was enforced comes before what no longer led there; of checks, the first, since what is behind it often follows from it.
+    let order = |alarm: &Alarm| {
+        decision.progress.checks.iter().position(|check| alarm.message.starts_with(&format!("{}: ", check.check)))
+    };
+    let worst = alarms.iter().min_by_key(|alarm| (alarm.kind == AlarmKind::CheckFailing, order(alarm)));
     let reason = match worst.map(|alarm| alarm.kind) {
         Some(AlarmKind::CheckFailing) | None => PolicyReason::CheckFails,
         Some(_) => PolicyReason::Alarmed,
