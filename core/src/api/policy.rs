@@ -397,13 +397,6 @@ pub struct EnforcementStatus {
     /// What that count cannot see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cannot_see: Option<String>,
-    /// The namespaces the policy denies in, the first by name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    pub namespaces: Vec<String>,
-    /// How many there are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace_count: Option<u64>,
     /// Namespaces that are selected and left out all the same, because nothing is ever enforced there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -6,9 +6,8 @@ use super::would_deny::{Denial, UNSEEN};
 use crate::api::policy::{CheckStatus, EnforcementStatus};
 use crate::text::shortened;
 
-/// What is shown of what would have been denied, and of where it is enforced.
+/// What is shown of what would have been denied.
 const MAX_EXAMPLES: usize = 16;
-const MAX_NAMESPACES: usize = 64;
 const MAX_EXAMPLE: usize = 1000;
 
 fn example(denial: &Denial) -> String {
@@ -49,8 +48,6 @@ impl Decision {
                 .map(example)
                 .collect(),
             cannot_see: (self.progress.phase == Phase::Soaking).then(|| UNSEEN.to_owned()),
-            namespaces: self.namespaces.iter().take(MAX_NAMESPACES).cloned().collect(),
-            namespace_count: Some(u64::try_from(self.namespaces.len()).unwrap_or(u64::MAX)).filter(|count| *count > 0),
             left_out: Vec::new(),
         }
     }
