@@ -85,8 +85,8 @@ impl World {
             verified: self.verified.clone(),
             exceptions: Vec::new(),
         };
-        let rendering =
-            Native::render(&estate, &NativeCapability { version: Some(Version::new(1, 36, 3)), shards: None });
+        let capability = NativeCapability { version: Some(Version::new(1, 36, 3)), ..NativeCapability::default() };
+        let rendering = Native::render(&estate, &capability);
         assert!(rendering.refused.is_empty());
         let mut objects: Vec<Value> =
             rendering.objects.iter().map(|object| serde_json::to_value(object).unwrap()).collect();

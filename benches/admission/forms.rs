@@ -13,7 +13,7 @@ use crate::estate::{CALM, Size, World, clear, settled};
 use crate::memory::Held;
 use crate::percentile;
 
-/// How digests are packed.
+/// How digests are packed into shards that all policies share.
 #[derive(Clone, Copy)]
 struct Form {
     /// Objects.
@@ -30,9 +30,9 @@ const ONE: Size = Size { digests: 100_000, policies: 1, matching: 1 };
 pub(crate) fn forms(cluster: &Cluster, every: bool) {
     let form = |shards, digits, kept| Form { shards, digits, kept };
     for (size, forms) in [
-        (AIM, vec![form(16, 2, 64), form(8, 3, 64), form(4, 2, 32)]),
-        (SMALL, vec![form(2, 2, 64), form(4, 2, 64), form(8, 2, 64), form(16, 2, 64)]),
-        (ONE, vec![form(8, 2, 64), form(8, 3, 64), form(16, 2, 64), form(4, 2, 32)]),
+        (AIM, vec![form(8, 2, 64), form(16, 2, 64), form(8, 3, 64), form(4, 2, 32)]),
+        (SMALL, vec![form(1, 2, 64), form(2, 2, 64), form(4, 2, 64), form(8, 2, 64), form(16, 2, 64)]),
+        (ONE, vec![form(8, 3, 64), form(16, 2, 64), form(4, 2, 32)]),
     ] {
         if size != AIM && !every {
             continue;
@@ -41,14 +41,11 @@ pub(crate) fn forms(cluster: &Cluster, every: bool) {
         println!("{} digests, {} policies, {} matching", size.digests, size.policies, size.matching);
         try_form(cluster, &world, "as rendered", &world.objects(), true);
         for form in forms {
-            let what = format!("{} shards, lists by {} digits, {} digits kept", form.shards, form.digits, form.kept);
+            let Form { shards, digits, kept } = form;
+            let what = format!("{shards} shared shards, lists by {digits} digits, {kept} kept");
             try_form(cluster, &world, &what, &packed(&world, form), true);
         }
         try_form(cluster, &world, "messages that are fixed", &fixed(world.objects()), true);
-        if size != ONE {
-            try_form(cluster, &world, "each policy with shards of its own", &own(&world), true);
-            try_form(cluster, &world, "both of these", &fixed(own(&world)), true);
-        }
         if size != SMALL {
             try_form(cluster, &world, "created, not applied", &world.objects(), false);
             try_form(cluster, &world, "in the policies themselves", &inline(&world), true);
@@ -86,7 +83,7 @@ fn try_form(cluster: &Cluster, world: &World, what: &str, objects: &[Value], app
     );
 }
 
-/// The same digests in another number of shards, and bindings to them.
+/// The same digests in shards that all policies share, and bindings of every policy to each.
 fn packed(world: &World, form: Form) -> Vec<Value> {
     let mut shards: BTreeMap<usize, BTreeMap<String, Vec<String>>> = BTreeMap::new();
     let width = 256 / form.shards;
@@ -119,10 +116,10 @@ fn packed(world: &World, form: Form) -> Vec<Value> {
             objects.push(serde_json::from_str(if form.kept == 64 { &text } else { &short }).unwrap());
         } else if !done.contains(&&object["spec"]["policyName"]) {
             done.push(&object["spec"]["policyName"]);
-            let name = object["metadata"]["name"].as_str().unwrap();
+            let name = object["spec"]["policyName"].as_str().unwrap();
             for at in 0..form.shards {
                 let mut binding = object.clone();
-                binding["metadata"]["name"] = json!(format!("{}-{}", &name[..name.len() - 6], range(at)));
+                binding["metadata"]["name"] = json!(format!("{name}-{}", range(at)));
                 binding["spec"]["paramRef"]["name"] = json!(format!("holdfast-verified-{}", range(at)));
                 objects.push(binding);
             }
@@ -136,53 +133,6 @@ fn fixed(mut objects: Vec<Value>) -> Vec<Value> {
     for object in &mut objects {
         for validation in object.pointer_mut("/spec/validations").and_then(Value::as_array_mut).into_iter().flatten() {
             validation.as_object_mut().unwrap().remove("messageExpression");
-        }
-    }
-    objects
-}
-
-/// Each policy with shards of its own, as many as it needs: the digests of a policy that is small are in one.
-pub(crate) fn own(world: &World) -> Vec<Value> {
-    let mut by_policy: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (policy, hex) in world.digests() {
-        by_policy.entry(policy.to_owned()).or_default().push(hex);
-    }
-    let rendered = world.objects();
-    let shard = rendered.iter().find(|object| object["kind"] == "VerifiedImages").unwrap();
-    let ranges = |policy: &str| {
-        let parts = (by_policy[policy].len() * 65).div_ceil(LARGEST).next_power_of_two();
-        let width = 256 / parts;
-        (0..parts).map(move |at| (format!("{:02x}", at * width), format!("{:02x}", (at + 1) * width - 1)))
-    };
-    let mut objects = Vec::new();
-    for (policy, digests) in &by_policy {
-        for (from, to) in ranges(policy) {
-            let mut lists: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-            let each = digests.len() * 65 / 256 > 400 * 65;
-            for hex in digests.iter().filter(|hex| hex[..2] >= from[..] && hex[..2] <= to[..]) {
-                lists.entry(format!("{}.{policy}", &hex[..if each { 3 } else { 2 }])).or_default().push(hex);
-            }
-            let lists: Map<String, Value> = lists.into_iter().map(|(key, list)| (key, json!(list.join(";")))).collect();
-            let mut object = shard.clone();
-            object["metadata"]["name"] = json!(format!("holdfast-verified-{from}-{to}.{policy}"));
-            object["spec"]["data"] = Value::Object(lists);
-            objects.push(object);
-        }
-    }
-    let mut done = Vec::new();
-    for object in rendered.iter().filter(|object| object["kind"] != "VerifiedImages") {
-        if object["spec"]["paramRef"].is_null() {
-            objects.push(object.clone());
-        } else if !done.contains(&&object["spec"]["policyName"]) {
-            done.push(&object["spec"]["policyName"]);
-            let name = object["spec"]["policyName"].as_str().unwrap();
-            let policy = name.split_once('-').and_then(|(_, rest)| rest.split_once('-')).unwrap().1;
-            for (from, to) in ranges(policy) {
-                let mut binding = object.clone();
-                binding["metadata"]["name"] = json!(format!("{name}-{from}-{to}"));
-                binding["spec"]["paramRef"]["name"] = json!(format!("holdfast-verified-{from}-{to}.{policy}"));
-                objects.push(binding);
-            }
         }
     }
     objects
@@ -269,7 +219,8 @@ fn inlined<'a>(
     let all = object["spec"]["variables"].as_array_mut().unwrap();
     for variable in all.iter_mut() {
         let text = variable["expression"].as_str().unwrap();
-        let text = text.replace("params.metadata.name.split('-')", &format!("['', '', '{from}', '{to}']"));
+        let text =
+            text.replace("params.metadata.name.split('.')[0].split('-')", &format!("['', '', '{from}', '{to}']"));
         let text = text.replace(&listed, &format!("{which}[?x.hex.substring(0, 2)].orValue('').contains(x.hex)"));
         variable["expression"] = json!(text);
     }

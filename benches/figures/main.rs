@@ -246,13 +246,13 @@ fn digest_maps() {
             sorts.push(start.elapsed());
             black_box(plain);
             let start = Instant::now();
-            let objects = Shards::pack(&verified, ["apps"], None).objects();
+            let objects = Shards::pack(&verified, "apps", None).objects().collect::<Vec<_>>();
             packs.push(start.elapsed());
             black_box(objects);
         }
         sorts.sort();
         packs.sort();
-        let objects = Shards::pack(&verified, ["apps"], None).objects();
+        let objects: Vec<_> = Shards::pack(&verified, "apps", None).objects().collect();
         let bytes: usize = objects.iter().map(|object| object.body().to_string().len()).sum();
         println!(
             "digest maps of {count}: {:.1?}, {:.1}x a plain sort (limit 5x); {} objects of {} KiB in all, {} MiB resident more than before (limit 60 MiB)",

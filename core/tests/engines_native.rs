@@ -135,11 +135,30 @@ fn messages_name_only_the_images_of_their_own_shard() {
     assert!(of_low.contains("apps/tagged"), "what has no digest belongs to the first shard: {answer:?}");
     assert!(of_high.contains(&high.to_string()) && !of_high.contains(&low.to_string()), "{answer:?}");
     assert!(by("-40-7f").is_empty() && by("-80-bf").is_empty(), "{answer:?}");
-    let lost = server.without("VerifiedImages", "holdfast-verified-40-7f");
+    let lost = server.without("VerifiedImages", "holdfast-verified-40-7f.apps");
     let good = (0..30_000).map(|n| digest(&format!("{n}"))).find(|d| d.hex().starts_with('f')).unwrap();
     let answer = lost.review(&Case { images: vec![image(good)], ..case_in("shop") }.request());
     assert!(answer.denied.iter().all(|(_, message)| message.contains("no params found")), "closed: {answer:?}");
     assert!(!answer.denied.is_empty());
+}
+
+/// Whoever can write into the shard of one policy has said nothing for another.
+#[test]
+fn what_an_object_of_another_policy_says_is_not_looked_at() {
+    let world = world();
+    let image = format!("registry.corp.internal/apps/web@{}", digest("other"));
+    let request = Case { images: vec![image], ..case_in("shop") }.request();
+    let hex = digest("other").hex();
+    let admits = |key: String, shard: &str| {
+        let mut objects: Vec<Value> = world.render().objects.iter().map(|object| object.body().clone()).collect();
+        let object = objects.iter_mut().find(|object| object["metadata"]["name"] == shard).unwrap();
+        object["spec"]["data"][key] = json!(hex);
+        vap::ApiServer::new(&objects).review(&request).denied.is_empty()
+    };
+    assert!(admits(format!("{}.apps", &hex[..2]), "holdfast-verified-00-ff.apps"));
+    assert!(!admits(format!("{}.apps", &hex[..2]), "holdfast-verified-00-ff.tools"));
+    assert!(!admits(format!("{}.tools", &hex[..2]), "holdfast-verified-00-ff.apps"));
+    assert!(!admits(hex[..2].to_owned(), "holdfast-verified-00-ff.apps"));
 }
 
 fn documents(objects: &[Object]) -> String {
@@ -210,7 +229,7 @@ fn one_digest_rewrites_one_shard_and_another_policy_renumbers_nothing() {
     }
     let before = world.render().objects;
     world.verify("apps", digest("one more"));
-    let capability = NativeCapability { shards: Some(4), ..NEW };
+    let capability = NativeCapability { shards: BTreeMap::from([("apps".to_owned(), 4)]), ..NEW };
     let after = Native::render(&world.estate(), &capability).objects;
     let changed: Vec<_> = before.iter().zip(&after).filter(|(a, b)| a != b).map(|(a, _)| a.name().to_owned()).collect();
     assert_eq!(changed.len(), 1, "{changed:?}");
@@ -223,7 +242,10 @@ fn one_digest_rewrites_one_shard_and_another_policy_renumbers_nothing() {
     let shards = |objects: &[Object]| -> Vec<Object> {
         objects.iter().filter(|object| object.kind() == "VerifiedImages").cloned().collect()
     };
-    assert_eq!(shards(&after), shards(&with));
+    let (before, mut with) = (shards(&after), shards(&with));
+    with.retain(|object| object.name() != "holdfast-verified-00-ff.zero");
+    assert_eq!(before, with, "and it has one of its own");
+    assert_eq!(shards(&Native::render(&world.estate(), &capability).objects).len(), before.len() + 1);
 }
 
 #[test]
@@ -232,7 +254,7 @@ fn shards_stay_within_their_size() {
     for number in 0..100_000_u32 {
         verified.admit("apps", &Verdict::without_evidence(digest(&number.to_string()), Reason::Verified, ""));
     }
-    let shards = Shards::pack(&verified, ["apps"], None);
+    let shards = Shards::pack(&verified, "apps", None);
     assert_eq!(shards.count(), 8);
     for object in shards.objects() {
         let size = object.body().to_string().len();
@@ -299,13 +321,13 @@ fn a_shard_that_is_full_is_said_to_be_and_none_that_is_exactly_so() {
             bytes[1..3].copy_from_slice(&(number << 2).to_be_bytes());
             world.verify(&name, Digest::from_bytes(bytes));
         }
-        let shards = Shards::pack(&world.verified, [name.as_str()], None);
+        let shards = Shards::pack(&world.verified, &name, None);
         let losses = world.render().losses;
         let said = losses.iter().find(|loss| loss.kind == LossKind::ShardsFull).map(|loss| loss.detail.clone());
         (shards.count(), shards.largest() - FULL, said)
     };
     assert_eq!(full(14_160), (1, 0, None));
-    let said = "the largest of 256 shards has 921665 bytes".to_owned();
+    let said = "the largest of its 256 shards has 921665 bytes".to_owned();
     assert_eq!(full(14_161), (256, 65, Some(said)), "it cannot be split any further");
 }
 
@@ -387,12 +409,12 @@ fn what_is_kept_stays_verified_for_its_own_policy() {
 fn an_api_server_that_is_too_old_gets_nothing_and_says_so() {
     let world = world();
     for version in [None, Some(Version::new(1, 29, 9))] {
-        let rendering = Native::render(&world.estate(), &NativeCapability { version, shards: None });
+        let rendering = Native::render(&world.estate(), &NativeCapability { version, ..NEW });
         assert!(rendering.objects.is_empty());
         assert_eq!(rendering.losses.len(), 4);
         assert_eq!(rendering.refused.len(), 3, "of the three that are enforced");
     }
-    let old = NativeCapability { version: Some(Version::new(1, 30, 0)), shards: None };
+    let old = NativeCapability { version: Some(Version::new(1, 30, 0)), ..NEW };
     let unseen = |capability| {
         Native::render(&world.estate(), &capability).losses.iter().any(|loss| loss.kind == LossKind::ImageVolumesUnseen)
     };

@@ -168,6 +168,8 @@ impl Guards {
         let changed = match seen.get(name) {
             None => None,
             Some(version) if version.form == form => version.changed,
+            // As it was made: of that, the API server alone says when.
+            Some(_) if form.generation == Some(1) => metadata.creation_timestamp.as_ref().map(|created| created.0),
             Some(_) => Some(clock::now()),
         };
         seen.insert(name.to_owned(), Version { form, changed });

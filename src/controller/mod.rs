@@ -15,6 +15,7 @@ mod mirror;
 mod pass;
 mod policy;
 mod queue;
+pub(crate) mod reading;
 mod secrets;
 pub mod settings;
 mod sight;

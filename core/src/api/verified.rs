@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-/// One shard of the digests that are verified: those whose first two hex digits lie in the range its name ends in.
+/// One shard of the digests that are verified for a policy: those whose first two hex digits lie in the range that its name says.
 ///
 /// Not in the category `holdfast`: it is a parameter of admission policies, not something a person declares.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]

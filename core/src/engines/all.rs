@@ -33,7 +33,7 @@ impl Capabilities {
     pub fn assumed(versions: &BTreeMap<EngineKind, Version>) -> Self {
         let version = |kind: EngineKind| versions.get(&kind).copied().or_else(|| run_on(kind));
         Self {
-            native: NativeCapability { version: version(EngineKind::Native), shards: None },
+            native: NativeCapability { version: version(EngineKind::Native), ..NativeCapability::default() },
             kyverno: version(EngineKind::Kyverno).map_or(KyvernoCapability::ABSENT, KyvernoCapability::assumed),
             policy_controller: version(EngineKind::PolicyController)
                 .map_or_else(PolicyControllerCapability::absent, PolicyControllerCapability::assumed),

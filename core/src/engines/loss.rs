@@ -88,14 +88,14 @@ losses! {
         "wait until the step is observed, not only written";
     ParametersLate => Operational, "for up to 30 s after it starts, an API server denies verified images because it has not read the parameters yet",
         "start API servers one after the other, and wait for the canaries";
-    LostShardBlocks => Operational, "while a shard is missing, every change of a pod in an enforced namespace is denied, labels and finalizers included",
+    LostShardBlocks => Operational, "while a shard of a policy is missing, every change of a pod where the policy is enforced is denied, labels and finalizers included",
         "keep holdfast running: it writes the shard again";
     FaultsUnreportedInAudit => NotExpressible, "in audit and on workload templates a fault of evaluation or a missing shard reports nothing, because reporting it would deny",
         "watch the check `EngineReady`, which looks at the shards themselves";
     CostLimit => Stricter, "a pod with many images or very long ones costs more than the API server allows to spend on an expression, and is denied",
         "use fewer and simpler patterns in one policy, or fewer images in a pod";
-    ShardsFull => Operational, "there are more verified digests than the shards can hold, so a write of them can fail and the last one stays in force",
-        "shorten the retention, or split the policies over clusters";
+    ShardsFull => Operational, "a policy has more verified digests than its shards can hold, so a write of them can fail and the last one stays in force",
+        "shorten the retention, or split the policy";
 
     // Kyverno.
     KyvernoTooOld => Wider, "Kyverno does not serve an ImageValidatingPolicy that checks what it is told to: that begins with 1.18",

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_core::engines::native::{Step, steps};
-use holdfast_core::engines::{Object, Verified};
+use holdfast_core::engines::native::{Native, NativeCapability, Step, steps};
+use holdfast_core::engines::{Engine, Object, Verified};
 use serde_json::json;
 
 use crate::vap::ApiServer;
-use crate::world::{Case, case_in, digest, names, world};
+use crate::world::{Case, NEW, case_in, digest, names, world};
 
 /// Applies steps to what there is, and gives what there is at each settling.
 fn applied(current: &[Object], wanted: &[Object]) -> Vec<Vec<Object>> {
@@ -81,12 +81,72 @@ fn what_opens_is_written_when_what_closes_is_in_force() {
     let [closing, opening, unused] = &phases[..] else { panic!("{phases:#?}") };
     assert_eq!(deleted(closing), BTreeSet::new());
     assert_eq!(deleted(opening), BTreeSet::from(["ValidatingAdmissionPolicyBinding"]));
-    assert_eq!(deleted(unused), BTreeSet::from(["ValidatingAdmissionPolicy"]));
+    assert_eq!(deleted(unused), BTreeSet::from(["ValidatingAdmissionPolicy", "VerifiedImages"]));
     // What is verified no longer leaves first; what only a policy looks for that goes, last.
-    let (withdrawn, of_leaving) = (digest("good").hex(), digest("tool").hex());
+    let withdrawn = digest("good").hex();
     assert!(!lists(closing).is_empty() && !lists(closing).contains(&withdrawn));
-    assert!(lists(closing).contains(&of_leaving) && lists(opening).is_empty());
-    assert!(!lists(unused).is_empty() && !lists(unused).contains(&of_leaving));
+    let of_leaving = "holdfast-verified-00-ff.tools";
+    assert!(!touched(closing).contains(of_leaving) && lists(opening).is_empty());
+    assert!(lists(unused).is_empty() && touched(unused).contains(of_leaving));
+}
+
+/// The shards that a phase writes or deletes.
+fn touched(phase: &[Step]) -> BTreeSet<String> {
+    let name = |step: &'_ Step| match step {
+        Step::Write(object) => (object.kind() == "VerifiedImages").then(|| object.name().to_owned()),
+        Step::Delete { kind, name } => (kind == "VerifiedImages").then(|| name.clone()),
+        Step::Settle => None,
+    };
+    phase.iter().filter_map(name).collect()
+}
+
+/// `tools` is there still and judges nowhere, and nothing is verified for it.
+#[test]
+fn what_a_policy_looks_for_stays_until_it_no_longer_judges() {
+    let (before, mut after) = (world(), world());
+    after.namespaces.insert("other".to_owned(), BTreeMap::new());
+    after.policies.retain(|(_, policy, _)| policy.name != "tools");
+    let images = ["registry.corp.internal/apps/tools/**", "docker.io/library/*"];
+    after.policy("tools", &json!({"images": images, "namespaceSelector": names(&["none"])}), &[]);
+    after.verified = Verified::default();
+    for name in ["good", "both"] {
+        after.verify("apps", digest(name));
+    }
+    let phases = phases(&before.render().objects, &after.render().objects);
+    let [closing, opening, unused] = &phases[..] else { panic!("{phases:#?}") };
+    let of_leaving = "holdfast-verified-00-ff.tools";
+    assert!(!touched(closing).contains(of_leaving) && !touched(opening).contains(of_leaving));
+    assert!(touched(unused).contains(of_leaving) && !deleted(unused).contains("VerifiedImages"));
+    assert!(touched(closing).contains("holdfast-verified-00-ff.open"), "what judges still is closed first");
+}
+
+/// One policy gets another number of shards, and no object of another one is touched.
+#[test]
+fn a_policy_is_resharded_alone() {
+    let mut world = world();
+    for number in 0..8_000 {
+        world.verify("apps", digest(&format!("{number}")));
+    }
+    let two = NativeCapability { shards: BTreeMap::from([("apps".to_owned(), 2)]), ..NEW };
+    let [one, two] = [&NEW, &two].map(|capability| Native::render(&world.estate(), capability).objects);
+    for (from, to) in [(&one, &two), (&two, &one)] {
+        let phases = phases(from, to);
+        let [closing, opening, unused] = &phases[..] else { panic!("{phases:#?}") };
+        assert!(touched(closing).iter().chain(&touched(unused)).all(|name| name.ends_with(".apps")), "{phases:#?}");
+        assert_eq!(deleted(closing), BTreeSet::new());
+        assert_eq!(deleted(opening), BTreeSet::from(["ValidatingAdmissionPolicyBinding"]));
+        assert_eq!(deleted(unused), BTreeSet::from(["VerifiedImages"]));
+        let servers = |objects: &[Object]| ApiServer::new(objects.iter().map(Object::body));
+        for moment in applied(from, to) {
+            let server = servers(&moment);
+            for number in [0, 1, 2, 3] {
+                let image = |name: &str| format!("registry.corp.internal/apps/web@{}", digest(name));
+                let pod = |name: &str| Case { images: vec![image(name)], ..case_in("billing") }.request();
+                assert!(server.review(&pod(&number.to_string())).denied.is_empty());
+                assert!(!server.review(&pod(&format!("bad{number}"))).denied.is_empty());
+            }
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::vap::{Answer, ApiServer, Request};
 
-pub(crate) const NEW: NativeCapability = NativeCapability { version: Some(Version::new(1, 36, 3)), shards: None };
+pub(crate) const NEW: NativeCapability =
+    NativeCapability { version: Some(Version::new(1, 36, 3)), shards: BTreeMap::new() };
 
 /// What an estate is made of.
 #[derive(Debug, Clone, Default)]

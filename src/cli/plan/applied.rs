@@ -54,9 +54,13 @@ pub(super) struct Field {
 
 type Key = (String, String, String, String);
 
-/// Compares what is wanted with what manifests in `dir` say is applied. What is applied, ours, and no longer wanted is removed.
-pub(super) fn compare(dir: &Path, wanted: &[Object], left: &LeftAlone) -> Result<Vec<Change>, CliError> {
-    let manifests = inventory::manifests(dir).map_err(CliError::several)?;
+/// The manifests in `dir`.
+pub(super) fn read(dir: &Path) -> Result<Vec<Value>, CliError> {
+    inventory::manifests(dir).map_err(CliError::several)
+}
+
+/// Compares what is wanted with what manifests say is applied. What is applied, ours, and no longer wanted is removed.
+pub(super) fn compare(manifests: Vec<Value>, wanted: &[Object], left: &LeftAlone) -> Vec<Change> {
     let mut applied: BTreeMap<Key, Vec<Value>> = BTreeMap::new();
     for manifest in manifests {
         if let Some(key) = key(&manifest) {
@@ -100,7 +104,7 @@ pub(super) fn compare(dir: &Path, wanted: &[Object], left: &LeftAlone) -> Result
         }
         changes.push(Change { kind, object: name(key), fields });
     }
-    Ok(changes)
+    changes
 }
 
 pub(super) fn print(changes: &[Change], left: &LeftAlone, style: Style, out: &mut dyn Write) -> io::Result<()> {

@@ -123,6 +123,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
     name_cures(&trust, &mut coverage);
     let rendered = args.render.as_deref().map(render::rendered).transpose()?.unwrap_or_default();
+    let applied = args.applied.as_deref().map(applied::read).transpose()?;
+    let mut capabilities = Capabilities::assumed(&args.engine.iter().copied().collect());
+    capabilities.native.shards = render::shards(applied.as_ref().unwrap_or(&rendered));
     let denials: Vec<Denial> = rendered.iter().filter_map(denial).collect();
     let declared =
         declared.iter().map(|policy| Member::declared(policy.policy, policy.compiled.as_ref().map_err(Clone::clone)));
@@ -134,9 +137,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     }
     let evidence = listed(&found);
     let by_policies = |policies: &[CompiledPolicy]| assess(&gitops.inventory, policies, &found, &roots, &mut memo, now);
-    let rollout = rollout(args, &gitops, (&members, &lost, &denials), &memory, (&trust, &evidence), by_policies, now)?;
+    let seen = (&denials[..], &capabilities);
+    let rollout = rollout(args, &gitops, (&members, &lost), (&memory, seen), (&trust, &evidence), by_policies, now)?;
     let left = &rollout.left_alone;
-    let changes = args.applied.as_ref().map(|dir| applied::compare(dir, &rollout.objects, left)).transpose()?;
+    let changes = applied.map(|manifests| applied::compare(manifests, &rollout.objects, left));
     let plan = Plan {
         now,
         workloads: gitops.inventory.workloads().len(),
@@ -220,8 +224,8 @@ impl Ground {
 fn rollout(
     args: &Args,
     gitops: &GitOps,
-    (members, lost, denials): (&[Member], &BTreeSet<String>, &[Denial]),
-    memory: &GateMemory,
+    (members, lost): (&[Member], &BTreeSet<String>),
+    (memory, (denials, capabilities)): (&GateMemory, (&[Denial], &Capabilities)),
     (trust, evidence): (&[TrustView], &policy::Evidence),
     assess: impl FnOnce(&[CompiledPolicy]) -> Coverage,
     now: Timestamp,
@@ -251,7 +255,7 @@ fn rollout(
         evidence,
         inventory: &gitops.inventory,
         memory,
-        capabilities: &Capabilities::assumed(&versions),
+        capabilities,
         versions: &versions,
         local_roots: &local_roots,
         served: served.collect(),

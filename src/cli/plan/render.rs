@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use holdfast_core::engines::native::shards::counts;
 use holdfast_core::engines::object::{file_name, is_rendered};
 use holdfast_core::engines::{EngineKind, Object};
 use serde_json::Value;
@@ -133,6 +134,16 @@ pub(super) fn rendered(dir: &Path) -> Result<Vec<Value>, CliError> {
         }
     }
     Ok(found)
+}
+
+/// How many shards each policy has, by what lies in a directory.
+pub(super) fn shards(objects: &[Value]) -> BTreeMap<String, u16> {
+    let name = |object: &Value| {
+        let is_shard = object.get("kind")? == "VerifiedImages" && is_rendered(object);
+        object.pointer("/metadata/name")?.as_str().filter(|_| is_shard).map(str::to_owned)
+    };
+    let names: Vec<String> = objects.iter().filter_map(name).collect();
+    counts(names.iter().map(String::as_str))
 }
 
 /// An object as YAML.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use holdfast_core::api::{TrustApproval, TrustBreakGlass};
-use holdfast_core::gate::break_glass::Caps;
-use holdfast_core::operate::break_glass::{Facts, Guards, Standing, decide, faults, open};
+use holdfast_core::gate::break_glass::{Activity, Caps, activity};
+use holdfast_core::operate::break_glass::{Facts, Guards, faults, open};
 use kube::ResourceExt;
 
 use super::super::agreements::{caps, declared_approvals, made};
@@ -67,10 +67,13 @@ pub(super) async fn observe(context: &Context, glass: &TrustBreakGlass) -> Resul
     // Those that are there before the guards are asked: of what is made later, the answer says nothing.
     let mut declared = declared_approvals(context);
     declared.retain(|approval| approval.spec.r#for.kind == "TrustBreakGlass" && approval.spec.r#for.name == name);
-    observed.guarded_by(context.guards.look().await?, glass, &declared);
-    if matches!(decide(&observed.facts(glass), clock::now()), Standing::Active(_)) {
+    let all: Vec<TrustApproval> = declared.iter().map(|approval| (**approval).clone()).collect();
+    let with_them = activity(glass, &all, &observed.caps, true, clock::now());
+    let guarding = match with_them {
         // An answer from before something was written says nothing of it.
-        observed.guarded_by(context.guards.look_now().await?, glass, &declared);
-    }
+        Activity::Active(_) => context.guards.look_now().await?,
+        _ => context.guards.look().await?,
+    };
+    observed.guarded_by(guarding, glass, &declared);
     Ok(observed)
 }

@@ -127,6 +127,11 @@ pub(super) async fn apply(
                 let known = Known { looked: Some(Instant::now()), wanted: Some(wanted), denials };
                 context.policies.foreign.0.lock().insert(engine, known);
             }
+            Err(failed) if failed.category() == "forbidden" => {
+                let value = if engine == EngineKind::Kyverno { "engines.kyverno" } else { "engines.policyController" };
+                let why = format!("holdfast may not write its objects: set `{value}` in the chart's values ({failed})");
+                applied.unwritten.insert(engine, why);
+            }
             Err(failed) => match failed.not_taken() {
                 Some(said) => {
                     applied.unwritten.insert(engine, said);

@@ -88,6 +88,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
     let lost = lost(&members, &remembered, all_denials.map(|denial| denial.policy.as_str()));
     let discovered = context.engines.look().await?;
     let mut capabilities = discovered.capabilities.clone();
+    let holdings = context.policies.verified.recall(&context.policies.live, now).await?;
     capabilities.native.shards = context.policies.verified.shards();
     let glasses = agreements::active(context, |loosen| concerns_policies(loosen)).await?;
     let approvals = approvals(context, &members, &glasses).await?;
@@ -102,7 +103,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
         lost,
         remembered,
         faults,
-        holdings: context.policies.verified.recall(&context.policies.live, now).await?,
+        holdings,
         trust: context.trusts.states(),
         repositories: BTreeMap::new(),
         namespaces: namespaces(context),

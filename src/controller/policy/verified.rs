@@ -10,6 +10,7 @@ use std::sync::Arc;
 use holdfast_core::Digest;
 use holdfast_core::engines::Object;
 use holdfast_core::engines::native::guards::MEMORY;
+use holdfast_core::engines::native::shards::{Range, counts};
 use holdfast_core::engines::native::{Basis, Holding, Proof};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -100,10 +101,9 @@ impl VerifiedDigests {
         self.known.lock().holdings.clone()
     }
 
-    /// How many parameters there are.
-    pub(super) fn shards(&self) -> Option<u16> {
-        let count = self.known.lock().listed.shards.len();
-        u16::try_from(count).ok().filter(|count| *count > 0)
+    /// How many parameters each policy has.
+    pub(super) fn shards(&self) -> BTreeMap<String, u16> {
+        counts(self.known.lock().listed.shards.keys().map(String::as_str))
     }
 
     /// Writes down what is about to be listed, before any of it is written.
@@ -180,12 +180,12 @@ fn holdings(listed: &Listed, unseen: &Unseen, live: &NativeObjects, now: Timesta
     let there = live.now();
     for ((kind, name), there) in &there {
         let is_ours = listed.shards.get(name).is_some_and(|forms| forms.contains(&there.object.digest()));
-        if *kind != Kind::Shard || !is_ours {
-            continue;
-        }
+        let Some((_, policy)) = Range::of(name).filter(|_| *kind == Kind::Shard && is_ours) else { continue };
         let lists = there.object.body().pointer("/spec/data").and_then(Value::as_object);
         for (key, list) in lists.into_iter().flatten() {
-            let (Some((_, policy)), Some(list)) = (key.split_once('.'), list.as_str()) else { continue };
+            // What an object says of another policy than its own is never looked at.
+            let of = key.split_once('.').filter(|(_, of)| *of == policy);
+            let Some((_, list)) = of.zip(list.as_str()) else { continue };
             digests.entry(policy).or_default().extend(list.split(';').filter_map(|hex| Digest::from_hex(hex).ok()));
         }
     }

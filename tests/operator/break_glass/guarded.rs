@@ -64,8 +64,7 @@ fn without_guards_nothing_counts_and_what_was_open_is_asked_for_anew() {
     lab.patch(&path("inc-guarded"), &json!({"metadata": {"annotations": {"look": "again"}}}));
     let before = until(&lab, "inc-guarded", "Refused", "MadeUnguarded");
     assert!(before.message("Active").contains("make a new one"), "{}", before.text());
-    // What this process saw change counts from when it saw it.
-    std::thread::sleep(Duration::from_secs(7));
+    lab.guards_are_settled();
     for user in ["bob", "dora"] {
         approve(&lab, user, "inc-guarded", digest).unwrap();
     }

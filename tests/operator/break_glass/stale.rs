@@ -83,6 +83,7 @@ fn what_ends_or_is_closed_while_nobody_looks_does_not_count_afterwards() {
         approve(&lab, user, "inc-away", digest).unwrap();
     }
     shop.until(1, 0, 0);
+    until(&lab, "inc-away", "Active", "InForce");
     operator.stop();
     std::thread::sleep(Duration::try_from(end.duration_since(crate::courier::now())).unwrap_or_default());
     // Its status says that it is in force, and nobody is there to say otherwise.

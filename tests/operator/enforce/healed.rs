@@ -9,7 +9,7 @@ use crate::lab::Lab;
 use crate::registry_support::Registry;
 
 const ADMISSION: &str = "/apis/admissionregistration.k8s.io/v1";
-const SHARD: &str = "/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff";
+const SHARD: &str = "/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff.apps";
 
 /// What tells one form of an object from another.
 fn spec(lab: &Lab, path: &str) -> Option<Value> {

@@ -115,12 +115,12 @@ fn who_led_before_writes_over_nothing() {
     old.signal("-STOP");
     let new = lab.start_operator(&[], &[]);
     lab.until("the other one goes on", |_| estate.try_pod("shop", "api", &estate.image("api", api)).map(drop));
-    let before = lab.get("/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff").unwrap();
+    let before = lab.get("/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff.apps").unwrap();
     // What was held arrives now: the list is another one by then, and it is refused.
     lab.proxy().release();
     old.signal("-CONT");
     std::thread::sleep(Duration::from_secs(4));
-    let after = lab.get("/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff").unwrap();
+    let after = lab.get("/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff.apps").unwrap();
     assert_eq!(before["spec"], after["spec"]);
     assert!(estate.try_pod("shop", "web-again", &estate.image("web", web)).is_ok());
     estate.denied("shop", &estate.image("rogue", estate.unsigned("rogue")), "is not verified");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::objects::BINDING_KIND;
 use super::retain::Holding;
+use super::shards::Range;
 use crate::Digest;
 use crate::engines::Object;
 use crate::engines::object::POLICY;
@@ -62,7 +63,7 @@ pub fn canary<'p>(
     let policy = binding.body().pointer("/metadata/labels").and_then(|labels| labels.get(POLICY)?.as_str());
     let (bad, good) = match policy {
         Some(policy) => {
-            let range = spec.pointer("/paramRef/name")?.as_str()?;
+            let (range, _) = Range::of(spec.pointer("/paramRef/name")?.as_str()?).filter(|(_, of)| *of == policy)?;
             let name =
                 patterns(policy)?.iter().find_map(|pattern| Some(ImagePattern::parse(pattern).ok()?.example()))?;
             of_shard(&name, range, holdings.get(policy))?
@@ -84,14 +85,11 @@ pub fn canary<'p>(
 }
 
 /// An image of a shard that nobody verified, and one that somebody did.
-fn of_shard(name: &str, shard: &str, holding: Option<&Holding>) -> Option<(String, Option<String>)> {
-    let mut parts = shard.rsplit('-');
-    let (to, from) = (parts.next()?, parts.next()?);
+fn of_shard(name: &str, range: Range, holding: Option<&Holding>) -> Option<(String, Option<String>)> {
     let digits = Digest::of(NAME.as_bytes()).hex();
-    let unverified = Digest::from_hex(&format!("{from}{}", digits.get(2..)?)).ok()?;
-    let in_range = |digest: &Digest| digest.hex().get(..2).is_some_and(|digits| digits >= from && digits <= to);
+    let unverified = Digest::from_hex(&format!("{}{}", range.first_digits(), digits.get(2..)?)).ok()?;
     let verified = holding.into_iter().flat_map(|holding| holding.digests.keys());
-    let good = verified.copied().find(in_range).map(|digest| format!("{name}@{digest}"));
+    let good = verified.copied().find(|digest| range.holds(*digest)).map(|digest| format!("{name}@{digest}"));
     Some((format!("{name}@{unverified}"), good))
 }
 
@@ -133,8 +131,9 @@ mod tests {
         let digest = Digest::from_hex(&"8f".repeat(32)).unwrap();
         let proof = Proof { last_seen: jiff::Timestamp::UNIX_EPOCH, evidence: None };
         let holding = Holding { basis: None, digests: BTreeMap::from([(digest, proof)]) };
-        for (shard, good) in [("holdfast-verified-00-7f", false), ("holdfast-verified-80-ff", true)] {
-            let (bad, found) = of_shard("registry.corp/apps/holdfast-canary", shard, Some(&holding)).unwrap();
+        for (shard, good) in [("holdfast-verified-00-7f.apps", false), ("holdfast-verified-80-ff.apps", true)] {
+            let (range, _) = Range::of(shard).unwrap();
+            let (bad, found) = of_shard("registry.corp/apps/holdfast-canary", range, Some(&holding)).unwrap();
             let (_, hex) = bad.split_once("@sha256:").unwrap();
             assert!(shard.contains(&hex[..2]), "{bad}");
             assert_eq!(found.is_some(), good, "{shard}");

@@ -1,17 +1,19 @@
 //! What is known of an API server.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engines::Version;
 
 /// What is known of the API server that judges, taken from discovery.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NativeCapability {
     /// Its version: of the oldest API server, where there are several. None where it is not known, which counts as too old.
     pub version: Option<Version>,
-    /// How many shards are in force now, where there are any. Their number changes only when it has to: a change rewrites all of them.
-    pub shards: Option<u16>,
+    /// How many shards each policy has now, where it has any. Their number changes only when it has to: a change rewrites all of them.
+    pub shards: BTreeMap<String, u16>,
 }
 
 impl NativeCapability {

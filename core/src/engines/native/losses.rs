@@ -1,5 +1,7 @@
 //! What the native engine cannot express, and what it needs.
 
+use std::collections::BTreeMap;
+
 use super::capability::NativeCapability;
 use super::cost::{Costs, Pod};
 use super::scope::is_native;
@@ -34,7 +36,11 @@ pub(super) fn absent(estate: &Estate<'_>) -> Rendering {
 }
 
 /// What holds of every estate, and of each policy.
-pub(super) fn of_estate(estate: &Estate<'_>, capability: NativeCapability, shards: &Shards<'_>) -> Vec<Loss> {
+pub(super) fn of_estate(
+    estate: &Estate<'_>,
+    capability: &NativeCapability,
+    shards: &BTreeMap<&str, Shards<'_>>,
+) -> Vec<Loss> {
     let mut losses = Vec::new();
     let mut all = |kind: LossKind, field: &str, versions: &'static str, detail: &str| {
         losses.push(loss(None, kind, field, versions, detail.to_owned()));
@@ -77,9 +83,9 @@ pub(super) fn of_estate(estate: &Estate<'_>, capability: NativeCapability, shard
             "this API server does not know `volumes[].image`, and drops it",
         );
     }
-    if shards.largest() > FULL {
-        let detail = format!("the largest of {} shards has {} bytes", shards.count(), shards.largest());
-        all(LossKind::ShardsFull, "engines.native", "any", &detail);
+    for (name, shards) in shards.iter().filter(|(_, shards)| shards.largest() > FULL) {
+        let detail = format!("the largest of its {} shards has {} bytes", shards.count(), shards.largest());
+        losses.push(loss(Some(name), LossKind::ShardsFull, "engines.native", "any", detail));
     }
     for (name, policy) in estate.policies.iter().filter(|(_, policy)| is_native(policy)) {
         let left_out: Vec<&str> = estate.left_out_of(policy).into_iter().collect();

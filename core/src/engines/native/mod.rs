@@ -1,7 +1,7 @@
 //! The native engine: `ValidatingAdmissionPolicy`, in the API server itself. No webhook, no registry and no TUF on the admission path.
 //!
 //! Three rules over the images of a pod: they have one form, every one has a policy, and what a policy is about is verified. The last looks digests up in
-//! [`shards`], which hold what [`crate::engines::Verified`] proves; a digest that was never verified is denied, also when holdfast is down.
+//! [`shards`] of the policy, which hold what [`crate::engines::Verified`] proves; a digest that was never verified is denied, also when holdfast is down.
 //!
 //! Each rule is rendered for up to three tiers: to deny pods, to report pods, and to warn whoever applies a workload. They are objects of their own because a
 //! fault of a binding is dealt with by its policy's `failurePolicy`: what closes in enforcement would deny in audit.
@@ -12,6 +12,7 @@ pub mod cost;
 mod exceptions;
 mod expressions;
 pub mod guards;
+pub mod listed;
 mod losses;
 mod objects;
 pub mod retain;
@@ -57,10 +58,9 @@ impl Engine for Native {
             Ok(terms) => terms,
             Err(refused) => return Rendering { refused, ..rendering },
         };
-        let ours = estate.policies.iter().filter(|(_, policy)| is_native(policy)).map(|(name, _)| *name);
-        let shards = Shards::pack(&estate.verified, ours, capability.shards);
-        rendering.objects.extend(shards.objects());
-        rendering.losses.extend(losses::of_estate(estate, *capability, &shards));
+        let shards = packed(estate, capability);
+        rendering.objects.extend(shards.values().flat_map(Shards::objects));
+        rendering.losses.extend(losses::of_estate(estate, capability, &shards));
         for (tier, scope) in &scopes(estate) {
             let renderer = Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope };
             let costs = renderer.render(&mut rendering.objects);
@@ -72,14 +72,19 @@ impl Engine for Native {
 
 /// What each rendered admission policy costs the API server at most, for one binding.
 pub fn costs(estate: &Estate<'_>, capability: &NativeCapability) -> Vec<Costs> {
-    let ours = estate.policies.iter().filter(|(_, policy)| is_native(policy)).map(|(name, _)| *name);
-    let shards = Shards::pack(&estate.verified, ours, capability.shards);
+    let shards = packed(estate, capability);
     let Ok(terms) = readable(estate) else { return Vec::new() };
     let scopes = scopes(estate);
     let of = |(tier, scope): (&Tier, &Scope<'_>)| {
         Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope }.render(&mut Vec::new())
     };
     scopes.iter().flat_map(of).map(|(_, costs)| costs).collect()
+}
+
+/// The verified digests of each policy of this engine.
+fn packed<'a>(estate: &'a Estate<'a>, capability: &NativeCapability) -> BTreeMap<&'a str, Shards<'a>> {
+    let ours = estate.policies.iter().filter(|(_, policy)| is_native(policy));
+    ours.map(|(name, _)| (*name, Shards::pack(&estate.verified, name, capability.shards.get(*name).copied()))).collect()
 }
 
 /// The terms of every policy; those that cannot be read are refused, and with them everything: a rule over all policies would lack them. What is in force
@@ -107,7 +112,7 @@ fn readable<'a>(estate: &'a Estate<'a>) -> Result<BTreeMap<&'a str, Terms>, Vec<
 struct Renderer<'e, 's> {
     estate: &'e Estate<'e>,
     terms: &'s BTreeMap<&'e str, Terms>,
-    shards: &'s Shards<'e>,
+    shards: &'s BTreeMap<&'e str, Shards<'e>>,
     tier: Tier,
     scope: &'s Scope<'e>,
 }
@@ -129,16 +134,15 @@ impl<'e> Renderer<'e, '_> {
         }
         self.others(&rules, objects, &mut costs);
         for (policy, namespaces) in self.scope.judged.iter().filter(|(_, namespaces)| !namespaces.is_empty()) {
-            let Some(terms) = self.terms.get(policy) else { continue };
-            let longest = self.shards.longest(policy) as u64;
+            let Some((terms, shards)) = self.terms.get(policy).zip(self.shards.get(policy)) else { continue };
             let ends = match self.tier {
                 Tier::Enforce => exceptions::of_policy(self.estate, policy),
                 Tier::Audit | Tier::Warn => Ends::default(),
             };
-            let rule = rules.judge(policy, terms, longest, &ends);
+            let rule = rules.judge(policy, terms, shards.longest() as u64, &ends);
             costs.push(((*policy).to_owned(), rule.costs()));
-            for range in self.shards.ranges() {
-                objects.push(rule.binding(&range.suffix(), namespaces, Some(&range.name())));
+            for range in shards.ranges() {
+                objects.push(rule.binding(&range.suffix(), namespaces, Some(&range.name(policy))));
             }
             objects.push(rule.into_policy());
         }

@@ -182,7 +182,8 @@ impl Rules {
 fn of_shard() -> [Variable; 2] {
     let digits = format!("i.matches({}) ? i.substring(i.size() - 64, i.size() - 62) : '00'", text(PINNED));
     [
-        variable("range", "params.metadata.name.split('-')".to_owned(), Cost::of_steps(20)),
+        // What follows the range is the policy's name, which may hold anything that a name does.
+        variable("range", "params.metadata.name.split('.')[0].split('-')".to_owned(), Cost::of_steps(40)),
         variable(
             "own",
             format!(

@@ -1,7 +1,7 @@
 //! In which order objects are written, so that at no moment less is denied than before and after, and nothing verified is denied in passing.
 //!
 //! First what closes: parameters, new policies, and bindings with what they gain. When that is in force, what may open: policies change, and bindings lose
-//! what they lose. When that is in force, what nothing refers to any more. Between the settlings both the old and the new objects judge, and a pod has to pass all of them; so parameters
+//! what they lose. When that is in force, what nothing refers to any more. Between the settlings both the old and the new objects judge, and a pod has to pass all of them; so shards
 //! of a policy that goes stay until its bindings are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,9 +74,10 @@ pub fn changes<'a>(
     let (have, want) = (Objects::of(current), Objects::of(wanted));
     let mut plan = Plan::default();
     for (name, wanted) in &want.shards {
-        let passing = have.shards.get(name).map(|current| with_leaving_policies(current, wanted, &have, &want));
-        plan.write(0, have.shards.get(name).copied(), passing.as_ref().unwrap_or(wanted));
-        plan.write(4, passing.as_ref().or(Some(wanted)), wanted);
+        // A policy that judges no longer still does until its bindings are gone.
+        let leaves = |policy| have.judging.contains(policy) && !want.judging.contains(policy);
+        let phase = if declared_policy(wanted).is_some_and(leaves) { 4 } else { 0 };
+        plan.write(phase, have.shards.get(name).copied(), wanted);
     }
     for (name, wanted) in &want.policies {
         // A policy that is there already may admit more when it is written anew, so that waits for what closes.
@@ -118,18 +119,6 @@ impl<'a> Objects<'a> {
 
 fn declared_policy(object: &Object) -> Option<&str> {
     object.body().get("metadata")?.get("labels")?.get(POLICY)?.as_str()
-}
-
-/// The wanted shard, and with it the lists of policies whose bindings are still there and will go.
-fn with_leaving_policies(current: &Object, wanted: &Object, have: &Objects<'_>, want: &Objects<'_>) -> Object {
-    let leaving = |key: &str| {
-        key.split_once('.').is_some_and(|(_, policy)| have.judging.contains(policy) && !want.judging.contains(policy))
-    };
-    let lists =
-        |object: &Object| object.body().pointer("/spec/data").and_then(Value::as_object).cloned().unwrap_or_default();
-    let mut data = lists(wanted);
-    data.extend(lists(current).into_iter().filter(|(key, _)| leaving(key)));
-    changed(wanted, "/spec/data", Value::Object(data))
 }
 
 /// The wanted binding, and with it the namespaces it leaves.

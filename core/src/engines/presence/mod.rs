@@ -27,7 +27,7 @@ pub use definition::Definition;
 /// What was found of every engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Discovered {
-    /// For renderers. How many shards are in force is not known from here.
+    /// For renderers. How many shards policies have is not known from here.
     pub capabilities: Capabilities,
     /// For the gate: each engine once.
     pub engines: BTreeMap<EngineKind, Presence>,

@@ -21,7 +21,7 @@ pub fn found(seen: Seen) -> (NativeCapability, Presence) {
     if seen.version.is_none() {
         faults.push("the API server does not say which version it has".to_owned());
     }
-    let usable = NativeCapability { version: seen.version.filter(|_| seen.policies), shards: None };
+    let usable = NativeCapability { version: seen.version.filter(|_| seen.policies), ..NativeCapability::default() };
     match seen.version {
         Some(version) if seen.policies && !usable.has_admission_policies() => {
             faults.push(format!("the API server is {version}, and ValidatingAdmissionPolicy with all that is used of it came with 1.30"));

@@ -1,25 +1,26 @@
 //! What people read of a policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::decided::Decided;
 use super::decided::Step;
 use super::reason::PolicyReason;
-use crate::api::SigningIdentityPolicy;
 use crate::api::common::CoverageCounts;
 use crate::api::condition::ConditionType;
-use crate::api::policy::{BypassStatus, EngineStatus, LossStatus, SigningIdentityPolicyStatus};
+use crate::api::policy::{BypassStatus, EngineStatus, LossStatus, OtherImages, SigningIdentityPolicyStatus};
+use crate::api::{SigningIdentityPolicy, SigningIdentityPolicySpec};
 use crate::coverage::Coverage;
 use crate::engines::all::asks;
 use crate::engines::{Effect, EngineKind, Loss, Object, Rendering, Version};
 use crate::gate::rollout::Phase;
-use crate::gate::{Alarm, AlarmKind, Check};
+use crate::gate::{Alarm, AlarmKind, Check, Namespace};
 use crate::operate::said::{self, Change, Said, second, short};
 use crate::verify::Outcome;
 
 const MAX_LOSSES: usize = 32;
+const MAX_NAMESPACES: usize = 64;
 
 /// What was found of an engine when the status is written.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,10 @@ pub struct Told<'a> {
     pub engines: &'a BTreeMap<EngineKind, EngineTold>,
     /// What is wrong with where things are remembered, if so.
     pub fault: Option<&'a str>,
+    /// The namespaces that are known, with their labels.
+    pub namespaces: &'a BTreeMap<String, Namespace>,
+    /// Those in which nothing is ever enforced.
+    pub left_out: &'a BTreeSet<String>,
     /// Who could get round what is enforced, and how many more.
     pub can_bypass: &'a [BypassStatus],
     /// How many more.
@@ -66,6 +71,7 @@ pub fn status(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, now: Time
         check.since = check.since.as_deref().map(seconds);
         check.message = short(&check.message);
     }
+    enforcement.left_out = left_out(step, told);
     let generation = told.policy.metadata.generation;
     let said = said(step, decided, told, &kinds);
     SigningIdentityPolicyStatus {
@@ -74,10 +80,30 @@ pub fn status(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, now: Time
         engine_names: Some(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(",")),
         engines,
         coverage: Some(counts(name, told.coverage)),
+        bypasses: bypasses(spec),
         can_bypass: told.can_bypass.to_vec(),
         can_bypass_beyond: told.can_bypass_beyond,
         conditions: said.into_iter().map(|said| said.condition(&old, generation, now)).collect(),
     }
+}
+
+/// Namespaces that the policy selects, and in which it is never enforced.
+fn left_out(step: &Step<'_>, told: &Told<'_>) -> Vec<String> {
+    let Some(ready) = &step.standing.ready else { return Vec::new() };
+    let selected = |name: &&String| {
+        let known = told.namespaces.get(*name);
+        known.is_some_and(|known| ready.compiled.selects(&known.labels)) && !step.decision.namespaces.contains(*name)
+    };
+    told.left_out.iter().filter(selected).take(MAX_NAMESPACES).cloned().collect()
+}
+
+fn bypasses(spec: &SigningIdentityPolicySpec) -> Vec<String> {
+    let others = (spec.other_images == OtherImages::Allow).then(|| {
+        "`otherImages: Allow`: images that no policy is about pass, unless another policy of the namespace denies them"
+            .to_owned()
+    });
+    let exempt = spec.exempt_images.iter().map(|exempt| format!("{}: {}", exempt.image, exempt.reason));
+    others.into_iter().chain(exempt).collect()
 }
 
 /// What is worth an event.
@@ -148,7 +174,8 @@ fn principal<'r>(rendering: &'r Rendering, policy: &str) -> Option<&'r Object> {
         let labels = object.body().pointer("/metadata/labels");
         labels.and_then(|labels| labels.get(crate::engines::object::POLICY)?.as_str()) == Some(policy)
     });
-    of_policy.filter(|object| !object.kind().ends_with("Binding")).max_by_key(|object| {
+    let says_something = |object: &&Object| !object.kind().ends_with("Binding") && object.kind() != "VerifiedImages";
+    of_policy.filter(says_something).max_by_key(|object| {
         let name = object.name();
         (name == format!("holdfast-enforce-{policy}"), name == format!("holdfast-audit-{policy}"))
     })
