@@ -37,16 +37,19 @@ pub(super) async fn wait(
 
 /// The first policy the digest is not listed for.
 async fn missing<'p>(client: &Client, policies: &[&'p str], digest: Digest) -> Result<Option<&'p str>, CliError> {
-    let Some(first) = policies.first() else { return Ok(None) };
     let api: Api<VerifiedImages> = Api::all(client.clone());
-    // Lists are long: only the one it would be in is read.
+    // Lists are long: only those it would be in are read.
     let names = within("list", "verifiedimages", api.list_metadata(&ListParams::default())).await?;
-    let Some(name) = names.items.iter().map(ResourceExt::name_any).find(|name| is_its_shard(name, digest)) else {
-        return Ok(Some(first));
-    };
-    let shard = within("read", &name, api.get_opt(&name)).await?;
-    let lists = shard.map(|shard| shard.spec.data).unwrap_or_default();
-    Ok(policies.iter().copied().find(|policy| !is_listed(&lists, policy, digest)))
+    for policy in policies {
+        let mut shards = names.items.iter().map(ResourceExt::name_any);
+        let Some(name) = shards.find(|name| is_its_shard(name, policy, digest)) else { return Ok(Some(policy)) };
+        let shard = within("read", &name, api.get_opt(&name)).await?;
+        let lists = shard.map(|shard| shard.spec.data).unwrap_or_default();
+        if !is_listed(&lists, policy, digest) {
+            return Ok(Some(policy));
+        }
+    }
+    Ok(None)
 }
 
 async fn why(client: &Client, policy: &str) -> Result<String, CliError> {

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::shards::Range;
 use crate::Digest;
 
-/// Whether the parameter of this name is the one that lists the digest, where anything does.
-pub fn is_its_shard(name: &str, digest: Digest) -> bool {
-    let range = name.strip_prefix("holdfast-verified-").and_then(|range| range.split_once('-'));
-    let [first, ..] = digest.as_bytes();
-    let end = |text: &str| if text.len() == 2 { u8::from_str_radix(text, 16).ok() } else { None };
-    range.and_then(|(from, to)| Some((end(from)?..=end(to)?).contains(first))).unwrap_or(false)
+/// Whether the parameter of this name is the one that lists the digest for the policy, where anything does.
+pub fn is_its_shard(name: &str, policy: &str, digest: Digest) -> bool {
+    Range::of(name).is_some_and(|(range, of)| of == policy && range.holds(digest))
 }
 
 /// Whether the lists of a parameter have the digest, verified for this policy.
@@ -47,9 +45,10 @@ mod tests {
             for digest in &digests {
                 assert!(verified.admit("apps", &Verdict::without_evidence(*digest, Reason::Verified, String::new())));
             }
-            let objects = Shards::pack(&verified, ["apps"], Some(4)).objects();
+            let objects: Vec<_> = Shards::pack(&verified, "apps", Some(4)).objects().collect();
             for digest in digests.iter().step_by(count / 20) {
-                let its: Vec<_> = objects.iter().filter(|object| is_its_shard(object.name(), *digest)).collect();
+                let its: Vec<_> =
+                    objects.iter().filter(|object| is_its_shard(object.name(), "apps", *digest)).collect();
                 assert_eq!(its.len(), 1);
                 let lists = its[0].body()["spec"]["data"].clone();
                 let lists: BTreeMap<String, String> = serde_json::from_value(lists).unwrap();
@@ -63,9 +62,16 @@ mod tests {
     #[test]
     fn what_is_no_shard_is_none() {
         let digest = Digest::from_bytes([0x10; 32]);
-        assert!(is_its_shard("holdfast-verified-00-ff", digest));
-        for name in ["holdfast-verified-20-ff", "holdfast-verified-0-ff", "holdfast-verified", "other-00-ff"] {
-            assert!(!is_its_shard(name, digest), "{name}");
+        assert!(is_its_shard("holdfast-verified-00-ff.apps", "apps", digest));
+        for name in [
+            "holdfast-verified-20-ff.apps",
+            "holdfast-verified-00-ff.pps",
+            "holdfast-verified-00-ff",
+            "holdfast-verified-0-ff.apps",
+            "holdfast-verified",
+            "other-00-ff.apps",
+        ] {
+            assert!(!is_its_shard(name, "apps", digest), "{name}");
         }
     }
 }
