@@ -172,7 +172,10 @@ async fn give(
         if found.is_some() {
             let what = format!("{} {}", object.kind(), object.name());
             tracing::info!(engine = %engine, object = what, "written over what was there");
-            applied.put_back.extend(is_put_back(found.as_ref(), object).then_some(what));
+            if is_put_back(found.as_ref(), object) {
+                context.metrics.put_back(kind_of(object.kind()));
+                applied.put_back.push(what);
+            }
         }
     }
     let names: BTreeSet<(&str, &str)> = wanted.iter().map(|object| (object.kind(), object.name())).collect();
@@ -234,6 +237,11 @@ async fn write(context: &Context, object: &Object) -> Result<(), Failed> {
     within("write", object.name(), api.patch(object.name(), &params, &Patch::Apply(object.body()))).await?;
     tracing::info!(engine = %object.engine(), kind = object.kind(), name = object.name(), "written");
     Ok(())
+}
+
+/// The kind, of those that are given.
+fn kind_of(kind: &str) -> &'static str {
+    ENGINES.iter().flat_map(|engine| kinds(*engine)).find(|of| of.kind == kind).map_or("other", |of| of.kind)
 }
 
 /// Whether what is there says all that is wanted.
