@@ -272,7 +272,9 @@ impl Observed {
 
     fn was_observed(&self, policy: &str, namespace: &str) -> bool {
         let enforced = self.remembered.get(policy).and_then(|kept| kept.enforced.as_ref());
-        enforced.and_then(|enforced| enforced.namespaces.get(namespace)).is_some_and(|standing| standing.observed.is_some())
+        enforced
+            .and_then(|enforced| enforced.namespaces.get(namespace))
+            .is_some_and(|standing| standing.observed.is_some())
     }
 
     fn foreign(&self, kind: EngineKind, policy: &str) -> EngineSeen {
