@@ -41,6 +41,8 @@ pub(super) enum Said {
 struct Observation {
     binding: Version,
     rule: Version,
+    /// Where it was tried.
+    place: String,
     at: Instant,
     said: Said,
     namespaces: BTreeSet<String>,
@@ -102,7 +104,12 @@ impl Observing {
             let before = seen.get(name).filter(|known| known.said == Said::InForce).map(|known| &known.namespaces);
             let candidates = || canary.namespaces.iter().filter(|namespace| usable(&canary.rule, namespace));
             let gained = candidates().find(|namespace| !before.is_some_and(|before| before.contains(*namespace)));
-            let Some(namespace) = gained.or_else(|| candidates().next()).cloned() else { continue };
+            // Where something else stands in the way, another namespace tells as much.
+            let next = known
+                .filter(|known| matches!(known.said, Said::Unclear(_)))
+                .and_then(|known| candidates().find(|namespace| **namespace > known.place));
+            let chosen = next.or(gained).or_else(|| candidates().next());
+            let Some(namespace) = chosen.cloned() else { continue };
             let (binding, rule) = (binding.version.clone(), rule.version.clone());
             trials.push(Trial { canary, binding, rule, namespace });
         }
@@ -120,12 +127,12 @@ impl Observing {
         for tried in tried {
             let (trial, said) = tried?;
             all &= said == Said::InForce;
-            let Trial { canary, binding, rule, .. } = trial;
+            let Trial { canary, binding, rule, namespace: place } = trial;
             if said != Said::InForce {
                 tracing::debug!(binding = canary.binding, ?said, "not seen in force");
             }
             let namespaces = canary.namespaces.into_iter().collect();
-            let observation = Observation { binding, rule, at: Instant::now(), said, namespaces };
+            let observation = Observation { binding, rule, place, at: Instant::now(), said, namespaces };
             self.seen.lock().insert(canary.binding, observation);
         }
         Ok(all)
