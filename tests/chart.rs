@@ -1,6 +1,8 @@
 //! The chart: what comes from the code is that of the code, and what is rendered is no more than is needed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
 
+#[path = "chart/alerts.rs"]
+mod alerts;
 #[path = "support/chart.rs"]
 mod chart_support;
 #[path = "chart/guards.rs"]

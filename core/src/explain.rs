@@ -127,47 +127,33 @@ pub fn terms() -> Vec<Term> {
         owner: Owner::Platform,
         cure: condition.cure(),
     });
-    let because = MirrorReason::ALL.iter().map(|reason| Term {
-        sort: Sort::Because,
-        name: reason.as_str(),
-        effect: "stands beside a condition of a TrustRootMirror".to_owned(),
-        meaning: reason.meaning(),
-        owner: reason.owner(),
-        cure: reason.cure(),
-    });
-    let of_report = ReportReason::ALL.iter().map(|reason| Term {
-        sort: Sort::Because,
-        name: reason.as_str(),
-        effect: "stands beside a condition of a BundleCoverageReport".to_owned(),
-        meaning: reason.meaning(),
-        owner: reason.owner(),
-        cure: reason.cure(),
-    });
-    let of_break_glass = BreakGlassReason::ALL.iter().map(|reason| Term {
-        sort: Sort::Because,
-        name: reason.as_str(),
-        effect: "stands beside a condition of a TrustBreakGlass".to_owned(),
-        meaning: reason.meaning(),
-        owner: reason.owner(),
-        cure: reason.cure(),
-    });
-    let of_policy = PolicyReason::ALL.iter().map(|reason| Term {
-        sort: Sort::Because,
-        name: reason.as_str(),
-        effect: "stands beside a condition of a SigningIdentityPolicy".to_owned(),
-        meaning: reason.meaning(),
-        owner: reason.owner(),
-        cure: reason.cure(),
-    });
     let verdicts = reasons.chain(refusals).chain(losses).chain(checks).chain(alarms).chain(powers);
-    verdicts
-        .chain(conflicts)
-        .chain(conditions)
-        .chain(because)
-        .chain(of_report)
-        .chain(of_break_glass)
-        .chain(of_policy)
-        .collect()
+    verdicts.chain(conflicts).chain(conditions).chain(because()).collect()
+}
+
+/// What stands beside conditions, kind by kind.
+fn because() -> impl Iterator<Item = Term> {
+    let term = |name: &'static str, kind: &str, (meaning, cure): (&'static str, &'static str), owner: Owner| Term {
+        sort: Sort::Because,
+        name,
+        effect: format!("stands beside a condition of a {kind}"),
+        meaning,
+        owner,
+        cure,
+    };
+    let of_mirror = MirrorReason::ALL
+        .iter()
+        .map(move |reason| term(reason.as_str(), "TrustRootMirror", (reason.meaning(), reason.cure()), reason.owner()));
+    let of_report = ReportReason::ALL.iter().map(move |reason| {
+        term(reason.as_str(), "BundleCoverageReport", (reason.meaning(), reason.cure()), reason.owner())
+    });
+    let of_break_glass = BreakGlassReason::ALL
+        .iter()
+        .map(move |reason| term(reason.as_str(), "TrustBreakGlass", (reason.meaning(), reason.cure()), reason.owner()));
+    let of_policy = PolicyReason::ALL.iter().map(move |reason| {
+        term(reason.as_str(), "SigningIdentityPolicy", (reason.meaning(), reason.cure()), reason.owner())
+    });
+    of_mirror.chain(of_report).chain(of_break_glass).chain(of_policy)
 }
 
 /// Who can mend what a refusal names.

@@ -118,6 +118,9 @@ fn of<'a>(status: &'a TrustBreakGlassStatus, name: &str) -> (&'a str, &'a str, &
     found.map_or(("-", "-", ""), |found| (found.status.as_str(), found.reason.as_str(), found.message.as_str()))
 }
 
+/// What there is, when, and what is said of it: the phase, three conditions, the reason, whose approvals count, and parts of the message.
+type Row<'a> = (&'a str, World, &'a str, BreakGlassPhase, &'a str, &'a str, &'a [&'a str], Vec<&'a str>);
+
 #[test]
 fn every_break_glass_says_what_it_is_and_what_is_next() {
     use BreakGlassPhase::{Active, Closed, Expired, Pending, Refused};
@@ -137,7 +140,7 @@ fn every_break_glass_says_what_it_is_and_what_is_next() {
         json!({"spec": {"loosen": {"acceptStale": {"trustRoot": "corp"}, "restoreMemory": {"trustRoot": "corp"}}}});
     // What there is; the phase; Ready, Active and Stalled; the reason; whose approvals count; parts of the message.
     #[rustfmt::skip]
-    let table: Vec<(&str, World, &str, BreakGlassPhase, &str, &str, &[&str], Vec<&str>)> = vec![
+    let table: Vec<Row<'_>> = vec![
         ("two others approved", World::new(&two), NOW, Active, "TT-", "InForce", &two, vec!["until 2026-11-25T06:00:00Z", "bob and dora", "`corp`", "delete it"]),
         ("nobody approved", World::new(&[]), NOW, Pending, "FF-", "AwaitingApprovals", &[], vec!["0 of 2 approvals are there", "other than alice", &digest]),
         ("one approved", World::new(&["bob"]), NOW, Pending, "FF-", "AwaitingApprovals", &["bob"], vec!["1 of 2 approvals is there (by bob)", "other than alice and bob", &digest]),

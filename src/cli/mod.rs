@@ -1,13 +1,19 @@
 //! The command line: one file a verb.
 
+mod admit;
+mod agree;
+mod cluster;
 mod controller;
 pub mod crds;
+mod diff;
 pub mod explain;
+mod history;
 mod mirror;
 mod output;
 mod plan;
 mod report;
 mod trust_text;
+mod uninstall;
 mod verify;
 mod verify_policy;
 mod verify_text;
@@ -42,12 +48,20 @@ enum Verb {
     Verify(Box<verify::Args>),
     /// Say what each policy says of an image, by which evidence, whose it is, and what would cure it
     Why(Box<why::Args>),
+    /// Verify an image and have it admitted ahead, for pods that no workload template names
+    Admit(Box<admit::Args>),
     /// Keep and renew trust roots
     Mirror(Box<mirror::Args>),
     /// Show what scans of a cluster found: what is not covered, why, and whose it is
     Report(Box<report::Args>),
+    /// Say what an edited policy would admit more than the enforced one, and who may allow it
+    Diff(Box<diff::Args>),
+    /// Say what happened to policies, whether the record of it holds, and what is enforced
+    History(Box<history::Args>),
     /// Say what a reason, loss, check or condition means, whose it is, and what to do
     Explain(explain::Args),
+    /// Take everything declared away, once nothing is enforced; until then say how it is let go
+    Uninstall(Box<uninstall::Args>),
     /// Operate trust in a cluster
     Controller(Box<controller::Args>),
     /// Print the definitions of holdfast's kinds
@@ -93,9 +107,13 @@ fn run(verb: Verb, out: &mut dyn Write) -> Result<Exit, CliError> {
         Verb::Plan(args) => plan::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Why(args) => why::run(&args, out),
+        Verb::Admit(args) => admit::run(&args, out),
         Verb::Mirror(args) => mirror::run(&args, out),
         Verb::Report(args) => report::run(&args, out),
+        Verb::Diff(args) => diff::run(&args, out),
+        Verb::History(args) => history::run(&args, out),
         Verb::Explain(args) => explain::run(&args, out),
+        Verb::Uninstall(args) => uninstall::run(&args, out),
         Verb::Controller(args) => controller::run(&args),
         Verb::Crds(args) => crds::run(&args, out),
         Verb::Completions { shell } => {

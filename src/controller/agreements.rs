@@ -66,7 +66,6 @@ pub(crate) async fn active(context: &Context, concerns: impl Fn(&Loosen) -> bool
 }
 
 /// The approvals of one object that count, as the guards answered.
-#[allow(dead_code)] // for passes over policies
 pub(crate) fn approvals(context: &Context, kind: &str, name: &str, guarding: &Guarding) -> Vec<Approval> {
     approvals_that(context, kind, name, guarding, |_| true)
 }

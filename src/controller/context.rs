@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use holdfast_core::Digest;
 use holdfast_core::api::{
     BundleCoverageReport, SigningIdentityPolicy, TrustApproval, TrustBreakGlass, TrustRootMirror,
 };
@@ -147,11 +148,13 @@ impl Context {
 
     /// Writes an event. One that is lost fails nothing.
     pub(crate) async fn event(&self, about: &ObjectReference, warns: bool, reason: &str, note: &str) {
+        // The recorder folds events that differ in nothing but the note into the first one, whose note stays: another note is another action.
+        let said = Digest::of(note.as_bytes()).hex();
         let event = Event {
             type_: if warns { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
             note: Some(note.to_owned()),
-            action: "Reconcile".to_owned(),
+            action: format!("Reconcile-{}", said.get(..8).unwrap_or_default()),
             secondary: None,
         };
         let published = tokio::time::timeout(std::time::Duration::from_secs(5), self.recorder.publish(&event, about));

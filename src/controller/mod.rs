@@ -15,6 +15,7 @@ mod mirror;
 mod pass;
 mod policy;
 mod queue;
+pub(crate) mod reading;
 mod secrets;
 pub mod settings;
 mod sight;
@@ -221,13 +222,12 @@ impl Operator {
         let remembers = known.clone();
         let remembered = move |policy: Option<&str>, object: Option<&ObjectMeta>, is_there: bool| {
             let Some(context) = remembers.upgrade() else { return };
-            let is_news = match (policy, object) {
-                (Some(policy), Some(object)) => context.policies.memory.seen(policy, object, is_there),
+            let is_news = if let (Some(policy), Some(object)) = (policy, object) {
+                context.policies.memory.seen(policy, object, is_there)
+            } else {
                 // What was missed while nobody watched is not known.
-                _ => {
-                    context.policies.memory.doubt_all();
-                    true
-                }
+                context.policies.memory.doubt_all();
+                true
             };
             if is_news {
                 context.policies.wake.ask();

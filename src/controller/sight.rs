@@ -19,8 +19,10 @@ use crate::inventory::live::{Kind, SlimPod, SlimTemplate};
 const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 /// Objects a page, where a list comes in pages.
 const PAGE: u32 = 250;
-/// How often it is looked whether something new came: however much comes and goes, passes are no more frequent.
+/// However much comes and goes, passes are no more frequent.
 const TICK: Duration = Duration::from_secs(1);
+/// How soon it is seen that something new came, where nothing did for a while: somebody may wait for its pods.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Starts the watches; they end with `stop`.
 pub(crate) fn start(context: &Arc<Context>, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
@@ -50,11 +52,12 @@ pub(crate) fn start(context: &Arc<Context>, stop: &CancellationToken) -> Vec<Joi
     start(Box::pin(async move {
         let mut seen = 0;
         loop {
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(SOON).await;
             let version = of.scanning.live.read().version();
             if version != seen {
                 seen = version;
                 of.scanning.queue.all();
+                tokio::time::sleep(TICK.saturating_sub(SOON)).await;
             }
         }
     }));

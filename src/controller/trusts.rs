@@ -99,9 +99,11 @@ impl Trusts {
     /// Takes note of how a mirror is; whether that is news.
     pub(crate) fn tell(&self, mirror: &str, trust: Trust) -> bool {
         let mut known = self.known.lock();
-        let before = known.states.insert(mirror.to_owned(), trust.clone());
         let digest = |of: &Trust| of.root.as_ref().map(|root| root.digest);
-        before.is_none_or(|before| before.state != trust.state || digest(&before) != digest(&trust))
+        let is_news =
+            known.states.get(mirror).is_none_or(|known| known.state != trust.state || digest(known) != digest(&trust));
+        known.states.insert(mirror.to_owned(), trust);
+        is_news
     }
 
     /// How every mirror is that was looked at.

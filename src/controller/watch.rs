@@ -184,47 +184,9 @@ impl Watches {
                 Event::Init | Event::InitDone => {}
             },
         )));
-        let t = triggers.clone();
-        start(Box::pin(cached(
-            Api::all(client.clone()),
-            watcher::Config::default(),
-            self.approvals,
-            ready.gate("approvals"),
-            keep,
-            move |event| {
-                if let Event::Apply(DeserializeGuard(Ok(approval))) | Event::Delete(DeserializeGuard(Ok(approval))) =
-                    event
-                {
-                    t.approval(approval);
-                    t.policies();
-                }
-            },
-        )));
-        let t = triggers.clone();
-        start(Box::pin(cached(
-            Api::all(client.clone()),
-            watcher::Config::default(),
-            self.break_glasses,
-            ready.gate("break-glasses"),
-            keep,
-            move |event| match event {
-                Event::Apply(glass) => {
-                    t.break_glass(glass);
-                    t.policies();
-                }
-                Event::Delete(glass) => {
-                    t.policies();
-                    (t.noticed)(&glass.name_any(), Notice::BreakGlassGone);
-                    t.break_glass(glass);
-                }
-                // What was closed while nobody watched is not told of.
-                Event::InitDone => {
-                    t.break_glasses.all();
-                    t.mirrors.all();
-                }
-                Event::Init | Event::InitApply(_) => {}
-            },
-        )));
+        for task in of_people(client, (self.approvals, self.break_glasses), triggers, ready) {
+            start(task);
+        }
         for task in of_scans(client, (self.policies, self.reports), triggers, ready) {
             start(task);
         }
@@ -274,6 +236,60 @@ impl Watches {
         }
         tasks
     }
+}
+
+/// What people agreed to.
+fn of_people(
+    client: &Client,
+    (approvals, break_glasses): (
+        reflector::store::Writer<DeserializeGuard<TrustApproval>>,
+        reflector::store::Writer<DeserializeGuard<TrustBreakGlass>>,
+    ),
+    triggers: &Triggers,
+    ready: &Readiness,
+) -> [Task; 2] {
+    let t = triggers.clone();
+    let of_approvals: Task = Box::pin(cached(
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        approvals,
+        ready.gate("approvals"),
+        keep,
+        move |event| {
+            if let Event::Apply(DeserializeGuard(Ok(approval))) | Event::Delete(DeserializeGuard(Ok(approval))) = event
+            {
+                t.approval(approval);
+                t.policies();
+            }
+        },
+    ));
+    let t = triggers.clone();
+    let of_break_glasses: Task = Box::pin(cached(
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        break_glasses,
+        ready.gate("break-glasses"),
+        keep,
+        move |event| match event {
+            Event::Apply(glass) => {
+                t.break_glass(glass);
+                t.policies();
+            }
+            Event::Delete(glass) => {
+                (t.noticed)(&glass.name_any(), Notice::BreakGlassGone);
+                t.break_glass(glass);
+                t.policies();
+            }
+            // What was closed while nobody watched is not told of.
+            Event::InitDone => {
+                t.break_glasses.all();
+                t.mirrors.all();
+                t.policies();
+            }
+            Event::Init | Event::InitApply(_) => {}
+        },
+    ));
+    [of_approvals, of_break_glasses]
 }
 
 /// What is judged by, and what is asked for.

@@ -33,11 +33,16 @@ fn the_rendered_guards_are_those_of_the_code() {
         ("everything", settings("trust-operator", &approving, &['1'])),
     ] {
         let is_guard = |object: &Value| object["kind"].as_str().unwrap().starts_with("ValidatingAdmissionPolicy");
+        let without = template(&helm, &["--values", &values(case), "--set", "guards.keep=false"]).unwrap();
+        let without = by_key(objects(&without).into_iter().filter(is_guard));
         let rendered = by_key(rendered(&helm, case).into_iter().filter(is_guard));
         let ours = by_key(guards(&settings).iter().map(Object::body).cloned());
         assert_eq!(rendered.keys().collect::<Vec<_>>(), ours.keys().collect::<Vec<_>>(), "{case}");
         for (key, object) in &ours {
-            assert_eq!(&rendered[key], object, "{case}: {key}");
+            assert_eq!(&without[key], object, "{case}: {key}");
+            let mut kept = object.clone();
+            kept["metadata"]["annotations"]["helm.sh/resource-policy"] = "keep".into();
+            assert_eq!(rendered[key], kept, "{case}: {key}");
         }
     }
 }

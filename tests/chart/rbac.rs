@@ -70,9 +70,10 @@ fn writes_beyond_the_namespace_are_by_name_and_secrets_are_not_read_there() {
 }
 
 /// What is written in the whole cluster without a name: what enforces, and nothing that runs. Pods are made in dry runs alone, which a guard sees to.
-const WIDE: [&str; 7] = [
+const WIDE: [&str; 8] = [
+    r#"["admissionregistration.k8s.io"] ["validatingadmissionpolicies","validatingadmissionpolicybindings"] ["patch"]"#,
     r#"[""] ["pods"] ["create"]"#,
-    r#"["admissionregistration.k8s.io"] ["validatingadmissionpolicies","validatingadmissionpolicybindings"] ["get","list","watch","create","update","patch","delete"]"#,
+    r#"["admissionregistration.k8s.io"] ["validatingadmissionpolicies","validatingadmissionpolicybindings"] ["get","list","watch","create","update","delete"]"#,
     r#"["holdfast.dev"] ["signingidentitypolicies"] ["patch"]"#,
     r#"["holdfast.dev"] ["verifiedimages"] ["get","list","watch","create","update","delete"]"#,
     r#"["kyverno.io"] ["clusterpolicies"] ["list","create","patch","delete"]"#,
@@ -103,7 +104,8 @@ fn the_rules_are_these() {
         those(&[
             r#"[""] ["configmaps"] ["corp-trusted-root","sigstore-trusted-root"] ["list","watch","create","patch","delete"]"#,
             r#"[""] ["namespaces"] null ["list","watch"]"#,
-            r#"["admissionregistration.k8s.io"] ["validatingadmissionpolicies","validatingadmissionpolicybindings"] null ["get","list","watch","create","update","patch","delete"]"#,
+            r#"["admissionregistration.k8s.io"] ["validatingadmissionpolicies","validatingadmissionpolicybindings"] null ["get","list","watch","create","update","delete"]"#,
+            r#"["admissionregistration.k8s.io"] ["validatingadmissionpolicies","validatingadmissionpolicybindings"] null ["patch"]"#,
             r#"[""] ["pods"] null ["create"]"#,
             r#"["holdfast.dev"] ["signingidentitypolicies"] null ["patch"]"#,
             r#"["holdfast.dev"] ["verifiedimages"] null ["get","list","watch","create","update","delete"]"#,

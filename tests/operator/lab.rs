@@ -528,9 +528,22 @@ impl Lab {
 
     /// holdfast's command line as the administrator: its exit code, and what it printed.
     pub(crate) fn holdfast(&self, arguments: &[&str]) -> (i32, String, String) {
+        Self::holdfast_with(&self.kubeconfig(), arguments)
+    }
+
+    /// The same in somebody else's right.
+    pub(crate) fn holdfast_as(&self, user: &str, arguments: &[&str]) -> (i32, String, String) {
+        let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(self.kubeconfig()).unwrap()).unwrap();
+        config["users"][0]["user"]["as"] = json!(user);
+        let kubeconfig = self.shared.dir.join(format!("{user}.kubeconfig"));
+        std::fs::write(&kubeconfig, config.to_string()).unwrap();
+        Self::holdfast_with(&kubeconfig, arguments)
+    }
+
+    fn holdfast_with(kubeconfig: &Path, arguments: &[&str]) -> (i32, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
             .args(arguments)
-            .env("HOLDFAST_KUBECONFIG", self.shared.dir.join("kubeconfig"))
+            .env("HOLDFAST_KUBECONFIG", kubeconfig)
             .output()
             .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -33,3 +33,4 @@ mod rights;
 mod sources;
 mod subjects;
 mod trust;
+mod way_out;

@@ -9,7 +9,11 @@ use crate::lab::Lab;
 
 const UNITS: [&str; 2] = ["seconds", "bytes"];
 /// Labels there may be, each with a bounded set of values.
-const LABELS: [&str; 22] = [
+const LABELS: [&str; 26] = [
+    "policy",
+    "phase",
+    "check",
+    "alarm",
     "report",
     "outcome",
     "namespace",
@@ -60,7 +64,8 @@ fn metrics_are_as_a_scraper_wants_them() {
     let text = lab.until("a pass has come to its end", |_| match operator.ask("/metrics") {
         (200, text)
             if text.contains("controller_runtime_reconcile_total")
-                && text.contains("holdfast_coverage_namespace_images") =>
+                && text.contains("holdfast_coverage_namespace_images")
+                && text.contains("holdfast_policy_phase{") =>
         {
             Ok(text)
         }
@@ -118,6 +123,10 @@ fn metrics_are_as_a_scraper_wants_them() {
         "holdfast_trust_root_rotation_pending",
         "holdfast_trust_root_memory_intact",
         "holdfast_trust_root_clock_sane",
+        "holdfast_policy_phase",
+        "holdfast_policy_check",
+        "holdfast_policy_alarms",
+        "holdfast_policy_held_changes",
         "holdfast_build",
         "leader_election_master_status",
         "controller_runtime_reconcile",

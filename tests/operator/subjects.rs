@@ -61,6 +61,8 @@ fn who_could_get_round_it_is_named_whatever_page_they_are_on() {
     // What `edit` gives in holdfast's namespace is to be holdfast; in another one, nothing.
     bind(&lab, Some(NAMESPACE), "edits", "edit", "neighbours");
 
+    // What another test gave a program.
+    let _ = lab.try_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/bot-approves", None);
     let lookout = Lookout::new(lab.as_holdfast(), NAMESPACE, "holdfast");
     lab.proxy().reset();
     let found = lab.wait(lookout.look()).unwrap();

@@ -64,6 +64,11 @@ impl Cluster {
         command
     }
 
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join("cluster/kubeconfig")
+    }
+
     /// `kubectl` as somebody, or as the administrator.
     pub(crate) fn kubectl(&self, user: Option<&str>, arguments: &[&str], input: &str) -> Answer {
         let mut command = Command::new(self.assets.join("kubectl"));

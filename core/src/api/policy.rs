@@ -23,6 +23,7 @@ use crate::Digest;
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.enforcement.phase"),
     printcolumn(name = "Wave", type_ = "string", json_path = ".status.enforcement.wave"),
+    printcolumn(name = "Enforced in", type_ = "integer", json_path = ".status.enforcement.enforcedIn"),
     printcolumn(name = "Covered", type_ = "integer", json_path = ".status.coverage.covered"),
     printcolumn(name = "Uncovered", type_ = "integer", json_path = ".status.coverage.uncovered"),
     printcolumn(name = "Unknown", type_ = "integer", json_path = ".status.coverage.unknown"),
@@ -331,6 +332,10 @@ pub struct SigningIdentityPolicyStatus {
     /// Images by outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coverage: Option<CoverageCounts>,
+    /// What passes unsigned because the policy says so.
+    #[schemars(length(max = 65), inner(length(max = 1100)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypasses: Vec<String>,
     /// Who could get round what is enforced, by the roles of the cluster: people and programs before Kubernetes' own.
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -360,11 +365,18 @@ pub struct BypassStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct EnforcementStatus {
-    /// Audit, Soaking, Enforcing.
+    /// Audit, Soaking, Promoting, Enforcing.
     pub phase: String,
     /// The wave under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<String>,
+    /// In how many namespaces it is enforced.
+    #[serde(default)]
+    pub enforced_in: u32,
+    /// Which these are, by name: the first 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub namespaces: Vec<String>,
     /// Since when (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -375,9 +387,20 @@ pub struct EnforcementStatus {
     #[serde(default)]
     #[schemars(length(max = 32))]
     pub checks: Vec<CheckStatus>,
-    /// Admissions that would have been denied during the soak.
+    /// Images of workloads that the next promotion would have denied during the soak.
     #[serde(default)]
     pub would_have_denied: u64,
+    /// The first few of them, each with why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 1024)))]
+    pub would_have_denied_examples: Vec<String>,
+    /// What that count cannot see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_see: Option<String>,
+    /// Namespaces that are selected and left out all the same, because nothing is ever enforced there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub left_out: Vec<String>,
 }
 
 /// One check.

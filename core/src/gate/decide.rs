@@ -232,7 +232,9 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
     };
     let phase = transition(from, trigger).map_or(from, |transition| transition.to);
 
-    say_what_fails(input, form, &enforced, &checks, &mut notes);
+    // What keeps the next wave waiting is no alarm: only what is enforced can be other than it was.
+    let there = |namespace: &str| enforced.namespaces.contains_key(namespace);
+    say_what_fails(input, form, &enforced, &evaluate(form, input.observed, &there, before, now), &mut notes);
     if let (Trigger::NoNamespace, Some(wave)) = (trigger, &next) {
         let message =
             format!("the wave `{}` selects no namespace; correct its selector, or take it out", wave.wave.name);

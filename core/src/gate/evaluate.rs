@@ -109,7 +109,7 @@ fn trust_fresh(form: PolicyForm<'_>, observed: &Observation, now: Timestamp) -> 
                 ));
             }
             (Some(Freshness::Stale { since, limit }), None) => {
-                faults.push(format!("the trust root `{name}` is past its limit since {since}: {limit}"));
+                faults.push(format!("the trust root `{name}` is past its limit since {}: {limit}", second(*since)));
             }
         }
     }

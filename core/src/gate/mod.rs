@@ -28,6 +28,7 @@ pub mod soak;
 mod soaking;
 mod status;
 pub mod subjects;
+mod telling;
 pub mod would_deny;
 
 pub use alarm::{Alarm, AlarmKind};

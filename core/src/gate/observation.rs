@@ -206,9 +206,10 @@ pub(super) fn used_in(users: &BTreeMap<String, BTreeSet<String>>, in_scope: &dyn
     users.keys().any(|namespace| in_scope(namespace))
 }
 
-/// The digest of those parts of a policy that decide what passes and where: all but how far and when it is enforced. What a soak proved, it proved of this.
+/// The digest of those parts of a policy that decide what passes and where: all but how far and when it is enforced, and what is verified ahead. What a soak
+/// proved, it proved of this.
 pub fn subject_digest(form: PolicyForm<'_>) -> Digest {
-    let mut spec = form.spec.clone();
+    let mut spec = form.spec_without_intake();
     spec.enforcement = Enforcement { waves: spec.enforcement.waves, ..Enforcement::default() };
     loosening::approval_digest("Subject", form.name, &(spec, form.keys))
 }

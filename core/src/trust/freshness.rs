@@ -29,6 +29,11 @@ pub struct Imported<'a> {
     pub bytes: &'a [u8],
 }
 
+/// As a person reads it.
+fn second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// Which limit was passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all_fields = "camelCase")]
@@ -44,7 +49,7 @@ pub enum Limit {
         at: Timestamp,
     },
     /// Nothing newer arrived for too long.
-    #[error("nothing newer arrived since timestamp version {version} was accepted at {accepted}")]
+    #[error("nothing newer arrived since timestamp version {version} was accepted at {}", second(*accepted))]
     MaxAge {
         /// The version held.
         version: u64,

@@ -103,6 +103,23 @@ fn a_check_that_fails_after_promotion_alarms_and_takes_nothing_back() {
 }
 
 #[test]
+fn what_keeps_the_next_wave_waiting_is_no_alarm() {
+    let mut estate = Estate::new();
+    estate.step();
+    estate.run_until(Trigger::SoakFull, 30);
+    estate.observe_in_force();
+    estate.cover("billing", Reason::MissingBundle);
+    let decision = estate.hour();
+    assert_eq!((decision.progress.phase, decision.wave.as_deref()), (Phase::Soaking, Some("everything")));
+    let decision = estate.hour();
+    assert_eq!(decision.blocked_by.as_deref(), Some("CoverageMet"));
+    assert_eq!((alarms(&decision), decision.is_degraded()), (Vec::new(), false), "billing is not enforced");
+    estate.cover("canary-a", Reason::MissingBundle);
+    let decision = estate.hour();
+    assert_eq!((alarms(&decision), decision.is_degraded()), (vec![AlarmKind::CheckFailing], true));
+}
+
+#[test]
 fn a_promotion_that_claims_what_another_policy_denies_waits() {
     let mut estate = Estate::new();
     let platform = declared(|spec| spec["images"] = json!(["p.example/**"]));

@@ -67,7 +67,7 @@ fn fields(report: &str, scanned: &str, line: &LineView) -> [String; 19] {
 }
 
 /// A field, quoted where it has to be. Spreadsheets take what begins as a formula for one, also behind spaces and in full width: a `'` before it makes it text.
-pub(super) fn field(text: &str) -> String {
+pub(in crate::cli) fn field(text: &str) -> String {
     let text = printable(text);
     let begins = text.trim_start().chars().next();
     let is_formula = matches!(begins, Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠'));

@@ -1,6 +1,6 @@
 //! `holdfast report`: what scans found, from the cluster, as a table, a page, lines for a spreadsheet, or JSON.
 
-mod csv;
+pub(super) mod csv;
 mod markdown;
 mod model;
 mod read;

@@ -127,6 +127,11 @@ pub(super) async fn apply(
                 let known = Known { looked: Some(Instant::now()), wanted: Some(wanted), denials };
                 context.policies.foreign.0.lock().insert(engine, known);
             }
+            Err(failed) if failed.category() == "forbidden" => {
+                let value = if engine == EngineKind::Kyverno { "engines.kyverno" } else { "engines.policyController" };
+                let why = format!("holdfast may not write its objects: set `{value}` in the chart's values ({failed})");
+                applied.unwritten.insert(engine, why);
+            }
             Err(failed) => match failed.not_taken() {
                 Some(said) => {
                     applied.unwritten.insert(engine, said);
@@ -167,7 +172,10 @@ async fn give(
         if found.is_some() {
             let what = format!("{} {}", object.kind(), object.name());
             tracing::info!(engine = %engine, object = what, "written over what was there");
-            applied.put_back.extend(is_put_back(found.as_ref(), object).then_some(what));
+            if is_put_back(found.as_ref(), object) {
+                context.metrics.put_back(kind_of(object.kind()));
+                applied.put_back.push(what);
+            }
         }
     }
     let names: BTreeSet<(&str, &str)> = wanted.iter().map(|object| (object.kind(), object.name())).collect();
@@ -229,6 +237,11 @@ async fn write(context: &Context, object: &Object) -> Result<(), Failed> {
     within("write", object.name(), api.patch(object.name(), &params, &Patch::Apply(object.body()))).await?;
     tracing::info!(engine = %object.engine(), kind = object.kind(), name = object.name(), "written");
     Ok(())
+}
+
+/// The kind, of those that are given.
+fn kind_of(kind: &str) -> &'static str {
+    ENGINES.iter().flat_map(|engine| kinds(*engine)).find(|of| of.kind == kind).map_or("other", |of| of.kind)
 }
 
 /// Whether what is there says all that is wanted.

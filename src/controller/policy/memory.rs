@@ -57,9 +57,29 @@ enum Doubt {
 
 /// What is remembered of one policy, and what is wrong with where that is written.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Recalled {
-    pub(super) gate: Remembered,
-    pub(super) fault: Option<String>,
+pub(crate) struct Recalled {
+    pub(crate) gate: Remembered,
+    pub(crate) fault: Option<String>,
+}
+
+/// What is remembered of one policy, or of every one, also where it is no longer declared: for whoever only reads.
+///
+/// # Errors
+/// [`Failed`], where one could not look.
+pub(crate) async fn written_down(store: Store, only: Option<&str>) -> Result<BTreeMap<String, Recalled>, Failed> {
+    let names = match only {
+        Some(name) => BTreeSet::from([name.to_owned()]),
+        None => &store.documents_of(JOURNAL).await? | &store.documents_of(ENFORCED).await?,
+    };
+    let memory = Memory::new(store);
+    let mut found = BTreeMap::new();
+    for name in names {
+        let kept = memory.read_one(&name).await?;
+        if kept.is_anything() {
+            found.insert(name, kept.recalled());
+        }
+    }
+    Ok(found)
 }
 
 impl Memory {
@@ -180,6 +200,10 @@ impl Memory {
 }
 
 impl Kept {
+    fn is_anything(&self) -> bool {
+        self.journal.is_some() || self.enforced.is_some() || self.fault.is_some()
+    }
+
     fn recalled(&self) -> Recalled {
         let gate = self.journal.as_ref().map(|journal| journal.gate.clone()).unwrap_or_default();
         Recalled { gate: Remembered { enforced: self.what_is_enforced(), ..gate }, fault: self.fault.clone() }

@@ -34,6 +34,7 @@ use super::failure::Failed;
 use super::store::Store;
 use crate::clock;
 
+pub(crate) use memory::{Recalled, written_down};
 pub(crate) use passes::{Wake, passes};
 pub(crate) use watches::start;
 

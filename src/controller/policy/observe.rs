@@ -90,7 +90,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
     let mut capabilities = discovered.capabilities.clone();
     let holdings = context.policies.verified.recall(&context.policies.live, now).await?;
     capabilities.native.shards = context.policies.verified.shards();
-    let glasses = agreements::active(context, |loosen| concerns_policies(loosen)).await?;
+    let glasses = agreements::active(context, concerns_policies).await?;
     let approvals = approvals(context, &members, &glasses).await?;
     let marked = |policy: &&Arc<SigningIdentityPolicy>| {
         let is_marked = policy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
@@ -246,7 +246,7 @@ impl Observed {
         EngineSeen { present: true, ready, canaries, faults: Vec::new(), told, in_force }
     }
 
-    /// Whether every rule there is over a namespace that concerns the policy was seen in force in the form it has.
+    /// Whether every rule there is over a namespace that concerns the policy was seen in force.
     fn denies_in(&self, policy: &str, namespace: &str) -> bool {
         let over = |binding: &There| super::namespaces_of(&binding.object).any(|name| name == namespace);
         let concerns = |binding: &There| super::policy_of(&binding.object).is_none_or(|of| of == policy);
@@ -256,8 +256,11 @@ impl Observed {
         let mut seen = 0;
         for ((_, name), binding) in bindings {
             let is_there = self.there.contains_key(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
-            let in_force =
-                self.said.get(name).is_some_and(|(said, over)| *said == Said::InForce && over.contains(namespace));
+            let in_force = match self.said.get(name) {
+                Some((said, over)) => *said == Said::InForce && over.contains(namespace),
+                // Not asked yet in the form it has: what was seen before stands until the canary is back.
+                None => self.was_observed(policy, namespace),
+            };
             if !is_there || !in_force {
                 return false;
             }
@@ -265,6 +268,13 @@ impl Observed {
         }
         // The form of images, and the policy itself: one rule alone is not all of it.
         seen >= 2
+    }
+
+    fn was_observed(&self, policy: &str, namespace: &str) -> bool {
+        let enforced = self.remembered.get(policy).and_then(|kept| kept.enforced.as_ref());
+        enforced
+            .and_then(|enforced| enforced.namespaces.get(namespace))
+            .is_some_and(|standing| standing.observed.is_some())
     }
 
     fn foreign(&self, kind: EngineKind, policy: &str) -> EngineSeen {

@@ -49,6 +49,8 @@ pub(super) async fn report(
             coverage,
             engines: &engines,
             fault: observed.faults.get(name).map(String::as_str),
+            namespaces: &observed.namespaces,
+            left_out: &observed.left_out,
             can_bypass: &can_bypass,
             can_bypass_beyond,
         };

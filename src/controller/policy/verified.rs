@@ -215,13 +215,13 @@ fn unseen(holdings: &BTreeMap<String, Holding>, now: Timestamp) -> Unseen {
     let mut unseen = Unseen::new();
     for (policy, holding) in holdings {
         for (digest, proof) in &holding.digests {
-            let last = day(proof.last_seen);
-            if last < today {
-                let list = unseen.entry(policy.clone()).or_default().entry(last).or_default();
-                if !list.is_empty() {
-                    list.push(';');
+            let last_used = day(proof.last_seen);
+            if last_used < today {
+                let digests = unseen.entry(policy.clone()).or_default().entry(last_used).or_default();
+                if !digests.is_empty() {
+                    digests.push(';');
                 }
-                list.push_str(digest.hex().get(..SHORT).unwrap_or_default());
+                digests.push_str(digest.hex().get(..SHORT).unwrap_or_default());
             }
         }
     }

@@ -100,7 +100,7 @@ impl<'a> Estate<'a> {
         match self.try_pod(namespace, "denied", image) {
             Ok(_) => panic!("{image} was admitted"),
             Err(said) => {
-                assert!(said.contains("ValidatingAdmissionPolicy 'holdfast-") && said.contains(words), "{said}")
+                assert!(said.contains("ValidatingAdmissionPolicy 'holdfast-") && said.contains(words), "{said}");
             }
         }
     }

@@ -16,6 +16,8 @@ fn spec(lab: &Lab, path: &str) -> Option<Value> {
     lab.get(path).map(|object| object["spec"].clone())
 }
 
+type Change<'c> = (&'c str, &'c dyn Fn(&Lab));
+
 #[test]
 fn a_binding_that_is_deleted_or_weakened_is_put_back() {
     let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
@@ -27,11 +29,10 @@ fn a_binding_that_is_deleted_or_weakened_is_put_back() {
     let policy = format!("{ADMISSION}/validatingadmissionpolicies/holdfast-enforce-apps");
     let (of_binding, of_policy) = (spec(&lab, &binding), spec(&lab, &policy));
     assert!(of_binding.is_some() && of_policy.is_some());
-    type Change<'c> = (&'c str, &'c dyn Fn(&Lab));
     let changes: [Change<'_>; 6] = [
         ("the binding is deleted", &|lab| lab.delete(&binding)),
         ("the binding only reports", &|lab| {
-            _ = lab.patch(&binding, &json!({"spec": {"validationActions": ["Audit"]}}))
+            _ = lab.patch(&binding, &json!({"spec": {"validationActions": ["Audit"]}}));
         }),
         ("the binding is about another namespace", &|lab| {
             let selector = json!({"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["other"]}]});
@@ -43,13 +44,13 @@ fn a_binding_that_is_deleted_or_weakened_is_put_back() {
         ("the policy is deleted", &|lab| lab.delete(&policy)),
         ("the policy lets through what fails", &|lab| {
             _ = lab
-                .patch(&policy, &json!({"spec": {"failurePolicy": "Ignore", "validations": [{"expression": "true"}]}}))
+                .patch(&policy, &json!({"spec": {"failurePolicy": "Ignore", "validations": [{"expression": "true"}]}}));
         }),
     ];
     for (what, change) in changes {
         let before = operator.metric("holdfast_foreign_edits_total", &[]).unwrap_or_default();
         change(&lab);
-        let changed = Instant::now();
+        let since = Instant::now();
         lab.within(Duration::from_secs(10), what, |lab| {
             if spec(lab, &binding) == of_binding && spec(lab, &policy) == of_policy {
                 Ok(())
@@ -65,7 +66,7 @@ fn a_binding_that_is_deleted_or_weakened_is_put_back() {
                 Err("it was admitted".to_owned())
             }
         });
-        println!("{what}: closed again after {:?}", changed.elapsed());
+        println!("{what}: closed again after {:?}", since.elapsed());
         lab.until("it is told", |_| {
             let after = operator.metric("holdfast_foreign_edits_total", &[]).unwrap_or_default();
             if after > before { Ok(()) } else { Err(format!("{what}: {after} edits")) }

@@ -1,7 +1,7 @@
 //! The gate on a real API server: audit, soak, promotion, denial, and the way back.
 
 mod doors;
-mod estate;
+pub(crate) mod estate;
 mod healed;
 mod held;
 mod interrupted;
@@ -9,3 +9,5 @@ mod promoted;
 mod restart;
 mod storm;
 mod way_back;
+
+pub(crate) use held::deleted;

@@ -65,8 +65,9 @@ impl Happens {
 
 fn first(lab: &Lab, kind: &str) -> Option<String> {
     let all = lab.call("GET", &format!("{ADMISSION}/{kind}?labelSelector=holdfast.dev/policy=apps"), None);
-    let names = all["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned());
-    names.filter(|name| name.starts_with("holdfast-enforce-apps")).next()
+    let mut names =
+        all["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned());
+    names.find(|name| name.starts_with("holdfast-enforce-apps"))
 }
 
 fn act<'a>(estate: &Estate<'a>, operator: &mut Option<Operator<'a>>, what: Happens, at: usize) {
@@ -105,7 +106,7 @@ fn act<'a>(estate: &Estate<'a>, operator: &mut Option<Operator<'a>>, what: Happe
         Happens::PolicyNarrowed => estate.enforce(&json!({"images": [format!("{}/none/**", estate.host())]})),
         Happens::PolicyAsItWas => estate.enforce(&json!({})),
         Happens::NamespaceLeaves => {
-            _ = lab.patch("/api/v1/namespaces/shop", &json!({"metadata": {"labels": {"tier": null}}}))
+            _ = lab.patch("/api/v1/namespaces/shop", &json!({"metadata": {"labels": {"tier": null}}}));
         }
         Happens::NamespaceComesBack => lab.namespace("shop", &json!({"tier": "apps"})),
         Happens::RegistryAway => estate.network.on(100_000, Fate::Refuse(503, None), |_| true),

@@ -12,6 +12,7 @@ pub mod cost;
 mod exceptions;
 mod expressions;
 pub mod guards;
+pub mod listed;
 mod losses;
 mod objects;
 pub mod retain;

@@ -139,8 +139,8 @@ impl Rules {
             format!("variables.judged.filter(x, x.hex != '' && !{listed})"),
             Cost::of_steps(100).and(Cost::of_lookup(longest)),
         ));
-        let mend =
-            "the pipeline that builds it has to sign it as the policy says; `holdfast plan` tells what is missing";
+        // Whoever brings a new release reads this, too, in the moment before its signature was looked at.
+        let mend = "its pipeline has to sign it as the policy says (a signed one is verified within seconds after a workload names it); `holdfast why` tells what is missing";
         Rule {
             tier: self.tier,
             part: format!("{}-{policy}", self.tier.as_str()),
@@ -152,14 +152,14 @@ impl Rules {
                 Validation {
                     expression: "variables.unpinned.size() == 0".to_owned(),
                     message: format!(
-                        "an image of the policy `{policy}` is not named by its digest, so it cannot be told whether it is verified"
+                        "an image of the policy `{policy}` is not named by its digest, so it cannot be told whether it is verified: write repository:tag@sha256:<64 lower-case hex digits>"
                     ),
                     message_expression: Some(about(
                         "unpinned",
                         "the image `",
                         ".image",
                         &format!(
-                            "` of the policy `{policy}` is not named by its digest, so it cannot be told whether it is verified"
+                            "` of the policy `{policy}` is not named by its digest, so it cannot be told whether it is verified: write repository:tag@sha256:<64 lower-case hex digits>"
                         ),
                     )),
                 },

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::policy::KIND;
 use crate::Digest;
 use crate::api::SigningIdentityPolicySpec;
+use crate::api::policy::Intake;
 use crate::pem::pem;
 use crate::trust::root::{ManagedKey, Window};
 
@@ -68,9 +69,20 @@ impl PolicyForm<'_> {
         super::change_digest(KIND, self.name, enforced.digest(), self.digest())
     }
 
-    /// The digest of the form itself.
+    /// What it says without what is verified ahead: that admits nothing by itself, and changes with every image that somebody has admitted, while an approval
+    /// waits or a soak counts.
+    pub(in crate::gate) fn spec_without_intake(&self) -> SigningIdentityPolicySpec {
+        let mut spec = self.spec.clone();
+        if let Some(native) = &mut spec.engines.native {
+            native.intake = Intake::default();
+        }
+        spec
+    }
+
+    /// The digest of the form itself, whatever its intake lists.
     pub fn digest(&self) -> Digest {
-        let mut whole = serde_json::json!({"kind": KIND, "name": self.name, "spec": self.spec});
+        let spec = self.spec_without_intake();
+        let mut whole = serde_json::json!({"kind": KIND, "name": self.name, "spec": spec});
         if let Some(whole) = whole.as_object_mut().filter(|_| !self.keys.is_empty()) {
             let digests: BTreeMap<&str, Digest> =
                 self.keys.iter().map(|(name, key)| (name.as_str(), key.digest())).collect();
@@ -100,5 +112,32 @@ impl Form {
     /// The form of the policy of this name.
     pub fn of<'a>(&'a self, name: &'a str) -> PolicyForm<'a> {
         PolicyForm { name, spec: &self.spec, keys: &self.keys }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::policy::NativeEngine;
+
+    fn spec(intake: &[&str]) -> SigningIdentityPolicySpec {
+        let text = r#"{"images": ["registry.corp.internal/**"], "identities": [], "trustRoots": ["corp"]}"#;
+        let mut spec: SigningIdentityPolicySpec = serde_json::from_str(text).unwrap();
+        let images = intake.iter().map(|image| (*image).to_owned()).collect();
+        spec.engines.native = Some(NativeEngine { intake: Intake { images } });
+        spec
+    }
+
+    #[test]
+    fn what_is_admitted_ahead_neither_voids_an_approval_nor_starts_a_soak_again() {
+        let (keys, before, after) = (BTreeMap::new(), spec(&[]), spec(&["registry.corp.internal/a@sha256:0"]));
+        let form = |spec| PolicyForm { name: "apps", spec, keys: &keys };
+        assert_eq!(form(&before).digest(), form(&after).digest());
+        let subject = crate::gate::subject_digest;
+        assert_eq!(subject(form(&before)), subject(form(&after)));
+        let mut other = before.clone();
+        other.images.push("elsewhere.example/**".to_owned());
+        assert_ne!(form(&before).digest(), form(&other).digest());
+        assert_ne!(subject(form(&before)), subject(form(&other)));
     }
 }

@@ -76,6 +76,10 @@ impl Loosening {
                 "one TrustApproval for {} with the digest {} allows it, or a break-glass with `allowChange`; or take the change back",
                 self.object, self.digest
             ),
+            AllowedBy::BreakGlass if self.kind == LooseningKind::PolicyDeleted => format!(
+                "only a break-glass with `allowChange` for {} with the digest {} allows it; Kubernetes takes no deletion back, so to keep it, take away its finalizer `holdfast.dev/enforced` and declare it again as it was: it stays enforced meanwhile",
+                self.object, self.digest
+            ),
             AllowedBy::BreakGlass => format!(
                 "only a break-glass with `allowChange` for {} with the digest {} allows it; or take the change back",
                 self.object, self.digest

@@ -173,7 +173,7 @@ pub(super) struct Owned<'a> {
 }
 
 impl<'a> Owned<'a> {
-    pub(super) fn borrowed<'b: 'a>(all: &'b [Owned<'a>]) -> Vec<Beside<'b>> {
+    pub(super) fn borrowed<'b: 'a>(all: &'b [Self]) -> Vec<Beside<'b>> {
         all.iter().map(|of| Beside { name: of.name, spec: of.spec, namespaces: &of.namespaces }).collect()
     }
 }

@@ -1,25 +1,26 @@
 //! What people read of a policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::decided::Decided;
 use super::decided::Step;
 use super::reason::PolicyReason;
-use crate::api::SigningIdentityPolicy;
 use crate::api::common::CoverageCounts;
 use crate::api::condition::ConditionType;
-use crate::api::policy::{BypassStatus, EngineStatus, LossStatus, SigningIdentityPolicyStatus};
+use crate::api::policy::{BypassStatus, EngineStatus, LossStatus, OtherImages, SigningIdentityPolicyStatus};
+use crate::api::{SigningIdentityPolicy, SigningIdentityPolicySpec};
 use crate::coverage::Coverage;
 use crate::engines::all::asks;
 use crate::engines::{Effect, EngineKind, Loss, Object, Rendering, Version};
 use crate::gate::rollout::Phase;
-use crate::gate::{Alarm, AlarmKind};
+use crate::gate::{Alarm, AlarmKind, Check, Namespace};
 use crate::operate::said::{self, Change, Said, second, short};
 use crate::verify::Outcome;
 
 const MAX_LOSSES: usize = 32;
+const MAX_NAMESPACES: usize = 64;
 
 /// What was found of an engine when the status is written.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,10 @@ pub struct Told<'a> {
     pub engines: &'a BTreeMap<EngineKind, EngineTold>,
     /// What is wrong with where things are remembered, if so.
     pub fault: Option<&'a str>,
+    /// The namespaces that are known, with their labels.
+    pub namespaces: &'a BTreeMap<String, Namespace>,
+    /// Those in which nothing is ever enforced.
+    pub left_out: &'a BTreeSet<String>,
     /// Who could get round what is enforced, and how many more.
     pub can_bypass: &'a [BypassStatus],
     /// How many more.
@@ -66,6 +71,7 @@ pub fn status(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, now: Time
         check.since = check.since.as_deref().map(seconds);
         check.message = short(&check.message);
     }
+    enforcement.left_out = left_out(step, told);
     let generation = told.policy.metadata.generation;
     let said = said(step, decided, told, &kinds);
     SigningIdentityPolicyStatus {
@@ -74,10 +80,30 @@ pub fn status(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, now: Time
         engine_names: Some(kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(",")),
         engines,
         coverage: Some(counts(name, told.coverage)),
+        bypasses: bypasses(spec),
         can_bypass: told.can_bypass.to_vec(),
         can_bypass_beyond: told.can_bypass_beyond,
         conditions: said.into_iter().map(|said| said.condition(&old, generation, now)).collect(),
     }
+}
+
+/// Namespaces that the policy selects, and in which it is never enforced.
+fn left_out(step: &Step<'_>, told: &Told<'_>) -> Vec<String> {
+    let Some(ready) = &step.standing.ready else { return Vec::new() };
+    let selected = |name: &&String| {
+        let known = told.namespaces.get(*name);
+        known.is_some_and(|known| ready.compiled.selects(&known.labels)) && !step.decision.namespaces.contains(*name)
+    };
+    told.left_out.iter().filter(selected).take(MAX_NAMESPACES).cloned().collect()
+}
+
+fn bypasses(spec: &SigningIdentityPolicySpec) -> Vec<String> {
+    let others = (spec.other_images == OtherImages::Allow).then(|| {
+        "`otherImages: Allow`: images that no policy is about pass, unless another policy of the namespace denies them"
+            .to_owned()
+    });
+    let exempt = spec.exempt_images.iter().map(|exempt| format!("{}: {}", exempt.image, exempt.reason));
+    others.into_iter().chain(exempt).collect()
 }
 
 /// What is worth an event.
@@ -95,7 +121,17 @@ pub fn changes(old: Option<&SigningIdentityPolicyStatus>, new: &SigningIdentityP
         moved.push(Change::good("PhaseChanged", &format!("{now}{from}{wave}")));
     }
     let conditions = old.map(|old| old.conditions.as_slice()).unwrap_or_default();
-    said::changes(conditions, &new.conditions, moved)
+    let denied = conditions.iter().any(|of| of.type_ == ConditionType::Enforcing.as_str() && of.status == "True");
+    let mut all = said::changes(conditions, &new.conditions, moved);
+    // On the way there it denies nowhere yet, or not everywhere: that is no fault of anything. Where it lasts, there is an alarm.
+    let on_the_way = |change: &Change| {
+        change.reason == PolicyReason::NotObserved.as_str()
+            || (change.reason == PolicyReason::ReportsOnly.as_str() && !denied)
+    };
+    for change in all.iter_mut().filter(|change| on_the_way(change)) {
+        change.warns = false;
+    }
+    all
 }
 
 fn seconds(instant: &str) -> String {
@@ -232,14 +268,16 @@ fn rendered(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[En
 fn enforcing(step: &Step<'_>) -> Said {
     let decision = &step.decision;
     let enforced = decision.enforced.as_ref().filter(|_| !decision.namespaces.is_empty());
-    let (holds, reason) = match enforced {
-        None => (false, PolicyReason::ReportsOnly),
-        Some(enforced) if enforced.namespaces.values().any(|standing| standing.observed.is_none()) => {
-            (false, PolicyReason::NotObserved)
-        }
-        Some(_) => (true, PolicyReason::Denies),
+    let Some(enforced) = enforced else {
+        return Said::new(ConditionType::Enforcing, false, PolicyReason::ReportsOnly, summary(step));
     };
-    Said::new(ConditionType::Enforcing, holds, reason, summary(step))
+    let unseen = enforced.namespaces.iter().filter(|(_, standing)| standing.observed.is_none());
+    let unseen: Vec<&str> = unseen.map(|(name, _)| name.as_str()).collect();
+    if unseen.is_empty() {
+        return Said::new(ConditionType::Enforcing, true, PolicyReason::Denies, summary(step));
+    }
+    let message = format!("it is being put in force in `{}`", unseen.join("`, `"));
+    Said::new(ConditionType::Enforcing, false, PolicyReason::NotObserved, message)
 }
 
 fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
@@ -251,17 +289,30 @@ fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
         let message = decision.alarms.first().map_or("nobody knows which form is in force", |alarm| &alarm.message);
         return Said::new(ConditionType::Degraded, true, PolicyReason::FormUnknown, message);
     }
-    if !decision.is_degraded() {
+    let harmless = [AlarmKind::WaveEmpty, AlarmKind::PromotionHeld, AlarmKind::LooseningHeld];
+    let is_open = decision.alarms.iter().any(|alarm| alarm.kind == AlarmKind::BreakGlassOpen);
+    let says_it_twice = |alarm: &Alarm| is_open && is_of(alarm, Check::NoBreakGlass);
+    let tells = |alarm: &&Alarm| !harmless.contains(&alarm.kind) && !says_it_twice(alarm);
+    let alarms: Vec<&Alarm> = decision.alarms.iter().filter(tells).collect();
+    // An engine acts on what it was just given a moment later; where it does not, `NotObserved` says so in time.
+    let settles =
+        decision.progress.phase == Phase::Promoting && alarms.iter().all(|alarm| is_of(alarm, Check::EngineReady));
+    if !decision.is_degraded() || settles {
         return Said::new(ConditionType::Degraded, false, PolicyReason::ChecksHold, "every check holds that led to it");
     }
-    let harmless = [AlarmKind::WaveEmpty, AlarmKind::PromotionHeld, AlarmKind::LooseningHeld];
-    let alarms: Vec<&Alarm> = decision.alarms.iter().filter(|alarm| !harmless.contains(&alarm.kind)).collect();
-    // What is not as it was enforced comes before what no longer led there.
-    let worst = alarms.iter().find(|alarm| alarm.kind != AlarmKind::CheckFailing).or(alarms.first());
+    // What is not as it was enforced comes before what no longer led there; of checks, the first, since what is behind it often follows from it.
+    let order = |alarm: &Alarm| Check::ALL.iter().position(|check| is_of(alarm, *check));
+    let worst = alarms.iter().min_by_key(|alarm| (alarm.kind == AlarmKind::CheckFailing, order(alarm)));
     let reason = match worst.map(|alarm| alarm.kind) {
         Some(AlarmKind::CheckFailing) | None => PolicyReason::CheckFails,
         Some(_) => PolicyReason::Alarmed,
     };
     let message = worst.map(|alarm| format!("{}: {}{}", alarm.kind, alarm.message, more(alarms.len())));
     Said::new(ConditionType::Degraded, true, reason, message.unwrap_or_default())
+}
+
+/// Whether it is a check that fails, and this one.
+fn is_of(alarm: &Alarm, check: Check) -> bool {
+    let said = alarm.message.strip_prefix(check.as_str());
+    alarm.kind == AlarmKind::CheckFailing && said.is_some_and(|rest| rest.starts_with(": "))
 }
