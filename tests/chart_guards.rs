@@ -266,7 +266,6 @@ fn holdfast_itself(cluster: &Cluster) {
     assert!(answer.ok, "{}", answer.err);
     assert!(!apply(&distributed("other"), &["--validate=false"]).ok);
     for (verb, what) in [
-        ("create", "pods"),
         ("delete", "pods"),
         ("get", "secrets"),
         ("list", "secrets"),
@@ -276,7 +275,8 @@ fn holdfast_itself(cluster: &Cluster) {
         ("create", "trustbreakglasses.holdfast.dev"),
         ("delete", "trustbreakglasses.holdfast.dev"),
         ("patch", "trustbreakglasses.holdfast.dev"),
-        ("update", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+        // Policies are replaced as a whole, and pods are made in dry runs alone; see below.
+        ("patch", "validatingadmissionpolicies.admissionregistration.k8s.io"),
         ("update", "validatingwebhookconfigurations.admissionregistration.k8s.io"),
         ("get", "validatingwebhookconfigurations.admissionregistration.k8s.io"),
         ("get", "customresourcedefinitions.apiextensions.k8s.io"),
@@ -290,6 +290,17 @@ fn holdfast_itself(cluster: &Cluster) {
         let answer = cluster.kubectl(Some(HOLDFAST), &["auth", "can-i", verb, what], "");
         assert_eq!(answer.out.trim(), "no", "{verb} {what}");
     }
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "made-by-holdfast", "namespace": "default"},
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "a", "image": "registry.corp.internal/a"}]},
+    })
+    .to_string();
+    let make = ["create", "--validate=false", "-f", "-"];
+    refused(&cluster.kubectl(Some(HOLDFAST), &make, &pod), "canaries", "in dry runs alone");
+    let tried = cluster.kubectl(Some(HOLDFAST), &[&make[..], &["--dry-run=server"]].concat(), &pod);
+    assert!(!tried.err.contains("holdfast-guard"), "{}", tried.err);
+    let others = cluster.kubectl(None, &make, &pod);
+    assert!(!others.err.contains("holdfast-guard"), "{}", others.err);
 }
 
 /// What kustomize users build on, and what they begin with.
