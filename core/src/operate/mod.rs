@@ -4,6 +4,7 @@
 pub mod break_glass;
 pub mod mirror;
 pub mod policy;
+mod reasons;
 pub mod report;
 mod said;
 
