@@ -295,11 +295,11 @@ fn holdfast_itself(cluster: &Cluster) {
         "spec": {"automountServiceAccountToken": false, "containers": [{"name": "a", "image": "registry.corp.internal/a"}]},
     })
     .to_string();
-    let make = ["create", "--validate=false", "-f", "-"];
-    refused(&cluster.kubectl(Some(HOLDFAST), &make, &pod), "canaries", "in dry runs alone");
-    let tried = cluster.kubectl(Some(HOLDFAST), &[&make[..], &["--dry-run=server"]].concat(), &pod);
+    let create = ["create", "--validate=false", "-f", "-"];
+    refused(&cluster.kubectl(Some(HOLDFAST), &create, &pod), "canaries", "in dry runs alone");
+    let tried = cluster.kubectl(Some(HOLDFAST), &[&create[..], &["--dry-run=server"]].concat(), &pod);
     assert!(!tried.err.contains("holdfast-guard"), "{}", tried.err);
-    let others = cluster.kubectl(None, &make, &pod);
+    let others = cluster.kubectl(None, &create, &pod);
     assert!(!others.err.contains("holdfast-guard"), "{}", others.err);
 }
 
