@@ -104,6 +104,14 @@ impl<T> Lookup<T> {
         }
     }
 
+    /// Why what is there cannot be taken up.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        match self {
+            Self::Damaged { detail, .. } => Some(detail),
+            Self::Absent | Self::There(_) => None,
+        }
+    }
+
     /// The same without the document.
     pub(crate) fn found(&self) -> Found {
         match self {

@@ -23,7 +23,7 @@ use super::FINALIZER;
 use super::live::{Kind, There};
 use super::observe::Observed;
 
-/// How often it is looked meanwhile.
+/// How soon it is looked again whether what was written is in force.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long an API server that is not asked may still go on as before: up to a second was measured on one.
 const OTHERS_SETTLE: Duration = Duration::from_secs(2);
@@ -68,7 +68,6 @@ async fn remember(context: &Context, decided: &Decided<'_>, now: Timestamp) -> R
     for step in &decided.steps {
         context.may_write()?;
         let name = step.standing.name();
-        // A policy that was never more than declared leaves nothing to remember but its progress.
         if context.policies.memory.remember(name, &step.remembered(now)).await? {
             tracing::debug!(policy = name, phase = %step.decision.progress.phase, "what is to be remembered is written down");
         }
@@ -309,7 +308,7 @@ async fn delete(context: &Context, kind: Kind, there: Option<&There>, name: &str
     Ok(())
 }
 
-/// Whose conflict it is not: something that a policy of this name holds.
+/// The policy, as events name it.
 pub(super) fn about(policy: &SigningIdentityPolicy) -> k8s_openapi::api::core::v1::ObjectReference {
     policy.object_ref(&())
 }

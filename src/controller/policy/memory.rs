@@ -142,9 +142,7 @@ impl Memory {
     async fn read_one(&self, policy: &str) -> Result<Kept, Failed> {
         let journal: Lookup<Journal> = self.store.document(&journal_name(policy)).await?;
         let enforced: Lookup<Enforced> = self.store.document(&enforced_name(policy)).await?;
-        let fault = |damaged: Option<&str>| damaged.map(str::to_owned);
-        let faults = [fault(damaged(&journal)), fault(damaged(&enforced))];
-        let faults: Vec<String> = faults.into_iter().flatten().collect();
+        let faults: Vec<&str> = [journal.damage(), enforced.damage()].into_iter().flatten().collect();
         Ok(Kept {
             journal: journal.kept().map(|kept| kept.value.clone()),
             journal_at: journal.place(),
@@ -213,13 +211,6 @@ impl Kept {
         let Some(journal) = &self.journal else { return self.enforced.clone() };
         let was_cut_off = self.enforced.as_ref().map(digest) == journal.replaces && self.fault.is_none();
         if was_cut_off { journal.gate.enforced.clone() } else { self.enforced.clone() }
-    }
-}
-
-fn damaged<T>(lookup: &Lookup<T>) -> Option<&str> {
-    match lookup {
-        Lookup::Damaged { detail, .. } => Some(detail),
-        Lookup::Absent | Lookup::There(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `SigningIdentityPolicy` on the API server: observe, validate, decide, apply, report; one pass over all policies at once.
 //!
-//! Policies are not independent: what no policy is about is denied by the union of all, and verified digests are listed in objects that all share. So there is
-//! one pass at a time, over everything, however many ask for one.
+//! Policies are not independent: what no policy is about is denied by the union of all, and what one may admit hangs on all that are enforced. So there is one
+//! pass at a time, over everything, however many ask for one.
 
 mod apply;
 mod foreign;

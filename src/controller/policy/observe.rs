@@ -220,6 +220,7 @@ impl Observed {
             EngineKind::Native => self.native(policy),
             other => self.foreign(other, policy),
         };
+        faults.append(&mut seen.faults);
         if self.marked.contains(policy) && kind == EngineKind::Native {
             // It was enforced, and nothing says where any more.
             seen.told.insert(EVERYWHERE.to_owned());

@@ -73,7 +73,7 @@ impl Observing {
         self.seen.lock().clear();
     }
 
-    /// What has to be tried: bindings that deny, in a form that was not seen in force. `usable` says in which namespaces pods can be made at all; `but`
+    /// What has to be tried: bindings over pods, in a form that was not seen in force. `usable` says in which namespaces pods can be made at all; `but`
     /// names what is about to change.
     pub(super) fn trials<'p>(
         &self,
@@ -86,13 +86,12 @@ impl Observing {
         let mut seen = self.seen.lock();
         seen.retain(|name, _| there.contains_key(&(Kind::Binding, name.clone())));
         let (mut trials, mut anew) = (Vec::new(), 0);
-        for ((kind, name), binding) in there.iter().filter(|((kind, _), _)| *kind == Kind::Binding) {
+        for ((_, name), binding) in there.iter().filter(|((kind, _), _)| *kind == Kind::Binding) {
             let Some(canary) = canary(&binding.object, patterns, holdings) else { continue };
             let Some(rule) = there.get(&(Kind::Policy, canary.rule.clone())) else { continue };
             if but.contains(name.as_str()) || but.contains(canary.rule.as_str()) {
                 continue;
             }
-            debug_assert_eq!(*kind, Kind::Binding);
             let known = seen.get(name).filter(|known| known.binding == binding.version && known.rule == rule.version);
             if let Some(known) = known.filter(|known| known.said == Said::InForce) {
                 if known.at.elapsed() < COUNTS_FOR || anew >= ANEW {

@@ -25,7 +25,7 @@ use super::live::{Kind, NativeObjects};
 const NAME: &str = "holdfast-verified";
 const UNSEEN: &str = "holdfast-verified-unseen";
 const LABELS: [(&str, &str); 1] = [(MEMORY, "verified")];
-/// How often it is written at most when digests were last used: a day is told, and no hour.
+/// How often it is looked, and written at most, when digests were last used: a day is told, and no hour.
 const UNSEEN_AT_MOST: SignedDuration = SignedDuration::from_hours(1);
 /// Hex digits that tell one digest from another where no proof hangs on it.
 const SHORT: usize = 12;
@@ -50,7 +50,7 @@ struct Known {
     listed_at: Option<Place>,
     unseen: Unseen,
     unseen_at: Option<Place>,
-    unseen_written: Option<Timestamp>,
+    unseen_looked: Option<Timestamp>,
     holdings: Arc<BTreeMap<String, Holding>>,
 }
 
@@ -83,7 +83,7 @@ impl VerifiedDigests {
         if !self.known.lock().is_read {
             let listed: Lookup<Listed> = self.store.document(NAME).await?;
             let unseen: Lookup<Unseen> = self.store.document(UNSEEN).await?;
-            for damaged in [damaged(&listed), damaged(&unseen)].into_iter().flatten() {
+            for damaged in [listed.damage(), unseen.damage()].into_iter().flatten() {
                 tracing::warn!(%damaged, "what is verified has to be verified anew");
             }
             let (listed_at, unseen_at) = (listed.place(), unseen.place());
@@ -91,7 +91,7 @@ impl VerifiedDigests {
             let unseen = unseen.kept().map(|kept| kept.value.clone()).unwrap_or_default();
             let holdings = Arc::new(holdings(&listed, &unseen, live, now));
             *self.known.lock() =
-                Known { is_read: true, listed, listed_at, unseen, unseen_at, unseen_written: None, holdings };
+                Known { is_read: true, listed, listed_at, unseen, unseen_at, unseen_looked: None, holdings };
         }
         Ok(self.known.lock().holdings.clone())
     }
@@ -146,27 +146,22 @@ impl VerifiedDigests {
     /// [`Failed`].
     pub(super) async fn tell_unseen(&self, now: Timestamp) -> Result<(), Failed> {
         let (unseen, at) = {
-            let known = self.known.lock();
-            let is_soon = known.unseen_written.is_some_and(|at| now.duration_since(at) < UNSEEN_AT_MOST);
+            let mut known = self.known.lock();
+            if known.unseen_looked.is_some_and(|at| now.duration_since(at) < UNSEEN_AT_MOST) {
+                return Ok(());
+            }
+            known.unseen_looked = Some(now);
             let unseen = unseen(&known.holdings, now);
-            if is_soon || unseen == known.unseen {
+            if unseen == known.unseen {
                 return Ok(());
             }
             (unseen, known.unseen_at.clone())
         };
-        let labels = [(MEMORY, "verified")];
         let place =
-            self.store.write_document(UNSEEN, &labels, at.as_ref(), &unseen).await.inspect_err(|_| self.doubt())?;
+            self.store.write_document(UNSEEN, &LABELS, at.as_ref(), &unseen).await.inspect_err(|_| self.doubt())?;
         let mut known = self.known.lock();
-        (known.unseen, known.unseen_at, known.unseen_written) = (unseen, Some(place), Some(now));
+        (known.unseen, known.unseen_at) = (unseen, Some(place));
         Ok(())
-    }
-}
-
-fn damaged<T>(lookup: &Lookup<T>) -> Option<&str> {
-    match lookup {
-        Lookup::Damaged { detail, .. } => Some(detail),
-        Lookup::Absent | Lookup::There(_) => None,
     }
 }
 

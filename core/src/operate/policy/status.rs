@@ -186,7 +186,7 @@ fn loss(loss: &Loss) -> LossStatus {
 }
 
 fn said(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[EngineKind]) -> Vec<Said> {
-    use ConditionType::{Degraded, LooseningHeld, Ready, Stalled};
+    use ConditionType::{LooseningHeld, Ready, Stalled};
     let (rendered, enforcing) = (rendered(step, decided, told, kinds), enforcing(step));
     let degraded = degraded(step, told);
     let held = step.decision.held.first().map(|loosening| {
@@ -211,7 +211,6 @@ fn said(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[Engine
     };
     let stalled = invalid.map(|why| Said::new(Stalled, true, PolicyReason::PolicyInvalid, why));
     let all = [Some(ready), stalled, Some(rendered), Some(enforcing), Some(degraded), held];
-    debug_assert!(all.iter().flatten().all(|said| said.of != Degraded || !said.reason.is_empty()));
     all.into_iter().flatten().collect()
 }
 
