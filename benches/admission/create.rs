@@ -31,13 +31,14 @@ pub(crate) const AIM: Size = Size { digests: 100_000, policies: 50, matching: 2 
 const ROUNDS: usize = 4;
 const LOADS: [(usize, usize); 3] = [(1, 150), (8, 400), (32, 600)];
 
-pub(crate) fn create(bare: &Cluster, native: &Cluster, every: bool) {
+pub(crate) fn create(bare: &Cluster, native: &Cluster, sizes: Option<&str>) {
     clear(bare);
     println!(
         "{:>8} {:>8} {:>8} {:>7}   p50, p95, p99 in ms, pods a second",
         "digests", "policies", "matching", "clients"
     );
-    for size in SIZES.into_iter().chain(MORE.into_iter().filter(|_| every)) {
+    let (usual, more) = (sizes != Some("more"), sizes.is_some());
+    for size in SIZES.into_iter().filter(|_| usual).chain(MORE.into_iter().filter(|_| more)) {
         let world = World::new(size);
         enforce(native, &world, &world.objects());
         for load in LOADS {

@@ -1,7 +1,7 @@
 //! What the native engine costs an API server, and how fast what is written is in force: `cargo bench --bench admission`.
 //!
 //! A word asks for one part: `create`, `memory`, `force`, `restart`; `forms` only where it is asked for. `--restarts N` and `--tries N` for other numbers,
-//! `--sizes all` for every size of an estate. Of restarts: `--policies N`, `--kinds N` for other people's custom kinds beside ours, `--inline` for digests in
+//! `--sizes all` for every size of an estate, `--sizes more` for those alone that are not measured otherwise. Of restarts: `--policies N`, `--kinds N` for other people's custom kinds beside ours, `--inline` for digests in
 //! the policies themselves, and `--flag FLAG` for one more flag of the API server.
 #![allow(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ fn main() {
     }
     if wants("create") {
         let Some(bare) = Cluster::start("bare") else { return };
-        create::create(&bare, &native, !all("--sizes").is_empty());
+        create::create(&bare, &native, all("--sizes").first().map(String::as_str));
     }
     if wants("force") {
         force::force(&native, number("--tries", 20));

@@ -1,7 +1,7 @@
 //! How soon what is decided is in force, on a real API server with a registry on loopback: `cargo bench --bench gate`.
 //!
-//! `-- --templates N` for how many templates are applied one after the other, `--at-once N` for how many together, `--policies N` for how many policies there are
-//! when memory is looked at.
+//! `-- --templates N` for how many templates are applied one after the other, `--at-once N` for how many together, `--policies N` and `--digests N` for how many
+//! of them there are when memory is looked at.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -44,8 +44,8 @@ fn main() {
     let number = |flag: &str, default: usize| {
         std::env::args().skip_while(|word| word != flag).nth(1).and_then(|text| text.parse().ok()).unwrap_or(default)
     };
-    let (templates, at_once, policies) =
-        (number("--templates", 40), number("--at-once", 50), number("--policies", 200));
+    let (templates, at_once) = (number("--templates", 40), number("--at-once", 50));
+    let (policies, digests) = (number("--policies", 200), number("--digests", 100_000));
     let Some(lab) = Lab::enter() else { return };
     let Some(registry) = Registry::plain(true) else { return };
     let estate = Estate::open(&lab, registry);
@@ -55,7 +55,11 @@ fn main() {
     one_by_one(&estate, templates);
     together(&estate, at_once);
     withdrawn(&estate);
-    many(&estate, &operator, policies);
+    estate.until_nothing_is_written();
+    operator.stop();
+    estate.ran_once(digests);
+    let operator = lab.operator();
+    many(&estate, &operator, policies, digests);
 }
 
 fn show(what: &str, value: &str, aim: &str) {
@@ -129,7 +133,7 @@ fn withdrawn(estate: &Estate<'_>) {
     estate.enforce(&json!({}));
 }
 
-fn many(estate: &Estate<'_>, operator: &Operator<'_>, count: usize) {
+fn many(estate: &Estate<'_>, operator: &Operator<'_>, count: usize, digests: usize) {
     for at in 0..count {
         let images = json!([format!("{}/team-{at}/**", estate.host())]);
         estate.policy(
@@ -148,12 +152,16 @@ fn many(estate: &Estate<'_>, operator: &Operator<'_>, count: usize) {
         if told > count { Ok(()) } else { Err(told.to_string()) }
     });
     std::thread::sleep(Duration::from_secs(20));
+    let listed = operator.metric("holdfast_policy_verified_digests", &["policy=\"apps\""]);
+    assert!(listed.is_some_and(|listed| listed >= digests as f64), "{listed:?} are verified");
     let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
     let of = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0
     };
-    show(&format!("the operator with {count} policies, resident"), &format!("{:.0} MiB", of("VmRSS:")), "128 MiB");
+    let what = format!("the operator with {count} policies and {digests} digests, resident");
+    show(&what, &format!("{:.0} MiB", of("VmRSS:")), "128 MiB");
+    show("  at most", &format!("{:.0} MiB", of("VmHWM:")), "-");
     let passes = |operator: &Operator<'_>| {
         let labels = ["controller=\"signingidentitypolicy\""];
         let sum = operator.metric("controller_runtime_reconcile_time_seconds_sum", &labels).unwrap_or_default();

@@ -1,6 +1,8 @@
 //! The native engine: what it renders, and what an API server would make of that.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // a test that cannot go on fails
 
+#[path = "native/announced.rs"]
+mod announced;
 #[path = "native/guards.rs"]
 mod guards;
 #[path = "native/model.rs"]

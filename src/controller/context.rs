@@ -21,6 +21,7 @@ use super::engines::Engines;
 use super::failure::Failed;
 use super::guards::Guards;
 use super::lease::Leadership;
+use super::malformed;
 use super::mirror::Known;
 use super::policy::Policies;
 use super::secrets::Reader;
@@ -111,7 +112,7 @@ pub(crate) struct Context {
     /// Writes events.
     pub(crate) recorder: Recorder,
     /// Of which generation of which object it was said that it cannot be read.
-    pub(crate) told: Mutex<HashMap<(&'static str, String), Option<i64>>>,
+    pub(crate) told: Mutex<HashMap<(&'static str, String), malformed::Form>>,
     /// The trust in force.
     pub(crate) trusts: Trusts,
     /// Which engines are there.

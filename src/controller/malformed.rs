@@ -1,5 +1,7 @@
 //! Objects that are none of their kind: it is said in their status, and where the API server takes none of them, by an event; once for each form.
 
+use std::collections::BTreeSet;
+
 use holdfast_core::api::condition::ConditionType;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,6 +14,9 @@ use super::MANAGER;
 use super::context::Context;
 use super::failure::{Failed, within};
 use crate::clock;
+
+/// One form of an object: of which one, and its generation.
+pub(crate) type Form = (Option<String>, Option<i64>);
 
 /// A kind of holdfast's.
 pub(crate) trait Told: Resource<DynamicType = ()> {
@@ -35,6 +40,12 @@ impl Told for holdfast_core::api::BundleCoverageReport {
     const REASON: &'static str = "ReportInvalid";
 }
 
+impl Told for holdfast_core::api::SigningIdentityPolicy {
+    const SHORT: &'static str = "sip";
+    const KIND: &'static str = "SigningIdentityPolicy";
+    const REASON: &'static str = "PolicyInvalid";
+}
+
 impl Told for holdfast_core::api::TrustBreakGlass {
     const SHORT: &'static str = "tbg";
     const KIND: &'static str = "TrustBreakGlass";
@@ -44,17 +55,26 @@ impl Told for holdfast_core::api::TrustBreakGlass {
 /// Whether it was said of this very form of the object that it is malformed.
 pub(crate) fn is_told<K: Told>(context: &Context, metadata: &ObjectMeta) -> bool {
     let key = (K::KIND, metadata.name.clone().unwrap_or_default());
-    metadata.generation.is_some() && context.told.lock().get(&key) == Some(&metadata.generation)
+    metadata.generation.is_some() && context.told.lock().get(&key) == Some(&form(metadata))
 }
 
 fn told<K: Told>(context: &Context, metadata: &ObjectMeta) {
     let key = (K::KIND, metadata.name.clone().unwrap_or_default());
-    context.told.lock().insert(key, metadata.generation);
+    context.told.lock().insert(key, form(metadata));
 }
 
-/// An object is gone: of another one of its name it is said anew.
+fn form(metadata: &ObjectMeta) -> Form {
+    (metadata.uid.clone(), metadata.generation)
+}
+
+/// An object is gone, and nothing need be known of it any more.
 pub(crate) fn forget<K: Told>(context: &Context, name: &str) {
     context.told.lock().remove(&(K::KIND, name.to_owned()));
+}
+
+/// All but these objects are gone.
+pub(crate) fn keep_only<K: Told>(context: &Context, names: &BTreeSet<String>) {
+    context.told.lock().retain(|(kind, name), _| *kind != K::KIND || names.contains(name));
 }
 
 /// The API server writes no status of an object that its own kind does not allow: an event says what is wrong.

@@ -16,7 +16,7 @@ const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitio
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
 
 /// What engines bring with them; it is taken away at the end.
-struct Brought<'a>(&'a Lab);
+pub(crate) struct Brought<'a>(pub(crate) &'a Lab);
 
 impl Drop for Brought<'_> {
     fn drop(&mut self) {
@@ -59,6 +59,13 @@ fn webhooks(lab: &Lab, name: &str, webhook: &str, rules: &Value) {
 
 fn pods() -> Value {
     json!([{"operations": ["CREATE", "UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/ephemeralcontainers"]}])
+}
+
+/// All of Kyverno 1.19.1 but its definitions; its controller sleeps.
+pub(crate) fn kyverno_is_there(lab: &Lab) {
+    deployment(lab, "kyverno", kyverno::CONTROLLER, "registry.corp.internal/kyverno/kyverno:v1.19.1");
+    let webhook = "ivpol.validate.kyverno.svc-fail-finegrained-holdfast-apps";
+    webhooks(lab, kyverno::WEBHOOKS, webhook, &pods());
 }
 
 fn until(lab: &Lab, engines: &Engines, what: &str, is: impl Fn(&Discovered) -> bool) -> Discovered {
@@ -119,10 +126,7 @@ fn kyverno_is_found_as_it_comes_and_goes() {
     );
     assert!(found.capabilities.kyverno.installed.is_none());
 
-    // All of it; its controller sleeps.
-    deployment(&lab, "kyverno", kyverno::CONTROLLER, "registry.corp.internal/kyverno/kyverno:v1.19.1");
-    let webhook = "ivpol.validate.kyverno.svc-fail-finegrained-holdfast-apps";
-    webhooks(&lab, kyverno::WEBHOOKS, webhook, &pods());
+    kyverno_is_there(&lab);
     let found = until(&lab, &engines, "it is there", |found| of(found).present);
     let presence = of(&found);
     assert_eq!(presence.version, Some(Version::new(1, 19, 1)));

@@ -254,7 +254,7 @@ fn an_instant_at_which_something_ends_is_noticed_then() {
 }
 
 /// The library that gives a program another clock.
-fn faketime() -> Option<String> {
+pub(crate) fn faketime() -> Option<String> {
     let directories =
         std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path().join("faketime/libfaketime.so.1"));
     let found = directories.filter(|path| path.exists()).map(|path| path.display().to_string()).next();

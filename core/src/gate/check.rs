@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::verify::Owner;
+use crate::verify::{Owner, Reason};
 
 macro_rules! checks {
     ($($name:ident => $owner:ident, $meaning:literal, $cure:literal;)+) => {
@@ -91,13 +91,32 @@ pub struct CheckResult {
 
 impl CheckResult {
     /// The result of a check, with the instant since when it is so carried over from the results before.
-    pub(super) fn new(check: Check, found: Result<String, String>, before: &[Self], now: Timestamp) -> Self {
+    pub(super) fn new(check: Check, found: Result<String, Fault>, before: &[Self], now: Timestamp) -> Self {
         let (passed, message) = match found {
             Ok(message) => (true, message),
-            Err(fault) => (false, format!("{fault}. {} has to act: {}", capital(check.owner()), check.cure())),
+            Err(Fault { text, because }) => {
+                let owner = because.map_or_else(|| check.owner(), Reason::owner);
+                let cure = because.map_or_else(|| check.cure(), Reason::cure);
+                (false, format!("{text}. {} has to act: {cure}", capital(owner)))
+            }
         };
         let same = before.iter().find(|result| result.check == check && result.passed == passed);
         Self { check, passed, since: same.map_or(now, |result| result.since), message }
+    }
+}
+
+/// Why a check failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// A sentence without an end.
+    pub text: String,
+    /// Where it is another's than the check says: by whose reason images are not covered.
+    pub because: Option<Reason>,
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self { text, because: None }
     }
 }
 

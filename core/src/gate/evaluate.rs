@@ -1,21 +1,21 @@
 //! An observation held against every check.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::check::{Check, CheckResult};
+use super::check::{Check, CheckResult, Fault};
 use super::loosening::PolicyForm;
 use super::observation::{Canaries, EngineState, Observation, Scan, subject_digest, used_in};
 use crate::api::break_glass::Loosen;
 use crate::engines::{Effect, EngineKind};
 use crate::trust::clock::Sanity;
 use crate::trust::freshness::Freshness;
-use crate::verify::Outcome;
+use crate::verify::{Outcome, Owner, Reason};
 
 /// A sentence without an end: that it passed, or why not.
-type Found = Result<String, String>;
+type Found = Result<String, Fault>;
 
 /// Evaluates every check. `in_scope` says which namespaces are enforced, or would be by the next promotion; `before` holds the results of last time.
 pub fn evaluate(
@@ -35,7 +35,7 @@ pub fn evaluate(
                 Check::ScanComplete => scan_complete(form, observed),
                 Check::ScanFresh => scan_fresh(observed, now),
                 Check::CoverageMet => coverage_met(form, observed, in_scope),
-                Check::EveryIdentitySeen => identities_seen(form, observed),
+                Check::EveryIdentitySeen => identities_seen(form, observed, in_scope),
                 Check::EngineReady => engines_ready(form, observed),
                 Check::AdmissibleAsDeclared => admissible(observed, in_scope),
                 Check::NoWideningLoss => no_widening(form, observed),
@@ -62,7 +62,7 @@ pub(super) fn declared_engines(form: PolicyForm<'_>) -> Vec<EngineKind> {
 
 /// All faults in one sentence, or the words for none.
 fn all(faults: &[String], good: impl FnOnce() -> String) -> Found {
-    if faults.is_empty() { Ok(good()) } else { Err(faults.join("; ")) }
+    if faults.is_empty() { Ok(good()) } else { Err(faults.join("; ").into()) }
 }
 
 fn accepted(form: PolicyForm<'_>) -> String {
@@ -138,10 +138,12 @@ fn scan(observed: &Observation) -> Result<&Scan, String> {
 fn scan_complete(form: PolicyForm<'_>, observed: &Observation) -> Found {
     let scan = scan(observed)?;
     if let Some(why) = &scan.incomplete {
-        return Err(format!("the scan of {} is not complete: {why}", second(scan.time.finished)));
+        return Err(format!("the scan of {} is not complete: {why}", second(scan.time.finished)).into());
     }
     if scan.subject != subject_digest(form) {
-        return Err(format!("the scan of {} judged by another version of this policy", second(scan.time.finished)));
+        return Err(
+            format!("the scan of {} judged by another version of this policy", second(scan.time.finished)).into()
+        );
     }
     Ok(format!("the scan of {} looked at everything", second(scan.time.finished)))
 }
@@ -151,13 +153,14 @@ fn scan_fresh(observed: &Observation, now: Timestamp) -> Found {
     let limit = time.interval.saturating_mul(2);
     let age = now.duration_since(time.finished);
     if age > limit {
-        return Err(format!("the last scan finished at {}, more than {limit:#} ago", second(time.finished)));
+        return Err(format!("the last scan finished at {}, more than {limit:#} ago", second(time.finished)).into());
     }
     if age < -time.interval {
         return Err(format!(
             "the last scan finished at {}, ahead of the clock, which has gone back",
             second(time.finished)
-        ));
+        )
+        .into());
     }
     // An instant, not an age: what is said every minute anew would be written every minute anew.
     Ok(format!("the last scan finished at {}; one is made every {:#}", second(time.finished), time.interval))
@@ -168,23 +171,37 @@ fn coverage_met(form: PolicyForm<'_>, observed: &Observation, in_scope: &dyn Fn(
     let tally = scan.tally(in_scope);
     let wanted = usize::from(form.spec.enforcement.minimum_coverage);
     if scan.images.is_empty() {
-        return Err("no image that the policy is about was seen, so nothing is proven".to_owned());
+        return Err("no image that the policy is about was seen, so nothing is proven".to_owned().into());
     }
     let covered = format!("{} of {} images covered", tally.covered, tally.total());
     let open = scan.images.iter().filter(|image| image.reason.outcome() != Outcome::Covered);
     let worst = Scan::worst(open.map(|image| &image.users), in_scope);
     let worst = worst.map_or_else(String::new, |(owner, count)| format!("; the worst owner is {owner} with {count}"));
     let counts = format!("{covered} ({} uncovered, {} unknown)", tally.uncovered, tally.unknown);
+    let fault = |text: String| Err(Fault { text, because: not_of_pipelines(scan, in_scope) });
     if tally.unknown > 0 {
-        return Err(format!("{counts}, and none may be unknown{worst}"));
+        return fault(format!("{counts}, and none may be unknown{worst}"));
     }
     if tally.covered.saturating_mul(100) >= wanted.saturating_mul(tally.total()) {
         return Ok(format!("{covered}{worst}"));
     }
-    Err(format!("{counts}, and {wanted} per cent are asked for{worst}"))
+    fault(format!("{counts}, and {wanted} per cent are asked for{worst}"))
 }
 
-fn identities_seen(form: PolicyForm<'_>, observed: &Observation) -> Found {
+/// The most frequent reason for which images are not covered, where signing would mend none of them: for stale trust, no pipeline is called.
+fn not_of_pipelines(scan: &Scan, in_scope: &dyn Fn(&str) -> bool) -> Option<Reason> {
+    let mut counts: BTreeMap<Reason, usize> = BTreeMap::new();
+    let open = scan.images.iter().filter(|image| image.reason.outcome() != Outcome::Covered);
+    for image in open.filter(|image| used_in(&image.users, in_scope)) {
+        *counts.entry(image.reason).or_default() += 1;
+    }
+    if counts.keys().any(|reason| reason.owner() == Owner::Pipeline) {
+        return None;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(reason, _)| reason)
+}
+
+fn identities_seen(form: PolicyForm<'_>, observed: &Observation, in_scope: &dyn Fn(&str) -> bool) -> Found {
     let scan = scan(observed)?;
     let waited_for: Vec<&str> = form
         .spec
@@ -197,18 +214,19 @@ fn identities_seen(form: PolicyForm<'_>, observed: &Observation) -> Found {
     if missing.is_empty() {
         return Ok(format!("a verified bundle of each of {} identities was seen", waited_for.len()));
     }
-    Err(format!(
+    let text = format!(
         "of {} of {} identities no verified bundle was seen: `{}`",
         missing.len(),
         waited_for.len(),
         missing.join("`, `")
-    ))
+    );
+    Err(Fault { text, because: not_of_pipelines(scan, in_scope) })
 }
 
 fn engines_ready(form: PolicyForm<'_>, observed: &Observation) -> Found {
     let declared = declared_engines(form);
     if declared.is_empty() {
-        return Err("no engine is declared, so nothing would be enforced; name one in `engines`".to_owned());
+        return Err("no engine is declared, so nothing would be enforced; name one in `engines`".to_owned().into());
     }
     let fault = |kind: &EngineKind| match observed.engines.iter().find(|engine| engine.kind == *kind) {
         None => Some(format!("nothing is known of {kind}")),
@@ -279,12 +297,12 @@ fn no_widening(form: PolicyForm<'_>, observed: &Observation) -> Found {
 }
 
 fn clock_sane(form: PolicyForm<'_>, observed: &Observation) -> Found {
-    let Some(clock) = &observed.clock else { return Err("the clock was not judged".to_owned()) };
+    let Some(clock) = &observed.clock else { return Err("the clock was not judged".to_owned().into()) };
     let roots = form.spec.trust_roots.iter().filter_map(|name| observed.trust_roots.get(name));
     let faults = std::iter::once(clock).chain(roots.map(|root| &root.clock)).filter_map(behind);
     let latest = faults.max_by_key(|(floor, _)| *floor);
     match latest {
-        Some((floor, said)) => Err(format!("the clock said {said}, and {floor} has certainly passed")),
+        Some((floor, said)) => Err(format!("the clock said {said}, and {floor} has certainly passed").into()),
         None => Ok("nothing speaks against the clock".to_owned()),
     }
 }

@@ -18,13 +18,11 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::context::Context;
 use super::failure::Failed;
 use super::{jitter, malformed, pass};
 use crate::clock;
-use crate::serve::metrics::Ended;
 
 /// The name of the controller in metrics and logs.
 pub(crate) const CONTROLLER: &str = "trustbreakglass";
@@ -81,22 +79,13 @@ pub(crate) async fn reconcile(
     object: Arc<DeserializeGuard<TrustBreakGlass>>,
     context: Arc<Context>,
 ) -> Result<Action, Failed> {
-    if !context.leadership.holds() {
-        return Ok(Action::await_change());
-    }
-    let (started, name) = (Instant::now(), object.name_any());
-    context.metrics.begins(CONTROLLER);
-    let done = match &object.0 {
-        Ok(glass) => Box::pin(over(&context, glass)).await,
-        Err(invalid) => malformed::tell::<TrustBreakGlass>(&context, invalid).await.map(|()| Action::await_change()),
+    let failures = |done: bool| {
+        context.break_glasses.of(&*object, |one| {
+            one.failed = if done { 0 } else { one.failed.saturating_add(1) };
+            one.failed
+        })
     };
-    let ended = if done.is_ok() { Ended::RequeueAfter } else { Ended::Error };
-    context.metrics.ends(CONTROLLER, ended, started.elapsed());
-    let failures = context.break_glasses.of(&*object, |one| {
-        one.failed = if done.is_ok() { 0 } else { one.failed.saturating_add(1) };
-        one.failed
-    });
-    pass::conclude(&context, CONTROLLER, &name, done, failures)
+    pass::one(&context, CONTROLLER, &object, |glass| over(&context, glass), failures).await
 }
 
 /// When a pass that failed is tried again.

@@ -18,13 +18,11 @@ use holdfast_core::operate::report::{Due, due};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use tokio::time::Instant;
 
 use super::context::Context;
 use super::failure::Failed;
-use super::{jitter, malformed, pass};
+use super::{jitter, pass};
 use crate::clock;
-use crate::serve::metrics::Ended;
 
 pub(crate) use details::tidy;
 pub(crate) use policies::{FormsInForce, Policies, compiled, policies};
@@ -49,21 +47,8 @@ pub(crate) async fn reconcile(
     object: Arc<DeserializeGuard<BundleCoverageReport>>,
     context: Arc<Context>,
 ) -> Result<Action, Failed> {
-    if !context.leadership.holds() {
-        return Ok(Action::await_change());
-    }
-    let (started, name) = (Instant::now(), object.name_any());
-    context.metrics.begins(CONTROLLER);
-    let done = match &object.0 {
-        Ok(report) => Box::pin(over(&context, report)).await,
-        Err(invalid) => {
-            malformed::tell::<BundleCoverageReport>(&context, invalid).await.map(|()| Action::await_change())
-        }
-    };
-    let ended = if done.is_ok() { Ended::RequeueAfter } else { Ended::Error };
-    context.metrics.ends(CONTROLLER, ended, started.elapsed());
-    let failures = context.scanning.ended(&name, object.meta().uid.as_ref(), done.is_ok());
-    pass::conclude(&context, CONTROLLER, &name, done, failures)
+    let failures = |done: bool| context.scanning.ended(&object.name_any(), object.meta().uid.as_ref(), done);
+    pass::one(&context, CONTROLLER, &object, |report| over(&context, report), failures).await
 }
 
 /// When a pass that failed is tried again.

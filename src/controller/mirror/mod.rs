@@ -28,11 +28,10 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::failure::Failed;
+use super::jitter;
 use super::pass::{self, retry_after};
 use super::trusts::Stale;
-use super::{jitter, malformed};
 use crate::clock;
-use crate::serve::metrics::Ended;
 
 use observe::Observed;
 pub(crate) use volume::Volumes;
@@ -125,29 +124,17 @@ pub(crate) async fn reconcile(
     object: Arc<DeserializeGuard<TrustRootMirror>>,
     context: Arc<Context>,
 ) -> Result<Action, Failed> {
-    if !context.leadership.holds() {
-        return Ok(Action::await_change());
-    }
-    let started = Instant::now();
-    let name = object.name_any();
-    context.metrics.begins(CONTROLLER);
-    let done = match &object.0 {
-        Ok(mirror) => Box::pin(over(&context, mirror)).await,
-        Err(invalid) => malformed::tell::<TrustRootMirror>(&context, invalid).await.map(|()| Action::await_change()),
-    };
-    let ended = if done.is_ok() { Ended::RequeueAfter } else { Ended::Error };
-    context.metrics.ends(CONTROLLER, ended, started.elapsed());
-    let failures = {
+    let failures = |done: bool| {
         let mut known = context.known.lock();
-        let known = known.entry(name.clone()).or_default().of(object.meta().uid.as_ref());
-        known.failed = if done.is_ok() { 0 } else { known.failed.saturating_add(1) };
-        if done.is_err() {
+        let known = known.entry(object.name_any()).or_default().of(object.meta().uid.as_ref());
+        known.failed = if done { 0 } else { known.failed.saturating_add(1) };
+        if !done {
             // What was read may not have been remembered.
             known.source_changed();
         }
         known.failed
     };
-    pass::conclude(&context, CONTROLLER, &name, done, failures)
+    pass::one(&context, CONTROLLER, &object, |mirror| over(&context, mirror), failures).await
 }
 
 /// When a pass that failed is tried again.

@@ -141,7 +141,7 @@ async fn native(
     let rendered = decided.wanted.get(&EngineKind::Native).map_or(&empty, |rendering| &rendering.objects);
     let guard = super::scope::guard(context, decided);
     context.may_write()?;
-    context.policies.verified.announce(rendered, &decided.holdings).await?;
+    context.policies.verified.announce(rendered, &decided.holdings, &context.policies.live).await?;
     let there = context.policies.live.now();
     notice_edits(context, &there, applied);
     let Changes { closing, opening, unused } =

@@ -157,6 +157,9 @@ impl Memory {
     /// # Errors
     /// [`Failed`].
     pub(super) async fn remember(&self, policy: &str, gate: &Remembered) -> Result<bool, Failed> {
+        if self.kept.lock().get(policy).is_some_and(|kept| kept.says(gate)) {
+            return Ok(false);
+        }
         let kept = self.kept.lock().get(policy).cloned().unwrap_or_default();
         let before = kept.journal.as_ref().map(|journal| &journal.gate);
         let labels = |sort| [(MEMORY, sort), (POLICY, policy)];
@@ -200,6 +203,12 @@ impl Memory {
 impl Kept {
     fn is_anything(&self) -> bool {
         self.journal.is_some() || self.enforced.is_some() || self.fault.is_some()
+    }
+
+    /// Whether all of this is written down already.
+    fn says(&self, gate: &Remembered) -> bool {
+        self.journal.as_ref().is_some_and(|journal| says_the_same(&journal.gate, gate))
+            && (gate.enforced.is_none() || self.enforced == gate.enforced)
     }
 
     fn recalled(&self) -> Recalled {

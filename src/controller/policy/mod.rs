@@ -63,6 +63,8 @@ pub(crate) struct Policies {
     settling: Mutex<Option<Instant>>,
     /// Engines whose objects could not be written, and why.
     unwritten: Mutex<BTreeMap<EngineKind, String>>,
+    /// Policies that are enforced and no longer declared, as far as that was said.
+    missing: Mutex<BTreeSet<String>>,
     /// When each status was last written.
     told: Mutex<BTreeMap<String, Instant>>,
 }
@@ -80,6 +82,7 @@ impl Policies {
             written: Mutex::default(),
             settling: Mutex::default(),
             unwritten: Mutex::default(),
+            missing: Mutex::default(),
             told: Mutex::default(),
         }
     }

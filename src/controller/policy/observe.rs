@@ -16,6 +16,7 @@ use holdfast_core::gate::{Canaries, Namespace};
 use holdfast_core::operate::policy::{EngineSeen, Evidence, Facts, Member, RETENTION, Remembered, Trust, lost};
 use holdfast_core::trust::clock::Sanity;
 use jiff::Timestamp;
+use kube::core::error_boundary::InvalidObject;
 use kube::{Resource, ResourceExt};
 
 use super::super::agreements;
@@ -31,6 +32,8 @@ use super::observing::Said;
 pub(super) struct Observed {
     /// Every policy that is declared and can be read.
     pub(super) declared: Vec<Arc<SigningIdentityPolicy>>,
+    /// Those that cannot: what is enforced of them stays so.
+    pub(super) unreadable: Vec<InvalidObject>,
     pub(super) members: Vec<Member>,
     pub(super) lost: BTreeSet<String>,
     pub(super) remembered: BTreeMap<String, Remembered>,
@@ -62,13 +65,15 @@ pub(super) struct Observed {
 /// # Errors
 /// [`Failed`], where one could not look.
 pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observed, Failed> {
-    let declared: Vec<Arc<SigningIdentityPolicy>> = context
-        .caches
-        .policies
-        .state()
-        .iter()
-        .filter_map(|policy| policy.0.as_ref().ok().map(|policy| Arc::new(policy.clone())))
-        .collect();
+    let (mut declared, mut unreadable) = (Vec::new(), Vec::new());
+    for policy in &context.caches.policies.state() {
+        match &policy.0 {
+            Ok(policy) => declared.push(Arc::new(policy.clone())),
+            Err(invalid) => {
+                unreadable.push(InvalidObject { error: invalid.error.clone(), metadata: invalid.metadata.clone() });
+            }
+        }
+    }
     let names: BTreeSet<String> = declared.iter().map(|policy| policy.name_any()).collect();
     let recalled = context.policies.memory.recall(&names).await?;
     let (remembered, faults) = split(recalled);
@@ -118,6 +123,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
         foreign,
         denials,
         declared,
+        unreadable,
     })
 }
 

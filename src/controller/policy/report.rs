@@ -1,18 +1,21 @@
 //! What people read: the status where it changed, events on change, metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::policy::BypassStatus;
 use holdfast_core::coverage::Coverage;
 use holdfast_core::engines::EngineKind;
 use holdfast_core::operate::policy::{Decided, EngineTold, Told, changes, status};
 use jiff::Timestamp;
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::super::context::Context;
 use super::super::failure::Failed;
+use super::super::malformed;
 use super::super::status as statuses;
 use super::apply::{Applied, about};
 use super::observe::Observed;
@@ -34,14 +37,14 @@ pub(super) async fn report(
 ) -> Result<Option<Duration>, Failed> {
     let (can_bypass, can_bypass_beyond) = bypass(context).await?;
     let engines = engines(observed, applied);
-    let mut put_off: Option<Duration> = None;
+    let (mut put_off, mut missing): (Option<Duration>, BTreeSet<String>) = (None, BTreeSet::new());
     let holdings = context.policies.verified.now();
     let verified = |policy: &str| holdings.get(policy).map_or(0, |holding| holding.digests.len());
     context.metrics.policies(decided, &verified);
     for step in &decided.steps {
         let name = step.standing.name();
         let Some(policy) = observed.declared.iter().find(|policy| policy.name_any() == name) else {
-            tracing::error!(policy = name, "the policy is enforced and no longer declared; it stays in force");
+            missing.insert(name.to_owned());
             continue;
         };
         let told = Told {
@@ -79,8 +82,39 @@ pub(super) async fn report(
             context.event(&about(policy), change.warns, &change.reason, &change.note).await;
         }
     }
+    tell_unreadable(context, observed, &mut missing).await?;
+    tell_missing(context, missing).await;
     tell_put_back(context, observed, applied).await;
     Ok(put_off)
+}
+
+/// Says of each policy that cannot be read what is wrong with it; it is there all the same.
+async fn tell_unreadable(context: &Context, observed: &Observed, missing: &mut BTreeSet<String>) -> Result<(), Failed> {
+    let mut names = BTreeSet::new();
+    for invalid in &observed.unreadable {
+        let name = invalid.metadata.name.clone().unwrap_or_default();
+        missing.remove(&name);
+        malformed::tell::<SigningIdentityPolicy>(context, invalid).await?;
+        names.insert(name);
+    }
+    malformed::keep_only::<SigningIdentityPolicy>(context, &names);
+    Ok(())
+}
+
+/// Says once of each policy that is enforced and no longer declared that it stays in force: no status is there to say so.
+async fn tell_missing(context: &Context, missing: BTreeSet<String>) {
+    let before = std::mem::replace(&mut *context.policies.missing.lock(), missing.clone());
+    for name in missing.difference(&before) {
+        tracing::error!(policy = name, "the policy is enforced and no longer declared; it stays in force");
+        let about = ObjectReference {
+            api_version: Some(SigningIdentityPolicy::api_version(&()).into_owned()),
+            kind: Some(SigningIdentityPolicy::kind(&()).into_owned()),
+            name: Some(name.clone()),
+            ..ObjectReference::default()
+        };
+        let note = "it is enforced and no longer declared, and stays in force: declare it again, or take it back with a TrustBreakGlass (`returnToAudit`)";
+        context.event(&about, true, "EnforcedAndGone", note).await;
+    }
 }
 
 /// How long until a status may be written again, where it was not long ago.

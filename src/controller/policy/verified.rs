@@ -1,22 +1,20 @@
 //! Which digests are verified, and what that rests on, over restarts.
 //!
-//! The digests themselves are in the parameters that admission policies look up; kept beside them is what each policy's digests rest on, and which form of
-//! each parameter this operator wrote: a parameter in another form says nothing, and what is in it has to be verified anew. When a digest was last used is
-//! kept for those that nothing uses any more, by the day.
+//! The digests themselves are in the parameters that admission policies look up; kept beside them is which forms of each parameter this operator wrote, and what
+//! the digests of each form rest on: a parameter in another form says nothing, and what is in it has to be verified anew. When a digest was last used is kept
+//! for those that nothing uses any more, by the day.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_core::Digest;
 use holdfast_core::engines::Object;
+use holdfast_core::engines::native::announced::{Announced, Recalled};
 use holdfast_core::engines::native::guards::MEMORY;
-use holdfast_core::engines::native::shards::{Range, counts};
-use holdfast_core::engines::native::{Basis, Holding, Proof};
+use holdfast_core::engines::native::{Holding, Proof};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::super::failure::Failed;
 use super::super::store::{Lookup, Place, Store};
@@ -30,23 +28,13 @@ const UNSEEN_AT_MOST: SignedDuration = SignedDuration::from_hours(1);
 /// Hex digits that tell one digest from another where no proof hangs on it.
 const SHORT: usize = 12;
 
-/// What is kept of what is verified.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Listed {
-    /// The forms of each parameter that were written: the one that is there, and the one that comes next.
-    shards: BTreeMap<String, Vec<Digest>>,
-    /// What the digests of each policy rest on.
-    bases: BTreeMap<String, Basis>,
-}
-
 /// For each policy and day, the digests that were last used on it, shortened.
 type Unseen = BTreeMap<String, BTreeMap<String, String>>;
 
 #[derive(Default)]
 struct Known {
     is_read: bool,
-    listed: Listed,
+    listed: Announced,
     listed_at: Option<Place>,
     unseen: Unseen,
     unseen_at: Option<Place>,
@@ -81,7 +69,7 @@ impl VerifiedDigests {
         now: Timestamp,
     ) -> Result<Arc<BTreeMap<String, Holding>>, Failed> {
         if !self.known.lock().is_read {
-            let listed: Lookup<Listed> = self.store.document(NAME).await?;
+            let listed: Lookup<Announced> = self.store.document(NAME).await?;
             let unseen: Lookup<Unseen> = self.store.document(UNSEEN).await?;
             for damaged in [listed.damage(), unseen.damage()].into_iter().flatten() {
                 tracing::warn!(%damaged, "what is verified has to be verified anew");
@@ -103,30 +91,27 @@ impl VerifiedDigests {
 
     /// How many parameters each policy has.
     pub(super) fn shards(&self) -> BTreeMap<String, u16> {
-        counts(self.known.lock().listed.shards.keys().map(String::as_str))
+        self.known.lock().listed.counts()
     }
 
     /// Writes down what is about to be listed, before any of it is written.
     ///
     /// # Errors
     /// [`Failed`].
-    pub(super) async fn announce(&self, wanted: &[Object], holdings: &BTreeMap<String, Holding>) -> Result<(), Failed> {
+    pub(super) async fn announce(
+        &self,
+        wanted: &[Object],
+        holdings: &BTreeMap<String, Holding>,
+        live: &NativeObjects,
+    ) -> Result<(), Failed> {
         let (before, at) = {
             let known = self.known.lock();
             (known.listed.clone(), known.listed_at.clone())
         };
-        let shards = wanted.iter().filter(|object| object.kind() == Kind::Shard.name()).map(|object| {
-            let (name, next) = (object.name().to_owned(), object.digest());
-            let last = before.shards.get(&name).and_then(|forms| forms.last().copied());
-            let forms = last.filter(|last| *last != next).into_iter().chain([next]).collect();
-            (name, forms)
-        });
-        let bases = holdings.iter().filter_map(|(policy, holding)| Some((policy.clone(), holding.basis.clone()?)));
-        let next = Listed { shards: shards.collect(), bases: bases.collect() };
-        let says_it = next.bases == before.bases
-            && next.shards.len() == before.shards.len()
-            && next.shards.iter().all(|(name, forms)| before.shards.get(name).and_then(|b| b.last()) == forms.last());
-        if !says_it {
+        let there = live.now();
+        let is_there = |name: &str| there.get(&(Kind::Shard, name.to_owned())).map(|there| &*there.object);
+        let next = before.followed_by(wanted, holdings, &is_there);
+        if !next.wants_the_same(&before) {
             let written = self.store.write_document(NAME, &LABELS, at.as_ref(), &next).await;
             let place = written.inspect_err(|_| self.doubt())?;
             let mut known = self.known.lock();
@@ -169,33 +154,21 @@ fn day(at: Timestamp) -> String {
     at.to_zoned(TimeZone::UTC).date().to_string()
 }
 
-/// What is in parameters of a form that was written, with what it rests on.
-fn holdings(listed: &Listed, unseen: &Unseen, live: &NativeObjects, now: Timestamp) -> BTreeMap<String, Holding> {
-    let mut digests: BTreeMap<&str, BTreeSet<Digest>> = BTreeMap::new();
+/// What is in parameters of a form that was written, with what that rests on.
+fn holdings(listed: &Announced, unseen: &Unseen, live: &NativeObjects, now: Timestamp) -> BTreeMap<String, Holding> {
     let there = live.now();
-    for ((kind, name), there) in &there {
-        let is_ours = listed.shards.get(name).is_some_and(|forms| forms.contains(&there.object.digest()));
-        let Some((_, policy)) = Range::of(name).filter(|_| *kind == Kind::Shard && is_ours) else { continue };
-        let lists = there.object.body().pointer("/spec/data").and_then(Value::as_object);
-        for (key, list) in lists.into_iter().flatten() {
-            // What an object says of another policy than its own is never looked at.
-            let of = key.split_once('.').filter(|(_, of)| *of == policy);
-            let Some((_, list)) = of.zip(list.as_str()) else { continue };
-            digests.entry(policy).or_default().extend(list.split(';').filter_map(|hex| Digest::from_hex(hex).ok()));
-        }
-    }
-    let of_policy = digests.into_iter().filter_map(|(policy, digests)| {
-        let basis = listed.bases.get(policy)?.clone();
-        let last_used = last_used(unseen.get(policy));
+    let recalled = listed.recall(there.values().map(|there| &*there.object));
+    let holding = |(policy, Recalled { basis, digests }): (String, Recalled)| {
+        let last_used = last_used(unseen.get(&policy));
         let proof = |digest: &Digest| {
             let hex = digest.hex();
             let last_seen = hex.get(..SHORT).and_then(|short| last_used.get(short).copied()).unwrap_or(now);
             Proof { last_seen: last_seen.min(now), evidence: None }
         };
         let digests = digests.iter().map(|digest| (*digest, proof(digest))).collect();
-        Some((policy.to_owned(), Holding { basis: Some(basis), digests }))
-    });
-    of_policy.collect()
+        (policy, Holding { basis: Some(basis), digests })
+    };
+    recalled.into_iter().map(holding).collect()
 }
 
 fn last_used(days: Option<&BTreeMap<String, String>>) -> BTreeMap<&str, Timestamp> {

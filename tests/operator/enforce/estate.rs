@@ -1,15 +1,21 @@
 //! A shop whose policy is to be enforced, and what its API server says of pods.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use holdfast_core::Digest;
+use holdfast_core::engines::Verified;
+use holdfast_core::engines::native::Shards;
+use holdfast_core::verify::{Reason, Verdict};
 use serde_json::{Value, json};
 
+use crate::chart_support::NAMESPACE;
 use crate::coverage::shop::Shop;
-use crate::lab::{Lab, Status};
+use crate::lab::{HOLDFAST, Lab, Status, config_map_path};
 use crate::registry_support::Registry;
 
 const GROUP: &str = "/apis/holdfast.dev/v1alpha1";
+const SHARDS: &str = "/apis/holdfast.dev/v1alpha1/verifiedimages";
 
 /// The shop.
 pub(crate) struct Estate<'a>(pub(crate) Shop<'a>);
@@ -74,6 +80,46 @@ impl<'a> Estate<'a> {
             let now = lab.proxy().writes().len();
             if before.replace(now) == now { Ok(()) } else { Err(format!("{now} writes")) }
         });
+    }
+
+    /// So many digests that were verified for the policy before, by all that is remembered, while no operator runs: as if each had run here once.
+    pub(crate) fn ran_once(&self, count: usize) -> Vec<Digest> {
+        let digests: Vec<Digest> = (0..count).map(|at| Digest::of(format!("ran once: {at}").as_bytes())).collect();
+        let all = self.lab.call("GET", SHARDS, None);
+        let mut there: BTreeMap<String, Value> = BTreeMap::new();
+        for shard in all["items"].as_array().unwrap() {
+            there.insert(shard["metadata"]["name"].as_str().unwrap().to_owned(), shard.clone());
+        }
+        let lists = there.values().flat_map(|shard| shard["spec"]["data"].as_object().unwrap().values());
+        let known: Vec<&str> = lists.flat_map(|list| list.as_str().unwrap().split(';')).collect();
+        let known = known.into_iter().map(|hex| Digest::from_hex(hex).unwrap());
+        let mut verified = Verified::default();
+        for digest in known.chain(digests.iter().copied()) {
+            verified.admit("apps", &Verdict::without_evidence(digest, Reason::Verified, ""));
+        }
+        let path = config_map_path(NAMESPACE, "holdfast-verified");
+        let mut listed = self.lab.get(&path).expect("it is written down what is verified");
+        let mut document: Value = serde_json::from_str(listed["data"]["document.json"].as_str().unwrap()).unwrap();
+        let basis = document["shards"].as_object().unwrap().values().next().unwrap()[0]["basis"].clone();
+        document["shards"] = json!({});
+        for object in Shards::pack(&verified, "apps", None).objects() {
+            document["shards"][object.name()] = json!([{"object": object.digest(), "basis": basis}]);
+            let mut body = object.body().clone();
+            match there.remove(object.name()) {
+                None => self.lab.call_as(HOLDFAST, "POST", SHARDS, &body),
+                Some(known) => {
+                    body["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"].clone();
+                    self.lab.call_as(HOLDFAST, "PUT", &format!("{SHARDS}/{}", object.name()), &body)
+                }
+            }
+            .unwrap();
+        }
+        for name in there.keys() {
+            self.lab.clean(&format!("{SHARDS}/{name}")).unwrap();
+        }
+        listed["data"]["document.json"] = json!(document.to_string());
+        self.lab.call_as(HOLDFAST, "PUT", &path, &listed).unwrap();
+        digests
     }
 
     /// Tries to make a pod of one image, for real.

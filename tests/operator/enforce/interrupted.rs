@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::estate::Estate;
+use crate::break_glass::{approve, ask, from_now};
 use crate::chart_support::NAMESPACE;
+use crate::coverage::shop::{ISSUER, SUBJECT};
 use crate::lab::{Lab, config_map_path};
 use crate::proxy::{Asked, Fate};
 use crate::registry_support::Registry;
@@ -125,4 +127,151 @@ fn who_led_before_writes_over_nothing() {
     assert!(estate.try_pod("shop", "web-again", &estate.image("web", web)).is_ok());
     estate.denied("shop", &estate.image("rogue", estate.unsigned("rogue")), "is not verified");
     drop(new);
+}
+
+/// A tightening takes out what no longer passes, also where the process dies after it announced that and before it did it.
+#[test]
+fn what_a_looser_form_had_verified_does_not_outlive_a_crash() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let both = json!({"identities": [
+        {"name": "ci", "issuer": ISSUER, "subject": SUBJECT},
+        {"name": "other", "issuer": ISSUER, "subject": "https://ci.example/other", "optional": true},
+    ]});
+    let mut operator = lab.operator_with(&["--leader-elect=false"]);
+    let (web, old) = (estate.signed("web"), estate.unsigned("old"));
+    estate.sign("old", old, "https://ci.example/other");
+    let (web, old) = (estate.image("web", web), estate.image("old", old));
+    estate.pod("web", &web);
+    estate.pod("old", &old);
+    estate.enforce(&both);
+    estate.until_phase("Enforcing");
+    // Nothing runs it any more; it stays verified, for whoever wants to go back to it.
+    lab.delete("/api/v1/namespaces/shop/pods/old?gracePeriodSeconds=0");
+    estate.scan_now("gone");
+    estate.until_nothing_is_written();
+    assert!(estate.would_admit("shop", &old).is_ok());
+    lab.proxy().on_nth(0, Fate::Hold, |asked| asked.is_write() && asked.path.contains("verifiedimages"));
+    estate.enforce(&json!({}));
+    lab.until("the write is on its way", |lab| if lab.proxy().met() >= 1 { Ok(()) } else { Err(operator.said()) });
+    operator.signal("-KILL");
+    operator.ended(Duration::from_secs(5));
+    // It never arrives.
+    let _operator = lab.operator_with(&["--leader-elect=false"]);
+    lab.until("what a looser form had verified is denied", |_| match estate.would_admit("shop", &old) {
+        Err(said) if said.contains("is not verified for the policy `apps`") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(estate.would_admit("shop", &web).is_ok());
+}
+
+/// The writes by which a break-glass opens and is reverted.
+const REVERTS: [(&str, &str, Fate); 6] = [
+    ("the journal", "holdfast-policy-", Fate::Hold),
+    ("the journal", "holdfast-policy-", Fate::HoldAnswer),
+    ("a rule", "/validatingadmissionpolicies", Fate::Hold),
+    ("a rule", "/validatingadmissionpolicies", Fate::HoldAnswer),
+    ("the status", "/signingidentitypolicies/apps/status", Fate::Hold),
+    ("the status of the break-glass", "/trustbreakglasses/", Fate::Hold),
+];
+
+#[test]
+fn a_way_back_that_is_cut_off_anywhere_ends_at_its_end() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let mut operator = lab.operator_with(&["--leader-elect=false"]);
+    let web = estate.enforced();
+    let (good, bad) = (estate.image("web", web), estate.image("rogue", estate.unsigned("rogue")));
+    let rule = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/holdfast-enforce-apps";
+    estate.until_nothing_is_written();
+    let before = lab.get(rule).unwrap()["spec"].clone();
+    for (at, (step, part, fate)) in REVERTS.into_iter().enumerate() {
+        let (place, name) = (format!("{at}: {step}, {fate:?}"), format!("inc-{at}"));
+        let end = from_now(25);
+        let loosen = json!({"returnToAudit": {"policy": "apps", "namespaces": ["shop"]}});
+        let digest = ask(&lab, "alice", &name, end, &loosen);
+        for who in ["bob", "dora"] {
+            approve(&lab, who, &name, digest).unwrap();
+        }
+        lab.until("it is open", |_| estate.would_admit("shop", &bad));
+        estate.until_nothing_is_written();
+        lab.proxy().reset();
+        let means = move |asked: &Asked| asked.is_write() && format!("{} {}", asked.method, asked.path).contains(part);
+        lab.proxy().on_nth(0, fate, means);
+        lab.within(Duration::from_secs(40), &format!("{place}: the write is on its way"), |lab| {
+            if lab.proxy().met() >= 1 { Ok(()) } else { Err(operator.said()) }
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        operator.signal("-KILL");
+        operator.ended(Duration::from_secs(5));
+        assert!(crate::courier::now() >= end, "{place}: nothing is reverted before its end");
+        lab.proxy().reset();
+        // Nobody is there, and it is over all the same.
+        lab.within(Duration::from_secs(10), &format!("{place}: it is denied"), |_| {
+            match estate.would_admit("shop", &bad) {
+                Err(said) if said.contains("is not verified") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        operator = lab.operator_with(&["--leader-elect=false"]);
+        lab.until(&format!("{place}: the rule is what it was"), |lab| {
+            let now = lab.get(rule).ok_or("it is gone")?["spec"].clone();
+            if now == before { Ok(()) } else { Err(now["matchConditions"].to_string()) }
+        });
+        crate::break_glass::until(&lab, &name, "Expired", "Ended");
+        estate.denied("shop", &bad, "is not verified");
+        assert!(estate.would_admit("shop", &good).is_ok(), "{place}");
+        let closed = records(&lab, "apps").iter().filter(|record| record.to_string().contains(&name)).count();
+        assert!(closed >= 2, "{place}: the history has its beginning and its end: {:?}", records(&lab, "apps"));
+        lab.delete(&crate::break_glass::path(&name));
+    }
+}
+
+#[test]
+fn an_api_server_that_restarts_in_the_flip_lets_nothing_in() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let operator = lab.operator_with(&["--lease-duration", "120s"]);
+    let (web, rogue) = (estate.signed("web"), estate.unsigned("rogue"));
+    let (good, bad) = (estate.image("web", web), estate.image("rogue", rogue));
+    estate.pod("web", &good);
+    for (at, part) in ["/validatingadmissionpolicies", "/validatingadmissionpolicybindings"].into_iter().enumerate() {
+        let (policy, namespace) = (format!("flip-{at}"), format!("flip-{at}"));
+        lab.namespace(&namespace, &json!({"flip": policy}));
+        lab.until("there is a pod", |_| estate.try_pod(&namespace, "web", &good).map(drop));
+        lab.proxy().on_nth(0, Fate::HoldAnswer, move |asked| {
+            asked.is_write() && asked.path.contains(part) && asked.path.contains("enforce")
+        });
+        lab.proxy().on_nth(0, Fate::HoldAnswer, move |asked| asked.method == "POST" && asked.path.ends_with(part));
+        estate.policy(
+            &policy,
+            &json!({
+                "otherImages": "Deny", "namespaceSelector": {"matchLabels": {"flip": policy}},
+                "enforcement": {"desired": "Enforce", "soak": "0s"},
+            }),
+        );
+        lab.until("the write was made", |lab| if lab.proxy().met() >= 1 { Ok(()) } else { Err(operator.said()) });
+        lab.cluster("stop", "kube-apiserver");
+        lab.proxy().reset();
+        lab.cluster("start", "kube-apiserver");
+        lab.within(Duration::from_secs(60), "the policy comes to be enforced", |lab| {
+            let object =
+                lab.try_call("GET", &format!("/apis/holdfast.dev/v1alpha1/signingidentitypolicies/{policy}"), None)?;
+            let phase = &object["status"]["enforcement"]["phase"];
+            if phase == "Enforcing" { Ok(()) } else { Err(object["status"].to_string()) }
+        });
+        estate.denied(&namespace, &bad, "is not verified");
+        lab.until("what is verified comes in", |_| estate.would_admit(&namespace, &good));
+        // Again, now that it denies: from its first answer on it lets nothing in.
+        lab.cluster("stop", "kube-apiserver");
+        lab.cluster("start", "kube-apiserver");
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while std::time::Instant::now() < until {
+            let tried = estate.try_pod(&namespace, "rogue", &bad);
+            assert!(tried.is_err(), "{tried:?}");
+        }
+        lab.within(Duration::from_secs(45), "what is verified comes in", |_| estate.would_admit(&namespace, &good));
+        let promoted = records(&lab, &policy).iter().filter(|record| record["event"] == "promoted").count();
+        assert_eq!(promoted, 1);
+    }
 }

@@ -1,13 +1,19 @@
 //! The gate on a real API server: audit, soak, promotion, denial, and the way back.
 
+mod aged;
 mod doors;
 pub(crate) mod estate;
+mod given;
 mod healed;
 mod held;
 mod interrupted;
+mod packed;
 mod promoted;
 mod restart;
+mod revoked;
+mod rollout;
 mod storm;
+mod unread;
 mod way_back;
 
 pub(crate) use held::deleted;

@@ -6,6 +6,7 @@
 //! Each rule is rendered for up to three tiers: to deny pods, to report pods, and to warn whoever applies a workload. They are objects of their own because a
 //! fault of a binding is dealt with by its policy's `failurePolicy`: what closes in enforcement would deny in audit.
 
+pub mod announced;
 pub mod canary;
 pub mod capability;
 pub mod cost;
