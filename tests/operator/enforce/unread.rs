@@ -36,7 +36,7 @@ fn what_is_enforced_stays_where_its_policy_cannot_be_read_or_is_gone() {
     };
     // As if an older version of the definition had let it be written.
     let mut open = crd();
-    open["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+    open["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] =
         json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     lab.apply(&open);
     let declared = lab.get(APPS).unwrap()["spec"].clone();

@@ -247,18 +247,20 @@ fn rendered(step: &Step<'_>, decided: &Decided<'_>, told: &Told<'_>, kinds: &[En
         return no(PolicyReason::NoEngine, "no engine is declared, so nothing would be enforced".to_owned());
     }
     for kind in kinds {
-        let renderings = [decided.wanted.get(kind), decided.promoted.get(kind)];
-        let refused = renderings.iter().flatten().flat_map(|rendering| &rendering.refused);
-        if let Some(refused) = refused.clone().find(|refused| refused.policy == name) {
-            return no(PolicyReason::Refused, format!("{kind}: {}", refused.why));
+        let refused = |renderings: &BTreeMap<EngineKind, Rendering>| {
+            let refused = renderings.get(kind)?.refused.iter().find(|refused| refused.policy == name)?;
+            Some(no(PolicyReason::Refused, format!("{kind}: {}", refused.why)))
+        };
+        let unwritten = told.engines.get(kind).and_then(|engine| engine.unwritten.as_ref());
+        let unwritten = unwritten.map(|why| no(PolicyReason::NotWritten, format!("{kind}: {why}")));
+        // What is amiss now, before what would be.
+        if let Some(said) = refused(&decided.wanted).or(unwritten).or_else(|| refused(&decided.promoted)) {
+            return said;
         }
         let losses = decided.promoted.get(kind).into_iter().flat_map(|rendering| &rendering.losses);
         let of_policy = |loss: &&Loss| loss.effect() == Effect::Wider && loss.policy.as_deref() == Some(name);
         if let Some(wider) = losses.clone().find(of_policy) {
             return no(PolicyReason::Widens, format!("{kind}: {wider}"));
-        }
-        if let Some(why) = told.engines.get(kind).and_then(|engine| engine.unwritten.as_ref()) {
-            return no(PolicyReason::NotWritten, format!("{kind}: {why}"));
         }
     }
     Said::new(ConditionType::Rendered, true, PolicyReason::EngineRendered, "every engine has its objects")
