@@ -41,7 +41,11 @@ impl<'a> Shop<'a> {
 
     /// Declares the trust of a Sigstore.
     pub(crate) fn trust(&self, name: &str, sigstore: &Sigstore) {
-        let root = sigstore.trusted_root().to_string();
+        self.trust_root(name, &sigstore.trusted_root().to_string());
+    }
+
+    /// Declares the trust of a file.
+    pub(crate) fn trust_root(&self, name: &str, root: &str) {
         self.lab.apply(&json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{name}-root"), "namespace": NAMESPACE},
             "data": {"trusted_root.json": root},

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use holdfast_testpki::Sigstore;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::estate::Estate;
+use crate::break_glass::{approve, ask, from_now};
 use crate::lab::{Lab, Operator};
 use crate::proxy::Fate;
 use crate::registry_support::Registry;
@@ -31,9 +34,13 @@ enum Happens {
     RegistryBack,
     Deployed,
     Scanned,
+    ApiServerRestarted,
+    GlassOpened,
+    AuditBeside,
+    Rotated,
 }
 
-const ALL: [Happens; 15] = [
+const ALL: [Happens; 19] = [
     Happens::OperatorKilled,
     Happens::OperatorBack,
     Happens::BindingDeleted,
@@ -49,6 +56,10 @@ const ALL: [Happens; 15] = [
     Happens::RegistryBack,
     Happens::Deployed,
     Happens::Scanned,
+    Happens::ApiServerRestarted,
+    Happens::GlassOpened,
+    Happens::AuditBeside,
+    Happens::Rotated,
 ];
 
 impl Happens {
@@ -122,7 +133,38 @@ fn act<'a>(estate: &Estate<'a>, operator: &mut Option<Operator<'a>>, what: Happe
             }));
         }
         Happens::Scanned => estate.scan_now(&format!("storm-{at}")),
+        Happens::ApiServerRestarted => {
+            lab.cluster("stop", "kube-apiserver");
+            lab.cluster("start", "kube-apiserver");
+            lab.within(Duration::from_secs(60), "it answers again", |lab| lab.try_call("GET", "/version", None));
+        }
+        Happens::GlassOpened => {}
+        Happens::AuditBeside => {
+            let about = json!({"images": [format!("{}/**", estate.host()), "docker.io/**"], "otherImages": "Allow"});
+            estate.policy("beside", &about);
+        }
+        // Key material beside what there is: what was signed under that stays verified.
+        Happens::Rotated => {
+            let mut root = estate.sigstore.trusted_root();
+            let more = Sigstore::new().trusted_root();
+            for list in ["certificateAuthorities", "tlogs", "ctlogs", "timestampAuthorities"] {
+                let more = more[list].as_array().cloned().unwrap_or_default();
+                root[list].as_array_mut().unwrap().extend(more);
+            }
+            estate.trust_root("corp", &root.to_string());
+        }
     }
+}
+
+/// Two people let everything into the namespace for a few seconds; until when.
+fn open_a_glass(lab: &Lab, at: usize) -> Timestamp {
+    let (name, end) = (format!("storm-{at}"), from_now(12));
+    let loosen = json!({"returnToAudit": {"policy": "apps", "namespaces": ["shop"]}});
+    let digest = ask(lab, "alice", &name, end, &loosen);
+    for who in ["bob", "dora"] {
+        approve(lab, who, &name, digest).unwrap();
+    }
+    end
 }
 
 #[test]
@@ -141,8 +183,8 @@ fn in_any_order_what_is_not_verified_stays_out_and_what_is_verified_comes_in() {
     ];
     let seed: u64 = std::env::var("HOLDFAST_STORM").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126);
     let (mut state, mut done) = (seed | 1, Vec::new());
-    let mut open = false;
-    for at in 0..32 {
+    let (mut open, mut lent) = (false, Timestamp::UNIX_EPOCH);
+    for at in 0..40 {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -150,6 +192,9 @@ fn in_any_order_what_is_not_verified_stays_out_and_what_is_verified_comes_in() {
         act(&estate, &mut operator, what, at);
         done.push(what);
         open |= what.opens();
+        if what == Happens::GlassOpened {
+            lent = open_a_glass(&lab, at);
+        }
         if open && operator.is_none() {
             // Nobody is there to put it back: what an administrator opened stays open until somebody is.
             continue;
@@ -158,7 +203,7 @@ fn in_any_order_what_is_not_verified_stays_out_and_what_is_verified_comes_in() {
         if open {
             // What somebody changes is in force a moment later, as what is put back is.
             std::thread::sleep(Duration::from_millis(2500));
-            lab.within(Duration::from_secs(20), &format!("it is closed again; {}", told()), |_| {
+            lab.within(Duration::from_secs(35), &format!("it is closed again; {}", told()), |_| {
                 bad.iter().try_for_each(|image| match estate.would_admit("shop", image) {
                     Err(said) if said.contains("ValidatingAdmissionPolicy 'holdfast-") => Ok(()),
                     other => Err(format!("{image}: {other:?}")),
@@ -166,9 +211,9 @@ fn in_any_order_what_is_not_verified_stays_out_and_what_is_verified_comes_in() {
             });
             open = false;
         }
-        // From here on, always.
+        // From here on, always, but for what was lent.
         let until = Instant::now() + Duration::from_millis(600);
-        while Instant::now() < until {
+        while Instant::now() < until && crate::courier::now() > lent {
             for image in &bad {
                 let admitted = estate.try_pod("shop", "uncovered", image);
                 assert!(admitted.is_err(), "{image} was admitted; {}", told());
