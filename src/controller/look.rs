@@ -148,7 +148,7 @@ async fn roots(client: &Client, namespace: &str, now: Timestamp, notes: &mut Vec
         let name = mirror.name_any();
         let record = match store.record(&name).await? {
             Lookup::There(kept) => kept.value,
-            Lookup::Absent => {
+            Lookup::Absent | Lookup::Foreign { .. } => {
                 notes.push(format!("no trust of TrustRootMirror `{name}` is in force"));
                 continue;
             }

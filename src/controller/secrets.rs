@@ -72,6 +72,9 @@ impl Reader {
     /// A CA bundle in holdfast's own namespace.
     pub(crate) async fn ca_bundle(&self, reference: &CaBundleRef) -> Result<Vec<u8>, Unread> {
         let place = format!("ConfigMap {}/{}", self.own, reference.name);
+        if !is_name(&reference.name) {
+            return Err(Unread::at(&place, "no ConfigMap has such a name"));
+        }
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own);
         let object = found(within("read", &place, api.get_opt(&reference.name)).await, &place)?;
         config_map::key(&object, &reference.key, MAX_CA_BUNDLE).map_err(|error| Unread::Unusable(error.to_string()))
@@ -87,10 +90,21 @@ impl Reader {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<(Secret, String), Unread> {
         let place = format!("Secret {namespace}/{name}");
+        if !is_name(name) {
+            return Err(Unread::at(&place, "no Secret has such a name"));
+        }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = found(within("read", &place, api.get_opt(name)).await, &place)?;
         Ok((secret, place))
     }
+}
+
+/// Whether an object may have this name: what others write is asked of the API server only where it can be.
+fn is_name(name: &str) -> bool {
+    let inner = |letter: u8| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let outer = |letter: Option<&u8>| letter.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    bytes.len() <= 253 && bytes.iter().copied().all(inner) && outer(bytes.first()) && outer(bytes.last())
 }
 
 /// What is not there, or may not be read, is declared wrongly; what the API server does not say is asked again.

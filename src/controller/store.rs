@@ -70,6 +70,11 @@ pub(crate) enum Lookup<T> {
     Absent,
     /// This.
     There(Kept<T>),
+    /// Something that holdfast did not write: it says nothing, and is written over.
+    Foreign {
+        /// Where it is.
+        place: Place,
+    },
     /// Something that cannot be taken up.
     Damaged {
         /// Why.
@@ -92,6 +97,7 @@ impl<T> Lookup<T> {
         match self {
             Self::Absent => None,
             Self::There(kept) => Some(Place { stored: kept.stored.clone(), version: kept.version.clone() }),
+            Self::Foreign { place } => Some(place.clone()),
             Self::Damaged { place, .. } => place.clone(),
         }
     }
@@ -100,7 +106,7 @@ impl<T> Lookup<T> {
     pub(crate) fn kept(&self) -> Option<&Kept<T>> {
         match self {
             Self::There(kept) => Some(kept),
-            Self::Absent | Self::Damaged { .. } => None,
+            Self::Absent | Self::Foreign { .. } | Self::Damaged { .. } => None,
         }
     }
 
@@ -108,14 +114,14 @@ impl<T> Lookup<T> {
     pub(crate) fn damage(&self) -> Option<&str> {
         match self {
             Self::Damaged { detail, .. } => Some(detail),
-            Self::Absent | Self::There(_) => None,
+            Self::Absent | Self::Foreign { .. } | Self::There(_) => None,
         }
     }
 
     /// The same without the document.
     pub(crate) fn found(&self) -> Found {
         match self {
-            Self::Absent => Found::Absent,
+            Self::Absent | Self::Foreign { .. } => Found::Absent,
             Self::There(kept) => Found::There(kept.stored.clone()),
             Self::Damaged { detail, .. } => Found::Damaged(detail.clone()),
         }
@@ -141,7 +147,7 @@ impl Store {
     /// # Errors
     /// [`Failed`], where one could not look.
     pub(crate) async fn memory(&self, mirror: &str, pin: Digest) -> Result<Lookup<Held>, Failed> {
-        self.look(&memory_name(mirror, pin), |object| read_memory(object, pin)).await
+        self.look(&memory_name(mirror, pin), (TRUST_ROOT, mirror), |object| read_memory(object, pin)).await
     }
 
     /// The furthest memory of the same pin under any name: a mirror that was renamed goes on where it was.
@@ -161,7 +167,7 @@ impl Store {
     /// # Errors
     /// [`Failed`], where one could not look.
     pub(crate) async fn record(&self, mirror: &str) -> Result<Lookup<Record>, Failed> {
-        self.look(&record_name(mirror), read_record).await
+        self.look(&record_name(mirror), (TRUST_ROOT, mirror), read_record).await
     }
 
     /// Stores a memory over the one that was read, or where none was.
@@ -211,12 +217,16 @@ impl Store {
         Ok(self.put(object, over).await?.stored)
     }
 
-    /// The document under a name.
+    /// The document under a name, where it carries the label by which it was written.
     ///
     /// # Errors
     /// [`Failed`], where one could not look.
-    pub(crate) async fn document<T: DeserializeOwned>(&self, name: &str) -> Result<Lookup<T>, Failed> {
-        self.look(name, read_document).await
+    pub(crate) async fn document<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        label: (&str, &str),
+    ) -> Result<Lookup<T>, Failed> {
+        self.look(name, label, read_document).await
     }
 
     /// The policies of which there are documents of a sort.
@@ -252,8 +262,22 @@ impl Store {
         self.put(object, over).await
     }
 
-    async fn look<T>(&self, name: &str, read: impl Fn(&ConfigMap) -> Result<T, String>) -> Result<Lookup<T>, Failed> {
+    /// Guards let nobody but holdfast write what carries the label of memories, so what lacks it, or is labelled as another's, is somebody's.
+    async fn look<T>(
+        &self,
+        name: &str,
+        (key, value): (&str, &str),
+        read: impl Fn(&ConfigMap) -> Result<T, String>,
+    ) -> Result<Lookup<T>, Failed> {
         let Some(object) = within("read", name, self.api.get_opt(name)).await? else { return Ok(Lookup::Absent) };
+        let labels = object.labels();
+        if !labels.contains_key(MEMORY) || labels.get(key).is_none_or(|found| found != value) {
+            tracing::error!(object = name, "somebody else made it, under a name of holdfast's: it is not believed");
+            let stored = Stored { uid: object.uid().unwrap_or_default(), revision: 0 };
+            return Ok(Lookup::Foreign {
+                place: Place { stored, version: object.resource_version().unwrap_or_default() },
+            });
+        }
         let revision = object.data.as_ref().and_then(|data| data.get(REVISION)).and_then(|text| text.parse().ok());
         let at = |revision| {
             let stored = Stored { uid: object.uid()?, revision };

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::would_deny::bounded;
 use crate::verify::{Owner, Reason};
 
 macro_rules! checks {
@@ -75,6 +76,9 @@ impl fmt::Display for Check {
     }
 }
 
+/// How many characters are kept of what was found: an image may be named in it, which somebody else wrote.
+const LONGEST: usize = 1024;
+
 /// A check as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,8 +97,9 @@ impl CheckResult {
     /// The result of a check, with the instant since when it is so carried over from the results before.
     pub(super) fn new(check: Check, found: Result<String, Fault>, before: &[Self], now: Timestamp) -> Self {
         let (passed, message) = match found {
-            Ok(message) => (true, message),
+            Ok(message) => (true, bounded(&message, LONGEST)),
             Err(Fault { text, because }) => {
+                let text = bounded(&text, LONGEST);
                 let owner = because.map_or_else(|| check.owner(), Reason::owner);
                 let cure = because.map_or_else(|| check.cure(), Reason::cure);
                 (false, format!("{text}. {} has to act: {cure}", capital(owner)))

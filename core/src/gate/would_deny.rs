@@ -9,6 +9,8 @@ use super::observation::Scan;
 
 /// How many entries are kept; beyond, they are only counted.
 pub const KEPT: usize = 256;
+/// How many characters of an image or a reason are kept: whoever declares a workload writes what they like, and all entries together have to fit into an object.
+const LONGEST: usize = 512;
 
 /// What this cannot see, said wherever it is shown.
 pub const UNSEEN: &str = "only pods and workload templates that a scan observed are counted: not pods that came and went between two scans, \
@@ -61,7 +63,7 @@ impl Ledger {
             .collect();
         self.beyond = 0;
         for (workload, image, why) in scan.would_deny(in_scope) {
-            let key = (workload, image);
+            let (key, why) = ((workload, bounded(&image, LONGEST)), bounded(&why, LONGEST));
             if let Some(denial) = known.get_mut(&key) {
                 denial.last = finished;
                 denial.why = why;
@@ -78,5 +80,13 @@ impl Ledger {
     /// How many images of workloads the flip would have denied.
     pub fn count(&self) -> usize {
         self.denials.len() + self.beyond
+    }
+}
+
+/// A text, or so many characters of it.
+pub(super) fn bounded(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }

@@ -22,11 +22,16 @@ use super::super::failure::{Failed, within};
 use super::FINALIZER;
 use super::live::{Kind, There};
 use super::observe::Observed;
+use super::observing::Said;
 
 /// How soon it is looked again whether what was written is in force.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long an API server that is not asked may still go on as before: up to a second was measured on one.
 const OTHERS_SETTLE: Duration = Duration::from_secs(2);
+/// After how long what is there is in force at every API server, where no canary can tell: something else stands in its way in every namespace.
+const SURELY_READ: Duration = Duration::from_secs(60);
+/// After how long it is said that something waits.
+const LONG: Duration = Duration::from_secs(30);
 
 type Holdings = BTreeMap<String, Holding>;
 
@@ -39,6 +44,14 @@ pub(super) struct Applied {
     pub(super) again: Option<Duration>,
     /// Objects that somebody else had changed or taken away, and that were put back.
     pub(super) put_back: Vec<String>,
+}
+
+impl Applied {
+    /// Nothing, for a step that failed.
+    pub(super) fn failed(failed: &Failed) -> Self {
+        let unwritten = EngineKind::ALL.iter().map(|kind| (*kind, failed.to_string())).collect();
+        Self { unwritten, ..Self::default() }
+    }
 }
 
 /// Carries out what was decided.
@@ -67,8 +80,15 @@ pub(super) async fn apply(
 async fn remember(context: &Context, decided: &Decided<'_>, now: Timestamp) -> Result<(), Failed> {
     for step in &decided.steps {
         context.may_write()?;
-        let name = step.standing.name();
-        if context.policies.memory.remember(name, &step.remembered(now)).await? {
+        let (name, gate) = (step.standing.name(), step.remembered(now));
+        let written = match context.policies.memory.remember(name, &gate).await {
+            Err(failed @ Failed::TooLarge { .. }) => {
+                tracing::error!(policy = name, error = %failed, "what only people read is left out of what is remembered");
+                context.policies.memory.remember(name, &gate.bare()).await?
+            }
+            written => written?,
+        };
+        if written {
             tracing::debug!(policy = name, phase = %step.decision.progress.phase, "what is to be remembered is written down");
         }
     }
@@ -155,30 +175,58 @@ async fn native(
     if !only_lists {
         context.policies.settling.lock().take();
     }
-    for change in closing {
-        carry_out(context, &there, change).await?;
-    }
+    let closes = carry_out_all(context, &there, closing, applied).await?;
     let part = if opening.is_empty() { unused } else { opening };
-    if !part.is_empty() {
+    if !part.is_empty() && closes {
         let changes: BTreeSet<&str> = part.iter().filter_map(changed).collect();
-        if let Some(wait) = settles(context, observed, decided, &holdings, &changes).await? {
+        if let Some(wait) = settles(context, observed, decided, &holdings, &changes, applied).await? {
             applied.again = Some(wait);
             return Ok(());
         }
-        let there = context.policies.live.now();
-        for change in part {
-            carry_out(context, &there, change).await?;
-        }
+        carry_out_all(context, &context.policies.live.now(), part, applied).await?;
         context.policies.settling.lock().take();
     }
+    context.policies.waits.lock().take();
     // What was just written is seen in force at once where it can be: the next pass then knows.
-    if see(context, observed, decided, &holdings, &BTreeSet::new()).await? {
-        let news = context.policies.observing.known(&context.policies.live.now()) != observed.said;
-        applied.again = news.then_some(Duration::ZERO);
-    } else {
-        applied.again = Some(LOOK * 5);
-    }
+    let there = context.policies.live.now();
+    let is_seen = see(context, observed, decided, &holdings, &there, &BTreeSet::new()).await?.is_empty();
+    let news = context.policies.observing.known(&there) != observed.said;
+    applied.again = if is_seen { news.then_some(Duration::ZERO) } else { Some(LOOK * 5) };
     Ok(())
+}
+
+/// Carries out each of these; whether everything that decides a denial was taken. What the API server refuses stands in the way of nothing else.
+async fn carry_out_all(
+    context: &Context,
+    there: &BTreeMap<(Kind, String), There>,
+    changes: Vec<Change>,
+    applied: &mut Applied,
+) -> Result<bool, Failed> {
+    let mut all = true;
+    for change in changes {
+        let decides = decides(&change);
+        match carry_out(context, there, change).await {
+            Err(failed) => {
+                let said = failed.not_taken().filter(|_| !failed.is_gone());
+                let Some(said) = said else { return Err(failed) };
+                tracing::error!(error = %failed, "the API server does not take an object");
+                applied.unwritten.insert(EngineKind::Native, said);
+                all &= !decides;
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// Whether a denial hangs on it: what only reports does so by its policy, which ignores faults, or by its binding, which does not deny.
+fn decides(change: &Change) -> bool {
+    let Change::Write(object) = change else { return true };
+    match Kind::of(object.kind()) {
+        Some(Kind::Policy) => object.body().pointer("/spec/failurePolicy").is_none_or(|policy| policy != "Ignore"),
+        Some(Kind::Binding) => super::denies(object),
+        Some(Kind::Shard) | None => true,
+    }
 }
 
 /// How long until what may open may be written: everything that closes has to be seen in force, and then a moment more, for API servers that are not asked.
@@ -188,9 +236,19 @@ async fn settles(
     decided: &Decided<'_>,
     holdings: &Holdings,
     changes: &BTreeSet<&str>,
+    applied: &mut Applied,
 ) -> Result<Option<Duration>, Failed> {
-    if !see(context, observed, decided, holdings, changes).await? {
+    let there = context.policies.live.now();
+    let unseen = see(context, observed, decided, holdings, &there, changes).await?;
+    let first =
+        unseen.iter().find(|(binding, said)| super::denies(&binding.object) && !is_surely_read(binding, said, &there));
+    if let Some((binding, said)) = first {
         context.policies.settling.lock().take();
+        let since = *context.policies.waits.lock().get_or_insert_with(Instant::now);
+        if since.elapsed() > LONG {
+            let why = format!("what admits more waits until `{}` is seen in force: {said}", binding.object.name());
+            applied.unwritten.insert(EngineKind::Native, why);
+        }
         return Ok(Some(LOOK));
     }
     let since = *context.policies.settling.lock().get_or_insert_with(Instant::now);
@@ -206,14 +264,22 @@ fn changed(change: &Change) -> Option<&str> {
     }
 }
 
-/// Sends the canaries that are wanting; whether everything is seen in force, but for what is about to change: somebody may have changed it before.
-async fn see(
+/// Whether every API server has read a binding and its rule by now, though no canary can tell.
+fn is_surely_read(binding: &There, said: &Said, there: &BTreeMap<(Kind, String), There>) -> bool {
+    let rule = there.get(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
+    let is_old = |there: &There| there.since.elapsed() > SURELY_READ;
+    matches!(said, Said::Unclear(_)) && is_old(binding) && rule.is_some_and(is_old)
+}
+
+/// Sends the canaries that are wanting; what is not seen in force, but for what is about to change: somebody may have changed it before.
+async fn see<'t>(
     context: &Context,
     observed: &Observed,
     decided: &Decided<'_>,
     holdings: &Holdings,
+    there: &'t BTreeMap<(Kind, String), There>,
     but: &BTreeSet<&str>,
-) -> Result<bool, Failed> {
+) -> Result<Vec<(&'t There, Said)>, Failed> {
     let patterns = |policy: &str| {
         let step = decided.steps.iter().find(|step| step.standing.name() == policy)?;
         Some(step.standing.ready.as_ref()?.form.spec.images.as_slice())
@@ -223,14 +289,12 @@ async fn see(
         let is_excepted = excepted.iter().any(|(policy, at)| {
             at == namespace && (rule == format!("holdfast-enforce-{policy}") || !rule.starts_with("holdfast-enforce-"))
         });
-        observed.namespaces.contains_key(namespace) && !is_excepted
+        observed.namespaces.contains_key(namespace) && !observed.ending.contains(namespace) && !is_excepted
     };
-    let there = context.policies.live.now();
-    let trials = context.policies.observing.trials(&there, &patterns, holdings, &usable, but);
-    if trials.is_empty() {
-        return Ok(true);
-    }
-    context.policies.observing.try_all(trials).await
+    let observing = &context.policies.observing;
+    let trials = observing.trials(there, &patterns, holdings, &usable, but);
+    observing.try_all(trials).await?;
+    Ok(observing.unseen(there, but))
 }
 
 /// What is not there any more in the form in which this process wrote it: somebody else changed it, or took it away.

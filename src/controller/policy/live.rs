@@ -7,6 +7,7 @@ use holdfast_core::engines::{EngineKind, Object};
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// Only what is labelled so is watched; what loses its label is gone, and is written anew.
 pub(super) fn selector() -> String {
@@ -66,6 +67,8 @@ pub(super) struct Version {
 #[derive(Debug, Clone)]
 pub(super) struct There {
     pub(super) version: Version,
+    /// When this version was first seen, or written.
+    pub(super) since: Instant,
     pub(super) object: std::sync::Arc<Object>,
 }
 
@@ -99,7 +102,7 @@ impl NativeObjects {
             return false;
         }
         let object = std::sync::Arc::new(Object::found(EngineKind::Native, body));
-        all.insert((kind, name), There { version, object });
+        all.insert((kind, name), There { version, since: Instant::now(), object });
         true
     }
 

@@ -140,8 +140,8 @@ impl Memory {
     }
 
     async fn read_one(&self, policy: &str) -> Result<Kept, Failed> {
-        let journal: Lookup<Journal> = self.store.document(&journal_name(policy)).await?;
-        let enforced: Lookup<Enforced> = self.store.document(&enforced_name(policy)).await?;
+        let journal: Lookup<Journal> = self.store.document(&journal_name(policy), (POLICY, policy)).await?;
+        let enforced: Lookup<Enforced> = self.store.document(&enforced_name(policy), (POLICY, policy)).await?;
         let faults: Vec<&str> = [journal.damage(), enforced.damage()].into_iter().flatten().collect();
         Ok(Kept {
             journal: journal.kept().map(|kept| kept.value.clone()),

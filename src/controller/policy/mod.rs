@@ -61,6 +61,8 @@ pub(crate) struct Policies {
     written: Mutex<BTreeMap<(live::Kind, String), Digest>>,
     /// Since when everything that closes is seen in force, while something that may open waits.
     settling: Mutex<Option<Instant>>,
+    /// Since when something that may open waits for what closes.
+    waits: Mutex<Option<Instant>>,
     /// Engines whose objects could not be written, and why.
     unwritten: Mutex<BTreeMap<EngineKind, String>>,
     /// Policies that are enforced and no longer declared, as far as that was said.
@@ -81,6 +83,7 @@ impl Policies {
             foreign: foreign::Foreign::default(),
             written: Mutex::default(),
             settling: Mutex::default(),
+            waits: Mutex::default(),
             unwritten: Mutex::default(),
             missing: Mutex::default(),
             told: Mutex::default(),
@@ -120,7 +123,15 @@ async fn over(context: &Context) -> Result<Duration, Failed> {
         // Scans judge by what is in force, and this one did not yet.
         context.scanning.queue.all();
     }
-    let applied = apply::apply(context, &observed, &mut decided, now).await?;
+    let applied = match apply::apply(context, &observed, &mut decided, now).await {
+        Err(failed) if !failed.is_conflict() && !matches!(failed, Failed::NotLeading) => {
+            // Somebody has to know, also where nothing can be written but statuses.
+            let applied = apply::Applied::failed(&failed);
+            report::report(context, &observed, &decided, &coverage, &applied, now).await?;
+            return Err(failed);
+        }
+        applied => applied?,
+    };
     context.policies.unwritten.lock().clone_from(&applied.unwritten);
     let told = report::report(context, &observed, &decided, &coverage, &applied, now).await?;
     let ends = observed.break_glasses.iter().map(|glass| glass.until).min();

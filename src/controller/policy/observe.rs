@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::CompiledPolicy;
 use holdfast_core::engines::all::{Capabilities, home};
-use holdfast_core::engines::denial::{Denial, EVERYWHERE, denial};
+use holdfast_core::engines::denial::{Denial, denial};
 use holdfast_core::engines::native::Holding;
 use holdfast_core::engines::presence::Discovered;
 use holdfast_core::engines::{EngineKind, LocalRepository};
@@ -23,7 +23,6 @@ use super::super::agreements;
 use super::super::context::Context;
 use super::super::coverage::{Sight, compiled};
 use super::super::failure::Failed;
-use super::FINALIZER;
 use super::live::{Kind, There};
 use super::memory::Recalled;
 use super::observing::Said;
@@ -43,6 +42,8 @@ pub(super) struct Observed {
     pub(super) trust: BTreeMap<String, Trust>,
     pub(super) repositories: BTreeMap<String, LocalRepository>,
     pub(super) namespaces: BTreeMap<String, Namespace>,
+    /// Namespaces that are on their way out: nothing can be made there.
+    pub(super) ending: BTreeSet<String>,
     pub(super) left_out: BTreeSet<String>,
     pub(super) discovered: Arc<Discovered>,
     pub(super) capabilities: Capabilities,
@@ -56,8 +57,6 @@ pub(super) struct Observed {
     pub(super) denials: Vec<Denial>,
     /// Engines whose objects could not be written at the last pass, and why.
     pub(super) unwritten: BTreeMap<EngineKind, String>,
-    /// Policies that hold the finalizer of an enforced one, and of which nothing is remembered.
-    pub(super) marked: BTreeSet<String>,
 }
 
 /// Looks.
@@ -97,13 +96,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
     capabilities.native.shards = context.policies.verified.shards();
     let glasses = agreements::active(context, concerns_policies).await?;
     let approvals = approvals(context, &members, &glasses).await?;
-    let marked = |policy: &&Arc<SigningIdentityPolicy>| {
-        let is_marked = policy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-        is_marked
-            && remembered.get(&policy.name_any()).is_none_or(|kept| kept.progress.is_none() && kept.enforced.is_none())
-    };
     Ok(Observed {
-        marked: declared.iter().filter(marked).map(|policy| policy.name_any()).collect(),
         members,
         lost,
         remembered,
@@ -112,6 +105,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
         trust: context.trusts.states(),
         repositories: BTreeMap::new(),
         namespaces: namespaces(context),
+        ending: ending(context),
         left_out: left_out(&discovered),
         said: context.policies.observing.known(&there),
         unwritten: context.policies.unwritten.lock().clone(),
@@ -180,6 +174,12 @@ fn namespaces(context: &Context) -> BTreeMap<String, Namespace> {
     all.iter().map(of).collect()
 }
 
+fn ending(context: &Context) -> BTreeSet<String> {
+    let all = context.caches.namespaces.state();
+    let of = all.iter().filter(|namespace| namespace.metadata.deletion_timestamp.is_some());
+    of.map(|namespace| namespace.name_any()).collect()
+}
+
 /// Namespaces no policy comes to be enforced in: an engine that is not there has none.
 fn left_out(discovered: &Discovered) -> BTreeSet<String> {
     let homes = EngineKind::ALL.iter().filter(|kind| discovered.of(**kind).present).filter_map(|kind| home(*kind));
@@ -227,10 +227,6 @@ impl Observed {
             other => self.foreign(other, policy),
         };
         faults.append(&mut seen.faults);
-        if self.marked.contains(policy) && kind == EngineKind::Native {
-            // It was enforced, and nothing says where any more.
-            seen.told.insert(EVERYWHERE.to_owned());
-        }
         EngineSeen { present: presence.present, faults, ..seen }
     }
 

@@ -24,6 +24,8 @@ const AT_ONCE: usize = 8;
 const COUNTS_FOR: Duration = Duration::from_secs(600);
 /// How many observations that still count are made again in one pass.
 const ANEW: usize = 4;
+/// The longest wait before what was not seen in force is tried again.
+const PATIENT: Duration = Duration::from_secs(10);
 
 /// What one canary said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +40,25 @@ pub(super) enum Said {
     Unclear(String),
 }
 
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InForce => f.write_str("it is"),
+            Self::Open => f.write_str("it lets an image in that nobody verified"),
+            Self::Denies(said) => write!(f, "it denies an image that is verified: {said}"),
+            Self::Unclear(said) => write!(f, "no canary can tell, for something else: {said}"),
+        }
+    }
+}
+
 struct Observation {
     binding: Version,
     rule: Version,
     /// Where it was tried.
     place: String,
     at: Instant,
+    /// Since when it is tried in this form.
+    since: Instant,
     said: Said,
     namespaces: BTreeSet<String>,
 }
@@ -60,6 +75,17 @@ pub(super) struct Trial {
     binding: Version,
     rule: Version,
     namespace: String,
+}
+
+impl Observation {
+    fn is_of(&self, binding: &There, rule: &There) -> bool {
+        self.binding == binding.version && self.rule == rule.version
+    }
+
+    /// Whether it is too early to try again: what does not come to be in force is tried less and less often.
+    fn rests(&self) -> bool {
+        self.said != Said::InForce && self.at.elapsed() < (self.since.elapsed() / 8).min(PATIENT)
+    }
 }
 
 impl Observing {
@@ -92,7 +118,10 @@ impl Observing {
             if but.contains(name.as_str()) || but.contains(canary.rule.as_str()) {
                 continue;
             }
-            let known = seen.get(name).filter(|known| known.binding == binding.version && known.rule == rule.version);
+            let known = seen.get(name).filter(|known| known.is_of(binding, rule));
+            if known.is_some_and(Observation::rests) {
+                continue;
+            }
             if let Some(known) = known.filter(|known| known.said == Said::InForce) {
                 if known.at.elapsed() < COUNTS_FOR || anew >= ANEW {
                     continue;
@@ -115,26 +144,46 @@ impl Observing {
         trials
     }
 
-    /// Tries, and takes note; whether all of it was seen in force.
-    pub(super) async fn try_all(&self, trials: Vec<Trial>) -> Result<bool, Failed> {
+    /// Tries, and takes note.
+    pub(super) async fn try_all(&self, trials: Vec<Trial>) -> Result<(), Failed> {
         let tried = stream::iter(trials).map(|trial| async {
             let said = self.say(&trial).await?;
             Ok::<_, Failed>((trial, said))
         });
         let tried: Vec<Result<(Trial, Said), Failed>> = tried.buffer_unordered(AT_ONCE).collect().await;
-        let mut all = true;
         for tried in tried {
             let (trial, said) = tried?;
-            all &= said == Said::InForce;
             let Trial { canary, binding, rule, namespace: place } = trial;
             if said != Said::InForce {
                 tracing::debug!(binding = canary.binding, ?said, "not seen in force");
             }
-            let namespaces = canary.namespaces.into_iter().collect();
-            let observation = Observation { binding, rule, place, at: Instant::now(), said, namespaces };
-            self.seen.lock().insert(canary.binding, observation);
+            let (namespaces, at) = (canary.namespaces.into_iter().collect(), Instant::now());
+            let mut seen = self.seen.lock();
+            let before = seen.get(&canary.binding);
+            let since = before
+                .filter(|before| before.binding == binding && before.rule == rule)
+                .map_or(at, |before| before.since);
+            let observation = Observation { binding, rule, place, at, since, said, namespaces };
+            seen.insert(canary.binding, observation);
         }
-        Ok(all)
+        Ok(())
+    }
+
+    /// What was tried and is not seen in force, in the form it has; `but` names what is about to change.
+    pub(super) fn unseen<'t>(
+        &self,
+        there: &'t BTreeMap<(Kind, String), There>,
+        but: &BTreeSet<&str>,
+    ) -> Vec<(&'t There, Said)> {
+        let seen = self.seen.lock();
+        let bindings = there.iter().filter(|((kind, name), _)| *kind == Kind::Binding && !but.contains(name.as_str()));
+        let unseen = bindings.filter_map(|((_, name), binding)| {
+            let known = seen.get(name).filter(|known| known.said != Said::InForce)?;
+            let rule = there.get(&(Kind::Policy, super::rule_of(&binding.object).to_owned()))?;
+            let is_it = known.is_of(binding, rule) && !but.contains(rule.object.name());
+            is_it.then(|| (binding, known.said.clone()))
+        });
+        unseen.collect()
     }
 
     /// What is known of each binding in the form that is there.

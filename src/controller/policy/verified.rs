@@ -22,7 +22,7 @@ use super::live::{Kind, NativeObjects};
 
 const NAME: &str = "holdfast-verified";
 const UNSEEN: &str = "holdfast-verified-unseen";
-const LABELS: [(&str, &str); 1] = [(MEMORY, "verified")];
+const LABEL: (&str, &str) = (MEMORY, "verified");
 /// How often it is looked, and written at most, when digests were last used: a day is told, and no hour.
 const UNSEEN_AT_MOST: SignedDuration = SignedDuration::from_hours(1);
 /// Hex digits that tell one digest from another where no proof hangs on it.
@@ -69,8 +69,8 @@ impl VerifiedDigests {
         now: Timestamp,
     ) -> Result<Arc<BTreeMap<String, Holding>>, Failed> {
         if !self.known.lock().is_read {
-            let listed: Lookup<Announced> = self.store.document(NAME).await?;
-            let unseen: Lookup<Unseen> = self.store.document(UNSEEN).await?;
+            let listed: Lookup<Announced> = self.store.document(NAME, LABEL).await?;
+            let unseen: Lookup<Unseen> = self.store.document(UNSEEN, LABEL).await?;
             for damaged in [listed.damage(), unseen.damage()].into_iter().flatten() {
                 tracing::warn!(%damaged, "what is verified has to be verified anew");
             }
@@ -112,7 +112,7 @@ impl VerifiedDigests {
         let is_there = |name: &str| there.get(&(Kind::Shard, name.to_owned())).map(|there| &*there.object);
         let next = before.followed_by(wanted, holdings, &is_there);
         if !next.wants_the_same(&before) {
-            let written = self.store.write_document(NAME, &LABELS, at.as_ref(), &next).await;
+            let written = self.store.write_document(NAME, &[LABEL], at.as_ref(), &next).await;
             let place = written.inspect_err(|_| self.doubt())?;
             let mut known = self.known.lock();
             (known.listed, known.listed_at) = (next, Some(place));
@@ -143,7 +143,7 @@ impl VerifiedDigests {
             (unseen, known.unseen_at.clone())
         };
         let place =
-            self.store.write_document(UNSEEN, &LABELS, at.as_ref(), &unseen).await.inspect_err(|_| self.doubt())?;
+            self.store.write_document(UNSEEN, &[LABEL], at.as_ref(), &unseen).await.inspect_err(|_| self.doubt())?;
         let mut known = self.known.lock();
         (known.unseen, known.unseen_at) = (unseen, Some(place));
         Ok(())

@@ -3,6 +3,7 @@
 mod aged;
 mod doors;
 pub(crate) mod estate;
+mod fresh;
 mod given;
 mod healed;
 mod held;

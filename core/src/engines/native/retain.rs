@@ -1,6 +1,7 @@
 //! Which digests stay in the list: in by proof, out by proof.
 //!
-//! A registry that is down, a stale root or a restart must not deny what ran yesterday; a verdict that is proven bad must.
+//! A registry that is down, a stale root or a restart must not deny what ran yesterday, nor must a registry that lost the evidence; a verdict that is proven bad
+//! must.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,13 +127,14 @@ pub fn decide(held: Held<'_>, now: &Observed<'_>, at: Timestamp, retention: Sign
     if expired {
         return Err(Out::Unseen);
     }
+    let rests_on_the_same = held.basis.is_some_and(|basis| {
+        basis.policy == policy && now.trust.iter().all(|(name, root)| basis.trust.get(name) == Some(root))
+    });
     match now.verdict.map(|reason| (reason, reason.outcome())) {
         Some((_, Outcome::Covered)) => Ok(kept),
+        Some((reason, Outcome::Uncovered)) if is_absence(reason) && rests_on_the_same => Ok(kept),
         Some((reason, Outcome::Uncovered)) => Err(Out::Proven(reason)),
         Some((_, Outcome::Unknown)) | None => {
-            let rests_on_the_same = held.basis.is_some_and(|basis| {
-                basis.policy == policy && now.trust.iter().all(|(name, root)| basis.trust.get(name) == Some(root))
-            });
             // Evidence that was not kept was there when it was verified: who could take it away now could as well not answer.
             let same_evidence = match (now.evidence, held.proof.evidence) {
                 (Some(now), Some(before)) => now == before,
@@ -142,6 +144,11 @@ pub fn decide(held: Held<'_>, now: &Observed<'_>, at: Timestamp, retention: Sign
             if unchanged { Ok(kept) } else { Err(Out::Outdated) }
         }
     }
+}
+
+/// Whether nothing was found, which proves nothing against what was verified once: a registry that was copied by half, or another one that is asked, has none.
+fn is_absence(reason: Reason) -> bool {
+    matches!(reason, Reason::MissingBundle | Reason::ReferrersLost)
 }
 
 #[cfg(test)]
@@ -181,9 +188,13 @@ mod tests {
         for reason in Reason::ALL {
             let want = match reason.outcome() {
                 Outcome::Covered | Outcome::Unknown => Ok(()),
+                Outcome::Uncovered if is_absence(*reason) => Ok(()),
                 Outcome::Uncovered => Err(Out::Proven(*reason)),
             };
             assert_eq!(decided(|now| now.verdict = Some(*reason)).map(|_| ()), want, "{reason:?}");
+            let stricter = decided(|now| (now.verdict, now.policy) = (Some(*reason), Some(Digest::of(b"stricter"))));
+            let proven = (reason.outcome() == Outcome::Covered).then_some(());
+            assert_eq!(stricter.ok().map(|_| ()), proven, "{reason:?} on another basis");
         }
         let other = Digest::of(b"other");
         assert_eq!(decided(|now| now.policy = Some(other)), Err(Out::Outdated));

@@ -28,6 +28,20 @@ impl Remembered {
     }
 }
 
+impl Remembered {
+    /// The same without what only people read: what is enforced, the history and soaks are kept.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        if let Some(progress) = &mut self.progress {
+            let ledger = &mut progress.would_deny;
+            ledger.beyond = ledger.count();
+            ledger.denials.clear();
+            progress.checks.iter_mut().for_each(|check| check.message.clear());
+        }
+        self
+    }
+}
+
 impl From<&Decision> for Remembered {
     fn from(decision: &Decision) -> Self {
         Self {
