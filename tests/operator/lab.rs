@@ -1,13 +1,13 @@
 //! A real API server with RBAC on, the chart applied, and the operator running as the chart's service account.
 //!
-//! One cluster is shared by all tests of this program, one test at a time: mirrors are cluster-scoped, so two operators would both act on each. It ends with
-//! the program, however that ends.
+//! Few clusters are shared by all tests of this program, one test at a time in each: mirrors are cluster-scoped, so two operators would both act on each. They
+//! end with the program, however that ends.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -38,8 +38,28 @@ struct Shared {
     _cluster: Mutex<Child>,
 }
 
-static SHARED: OnceLock<Option<Shared>> = OnceLock::new();
-static TURN: Mutex<()> = Mutex::new(());
+/// A cluster, made when somebody first comes, and whose turn it is.
+struct Place {
+    shared: OnceLock<Option<Shared>>,
+    turn: Mutex<()>,
+}
+
+impl Place {
+    const fn new() -> Self {
+        Self { shared: OnceLock::new(), turn: Mutex::new(()) }
+    }
+
+    fn take(&'static self) -> Option<MutexGuard<'static, ()>> {
+        match self.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// Tests mostly wait, so two go side by side on few processors.
+static PLACES: [Place; 2] = [Place::new(), Place::new()];
 
 /// The cluster, for the length of one test.
 pub(crate) struct Lab {
@@ -63,10 +83,10 @@ fn assets() -> Option<PathBuf> {
 }
 
 impl Shared {
-    fn start() -> Option<Self> {
+    fn start(number: usize) -> Option<Self> {
         let (helm, assets) = (helm()?, assets()?);
         // Kept until the machine forgets it, for a look at what went wrong.
-        let dir = std::env::temp_dir().join(format!("holdfast-operator-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("holdfast-operator-{}-{number}", std::process::id()));
         let mut cluster = Command::new(root().join("hack/cluster"))
             .args(["run", "--dir"])
             .arg(&dir)
@@ -213,10 +233,16 @@ pub(crate) fn config_map_path(namespace: &str, name: &str) -> String {
 }
 
 impl Lab {
-    /// The cluster, once nobody else uses it; nothing where there is none.
+    /// A cluster, once nobody else uses it; nothing where there is none.
     pub(crate) fn enter() -> Option<Self> {
-        let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let shared = SHARED.get_or_init(Shared::start).as_ref()?;
+        let (number, turn) = loop {
+            let free = PLACES.iter().enumerate().find_map(|(number, place)| Some((number, place.take()?)));
+            match free {
+                Some(free) => break free,
+                None => std::thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        let shared = PLACES[number].shared.get_or_init(|| Shared::start(number)).as_ref()?;
         let lab = Self { shared, operators: Mutex::default(), _turn: turn };
         lab.clear();
         lab.guards_are_settled();

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::api::SigningIdentityPolicy;
-use holdfast_core::engines::native::{Changes, Holding, Step as Change, changes};
+use holdfast_core::engines::native::{Changes, Step as Change, changes};
 use holdfast_core::engines::{EngineKind, Object};
 use holdfast_core::operate::policy::Decided;
 use jiff::Timestamp;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::super::MANAGER;
 use super::super::context::Context;
@@ -22,18 +21,10 @@ use super::super::failure::{Failed, within};
 use super::FINALIZER;
 use super::live::{Kind, There};
 use super::observe::Observed;
-use super::observing::Said;
+use super::settling::{changed, see, settles};
 
 /// How soon it is looked again whether what was written is in force.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long an API server that is not asked may still go on as before: up to a second was measured on one.
-const OTHERS_SETTLE: Duration = Duration::from_secs(2);
-/// After how long what is there is in force at every API server, where no canary can tell: something else stands in its way in every namespace.
-const SURELY_READ: Duration = Duration::from_secs(60);
-/// After how long it is said that something waits.
-const LONG: Duration = Duration::from_secs(30);
-
-type Holdings = BTreeMap<String, Holding>;
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// What became of it.
 #[derive(Debug, Default)]
@@ -205,15 +196,11 @@ async fn carry_out_all(
     let mut all = true;
     for change in changes {
         let decides = decides(&change);
-        match carry_out(context, there, change).await {
-            Err(failed) => {
-                let said = failed.not_taken().filter(|_| !failed.is_gone());
-                let Some(said) = said else { return Err(failed) };
-                tracing::error!(error = %failed, "the API server does not take an object");
-                applied.unwritten.insert(EngineKind::Native, said);
-                all &= !decides;
-            }
-            Ok(()) => {}
+        if let Err(failed) = carry_out(context, there, change).await {
+            let Some(said) = failed.not_taken().filter(|_| !failed.is_gone()) else { return Err(failed) };
+            tracing::error!(error = %failed, "the API server does not take an object");
+            applied.unwritten.insert(EngineKind::Native, said);
+            all &= !decides;
         }
     }
     Ok(all)
@@ -227,74 +214,6 @@ fn decides(change: &Change) -> bool {
         Some(Kind::Binding) => super::denies(object),
         Some(Kind::Shard) | None => true,
     }
-}
-
-/// How long until what may open may be written: everything that closes has to be seen in force, and then a moment more, for API servers that are not asked.
-async fn settles(
-    context: &Context,
-    observed: &Observed,
-    decided: &Decided<'_>,
-    holdings: &Holdings,
-    changes: &BTreeSet<&str>,
-    applied: &mut Applied,
-) -> Result<Option<Duration>, Failed> {
-    let there = context.policies.live.now();
-    let unseen = see(context, observed, decided, holdings, &there, changes).await?;
-    let first =
-        unseen.iter().find(|(binding, said)| super::denies(&binding.object) && !is_surely_read(binding, said, &there));
-    if let Some((binding, said)) = first {
-        context.policies.settling.lock().take();
-        let since = *context.policies.waits.lock().get_or_insert_with(Instant::now);
-        if since.elapsed() > LONG {
-            let why = format!("what admits more waits until `{}` is seen in force: {said}", binding.object.name());
-            applied.unwritten.insert(EngineKind::Native, why);
-        }
-        return Ok(Some(LOOK));
-    }
-    let since = *context.policies.settling.lock().get_or_insert_with(Instant::now);
-    Ok(OTHERS_SETTLE.checked_sub(since.elapsed()).filter(|left| !left.is_zero()))
-}
-
-/// What a change changes.
-fn changed(change: &Change) -> Option<&str> {
-    match change {
-        Change::Write(object) => Some(object.name()),
-        Change::Delete { name, .. } => Some(name),
-        Change::Settle => None,
-    }
-}
-
-/// Whether every API server has read a binding and its rule by now, though no canary can tell.
-fn is_surely_read(binding: &There, said: &Said, there: &BTreeMap<(Kind, String), There>) -> bool {
-    let rule = there.get(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
-    let is_old = |there: &There| there.since.elapsed() > SURELY_READ;
-    matches!(said, Said::Unclear(_)) && is_old(binding) && rule.is_some_and(is_old)
-}
-
-/// Sends the canaries that are wanting; what is not seen in force, but for what is about to change: somebody may have changed it before.
-async fn see<'t>(
-    context: &Context,
-    observed: &Observed,
-    decided: &Decided<'_>,
-    holdings: &Holdings,
-    there: &'t BTreeMap<(Kind, String), There>,
-    but: &BTreeSet<&str>,
-) -> Result<Vec<(&'t There, Said)>, Failed> {
-    let patterns = |policy: &str| {
-        let step = decided.steps.iter().find(|step| step.standing.name() == policy)?;
-        Some(step.standing.ready.as_ref()?.form.spec.images.as_slice())
-    };
-    let excepted: BTreeSet<(String, String)> = super::excepted(decided);
-    let usable = |rule: &str, namespace: &str| {
-        let is_excepted = excepted.iter().any(|(policy, at)| {
-            at == namespace && (rule == format!("holdfast-enforce-{policy}") || !rule.starts_with("holdfast-enforce-"))
-        });
-        observed.namespaces.contains_key(namespace) && !observed.ending.contains(namespace) && !is_excepted
-    };
-    let observing = &context.policies.observing;
-    let trials = observing.trials(there, &patterns, holdings, &usable, but);
-    observing.try_all(trials).await?;
-    Ok(observing.unseen(there, but))
 }
 
 /// What is not there any more in the form in which this process wrote it: somebody else changed it, or took it away.

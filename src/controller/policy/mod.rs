@@ -12,6 +12,7 @@ mod observing;
 mod passes;
 mod report;
 mod scope;
+mod settling;
 mod verified;
 mod watches;
 

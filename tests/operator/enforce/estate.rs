@@ -140,6 +140,15 @@ impl<'a> Estate<'a> {
         self.lab.try_call("POST", &format!("/api/v1/namespaces/{namespace}/pods"), Some(&pod))
     }
 
+    /// Waits until a pod of this image is denied as not verified.
+    #[track_caller]
+    pub(crate) fn until_denied(&self, namespace: &str, image: &str) {
+        self.lab.until(&format!("it is denied in {namespace}"), |_| match self.would_admit(namespace, image) {
+            Err(said) if said.contains("is not verified") => Ok(()),
+            other => Err(format!("{other:?}\n{}", self.policy_status("apps").text())),
+        });
+    }
+
     /// Asserts that a pod is denied by holdfast, with these words.
     #[track_caller]
     pub(crate) fn denied(&self, namespace: &str, image: &str, words: &str) {

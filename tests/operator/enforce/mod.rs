@@ -1,14 +1,16 @@
 //! The gate on a real API server: audit, soak, promotion, denial, and the way back.
 
 mod aged;
+mod author;
 mod doors;
 pub(crate) mod estate;
-mod fresh;
 mod given;
 mod healed;
 mod held;
+mod held_up;
 mod interrupted;
 mod packed;
+mod passed_by;
 mod promoted;
 mod restart;
 mod revoked;

@@ -49,7 +49,7 @@ impl Load<'_> {
 fn shards(lab: &Lab) -> Vec<String> {
     let all = lab.call("GET", SHARDS, None);
     let names = all["items"].as_array().unwrap().iter().filter_map(|one| one["metadata"]["name"].as_str());
-    names.filter(|name| name.ends_with(".apps")).map(str::to_owned).collect()
+    names.filter(|name| name.split_once('.').is_some_and(|(_, policy)| policy == "apps")).map(str::to_owned).collect()
 }
 
 fn are_two(lab: &Lab) -> Result<(), String> {
