@@ -474,7 +474,7 @@ fn glass(created: Option<&str>, until: &str) -> TrustBreakGlass {
 
 fn approval(by: &str, digest: Digest) -> TrustApproval {
     serde_json::from_value(json!({
-        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"name": format!("a-{}", by.len())},
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"name": format!("a-{}", by.len()), "creationTimestamp": "2026-11-23T06:00:00Z"},
         "spec": {"approver": by, "for": {"kind": "TrustBreakGlass", "name": "inc", "digest": digest}},
     }))
     .unwrap()
