@@ -73,8 +73,9 @@ const LOOSENING: &str = "
 ## What is looser
 
 *Looser* is a partial order over whole objects. What cannot be proven not to be looser is looser. While a policy is enforced, a looser form is held and the
-last enforced form stays, until an approval covers the digest of the declared one. A form is approved whole. What a break-glass allows is lent: the enforced
-form comes back at its end; only a deletion made meanwhile stays.
+last enforced form stays, until an approval covers the digest of the declared one. A form is approved whole, with the namespaces that its selector leaves out:
+where labels change meanwhile, it is another digest and waits again. What a break-glass allows is lent: the enforced form comes back at its end; only a
+deletion made meanwhile stays.
 
 Not looser: a lower `minimumCoverage`, a shorter `soak`, an identity that becomes `optional`. They admit nothing; they are shown as a weaker gate. Native
 intake is not looser either: what it lists is verified like any other image.
