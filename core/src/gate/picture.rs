@@ -60,8 +60,12 @@ const SOAK: &str = "
   or `minimumCoverage` does not: they decide when, not what.
 - While paused nothing is added; the pause itself adds what one scan may when it ends.
 - A wave is done when it is *observed* in force, not when it is written. A wave that selects no namespace holds the rollout: nothing would be tried first.
-- What is promoted is what was there when the soak started. A namespace that was made after its wave came into force and was never seen out of scope is enforced
-  from its start, whatever the checks say; any other that is labelled into scope soaks for itself.
+- What is promoted is what was there when the soak started. A namespace that was made after its wave came into force and was in its scope from the first is
+  enforced from its start, whatever the checks say and whatever runs in it: a pod that is quicker than holdfast must not keep a namespace open. That is proven of
+  one that was not there at the last look and is in scope within a minute of its making. Any other that comes into scope soaks for itself.
+- What was made while nobody looked (holdfast was down, or could write nothing down) may have been made without the labels, with pods that nobody asked about.
+  It is enforced at once where the policy and the wave select every namespace, or where all that is known to run in it passes; else it soaks, for a denial that
+  comes by surprise is not taken back, and a namespace that waits is seen. When namespaces were last looked at is written down once an hour at least.
 - What is enforced is kept by name in an object of its own, and held against the history with every step. If that object is lost, or says another form than
   the history, engines are left as they are until the declared form is proven to be the one in force, or is approved; namespaces that were taken out of it are
   put back.

@@ -173,7 +173,9 @@ impl Estate {
         let mut labels: BTreeMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
-        self.observed.namespaces.insert(name.to_owned(), Namespace { labels, created: Some(created) });
+        self.observed
+            .namespaces
+            .insert(name.to_owned(), Namespace { labels, created: Some(created), ..Namespace::default() });
         self.reasons.insert(name.to_owned(), Reason::Verified);
         if self.observed.scan.is_some() {
             self.look();
