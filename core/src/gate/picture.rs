@@ -81,6 +81,10 @@ last enforced form stays, until an approval covers the digest of the declared on
 where labels change meanwhile, it is another digest and waits again. What a break-glass allows is lent: the enforced form comes back at its end; only a
 deletion made meanwhile stays.
 
+Policies that come into force in one pass are decided one after another, those first that have been enforced the longest: whichever comes later asks for what
+its promotion takes out of the denial of those before it (`PromotionClaims`). What one came to admit in a namespace before another one was enforced there is
+not asked for again.
+
 Not looser: a lower `minimumCoverage`, a shorter `soak`, an identity that becomes `optional`. They admit nothing; they are shown as a weaker gate. Native
 intake is not looser either: what it lists is verified like any other image.
 ";

@@ -124,7 +124,7 @@ impl Soaking<'_> {
     }
 
     fn claims_allowed(&self, namespaces: &BTreeSet<String>, notes: &mut Notes) -> bool {
-        let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside);
+        let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside_now);
         let Some(digest) = claims.first().map(|claim| claim.digest) else { return true };
         if notes.history.in_force().claims.contains(&digest) {
             return true;

@@ -246,7 +246,7 @@ impl Estate {
     pub(crate) fn peek(&self) -> Decision {
         let beside: Vec<Beside<'_>> =
             self.beside.iter().map(|(spec, namespaces)| Beside { name: "platform", spec, namespaces }).collect();
-        decide(&Input { beside: &beside, ..self.input() }, self.now)
+        decide(&Input { beside: &beside, beside_now: &beside, ..self.input() }, self.now)
     }
 
     /// What a step looks at, beside other policies.
@@ -261,6 +261,7 @@ impl Estate {
             history: &self.history,
             observed: &self.observed,
             beside: &[],
+            beside_now: &[],
             approvals: &self.approvals,
         }
     }
