@@ -231,7 +231,7 @@ fn every_edit_is_named_for_what_it_admits() {
         want.sort();
         assert_eq!(kinds(&found), want, "{what}: {found:#?}");
         for loosening in &found {
-            assert_eq!(loosening.digest, form(&declared).change_from(form(&enforced)), "{what}");
+            assert_eq!(loosening.digest, form(&declared).change_from(form(&enforced), &BTreeSet::new()), "{what}");
             assert!(loosening.to_string().contains(&loosening.digest.to_string()), "{what}");
             assert!(!loosening.detail.is_empty() && !loosening.detail.ends_with('.'), "{what}");
         }
@@ -474,7 +474,7 @@ fn glass(created: Option<&str>, until: &str) -> TrustBreakGlass {
 
 fn approval(by: &str, digest: Digest) -> TrustApproval {
     serde_json::from_value(json!({
-        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"name": format!("a-{}", by.len())},
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"name": format!("a-{}", by.len()), "creationTimestamp": "2026-11-23T06:00:00Z"},
         "spec": {"approver": by, "for": {"kind": "TrustBreakGlass", "name": "inc", "digest": digest}},
     }))
     .unwrap()
@@ -544,7 +544,7 @@ fn lends(digest: Digest) -> ActiveBreakGlass {
 fn a_looser_form_is_held_until_somebody_agreed_to_that_very_form() {
     let (enforced, declared) = (spec(&base()), spec(&with(base(), "/require/sct", json!(false))));
     let now = at("2026-11-24T06:00:00Z");
-    let digest = form(&declared).change_from(form(&enforced));
+    let digest = form(&declared).change_from(form(&enforced), &BTreeSet::new());
     let judge = |approvals: &[Approval], break_glasses: &[ActiveBreakGlass], now| {
         held(form(&enforced), form(&declared), &canary_done(), Permit { approvals, break_glasses }, now).effective
     };
@@ -555,7 +555,7 @@ fn a_looser_form_is_held_until_somebody_agreed_to_that_very_form() {
     assert!(matches!(judge(&[], &[lends(digest)], now), Effective::Lent { .. }));
     assert_eq!(judge(&[], &[lends(digest)], at("2026-11-25T06:00:00Z")), Effective::Enforced, "its end has come");
     let audit = spec(&with(base(), "/enforcement/desired", json!("Audit")));
-    let digest = form(&audit).change_from(form(&enforced));
+    let digest = form(&audit).change_from(form(&enforced), &BTreeSet::new());
     let permit = Permit { approvals: &[agreed("apps", digest)], break_glasses: &[] };
     let result = held(form(&enforced), form(&audit), &canary_done(), permit, now);
     assert!(result.is_held(), "an approval is not enough to leave enforcement");

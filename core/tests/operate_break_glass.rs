@@ -44,8 +44,13 @@ fn digest() -> Digest {
 }
 
 fn approval(by: &str, digest: Digest) -> TrustApproval {
+    approved_at(by, digest, &json!(CREATED))
+}
+
+fn approved_at(by: &str, digest: Digest, created: &Value) -> TrustApproval {
     serde_json::from_value(json!({
-        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"name": format!("by-{by}")},
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval",
+        "metadata": {"name": format!("by-{by}"), "creationTimestamp": created},
         "spec": {"approver": by, "for": {"kind": "TrustBreakGlass", "name": "inc", "digest": digest}},
     }))
     .unwrap()
@@ -134,6 +139,11 @@ fn every_break_glass_says_what_it_is_and_what_is_next() {
     let early = World { early: vec![approval("dora", self::digest())], ..World::new(&["bob"]) };
     let mut other = World::new(&["bob"]);
     other.approvals.push(approval("dora", Digest::of(b"another form")));
+    let with_doras = |created: Value| {
+        let mut world = World::new(&["bob"]);
+        world.approvals.push(approved_at("dora", self::digest(), &created));
+        world
+    };
     let deleted = json!({"metadata": {"deletionTimestamp": "2026-11-24T05:00:00Z", "finalizers": ["x/y"]}});
     let late = json!({"spec": {"until": "2026-11-26T06:00:01Z"}});
     let both =
@@ -149,6 +159,9 @@ fn every_break_glass_says_what_it_is_and_what_is_next() {
         ("a service account approved", World::new(&["bob", BOT]), NOW, Pending, "FF-", "AwaitingApprovals", &["bob"], vec!["1 of 2", "none of the service accounts"]),
         ("a listed one did", listed, NOW, Active, "TT-", "InForce", &["bob", BOT], vec!["until"]),
         ("another form was approved", other, NOW, Pending, "FF-", "AwaitingApprovals", &["bob"], vec!["dora approved sha256:", "not its digest"]),
+        ("approved before it was there", with_doras(json!("2026-11-23T05:59:59Z")), NOW, Pending, "FF-", "AwaitingApprovals", &["bob"], vec!["dora approved before this break-glass was made", "approve again"]),
+        ("approved, and nothing says when", with_doras(json!(null)), NOW, Pending, "FF-", "AwaitingApprovals", &["bob"], vec!["dora approved before this break-glass"]),
+        ("approved within its second", with_doras(json!(CREATED)), NOW, Active, "TT-", "InForce", &two, vec!["until"]),
         ("approved before the guards", early, NOW, Pending, "FF-", "AwaitingApprovals", &["bob"], vec!["dora approved before the guards", "approve again"]),
         ("the guards are gone", World::behind(&two, absent), NOW, Pending, "FF-", "Unguarded", &[], vec!["holdfast-guard-approval", "loosens nothing"]),
         ("made before the guards", World::behind(&two, Guards::Newer), NOW, Refused, "FFT", "MadeUnguarded", &[], vec!["alice", "make a new one"]),
@@ -211,6 +224,20 @@ fn what_has_ended_stays_so_when_the_clock_goes_back() {
     world.written(UNTIL);
     assert_eq!(world.pass(at(NOW)).phase, Some(BreakGlassPhase::Expired));
     assert_eq!(world.ends(NOW), None);
+}
+
+#[test]
+fn one_that_was_closed_is_not_opened_again_by_whoever_asked() {
+    let mut world = World::new(&["bob", "dora"]);
+    assert_eq!(world.pass(at(NOW)).phase, Some(BreakGlassPhase::Active));
+    world.glass = glass(&json!({"metadata": {"creationTimestamp": NOW}}));
+    assert_eq!(
+        world.pass(at(LATER)).phase,
+        Some(BreakGlassPhase::Pending),
+        "the same name, the same words, another one"
+    );
+    world.approvals = ["bob", "dora"].map(|by| approved_at(by, digest(), &json!(LATER))).into();
+    assert_eq!(world.pass(at(LATER)).phase, Some(BreakGlassPhase::Active));
 }
 
 #[test]

@@ -3,10 +3,14 @@
 //! A break-glass is in force from its second approval by two people, neither of them the requester, until its end, which is at most 72 hours after it was
 //! made. None counts while the admission policies that tie names to requesters are not there and answer holdfast's probe: a name in an object proves
 //! nothing by itself.
+//!
+//! The digest that is approved says nothing of *which* object of its name it is about: one that was closed and is made again has it, too. So an approval
+//! counts for a break-glass that was there when it was given, by the API server's clock. `holdfast plan` judges no break-glass, and takes none as open.
 
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::loosening::{Approval, approval_digest};
@@ -176,7 +180,8 @@ pub fn activity(
     let spec = &declared.spec;
     let name = declared.metadata.name.clone().unwrap_or_default();
     let digest = approval_digest("TrustBreakGlass", &name, spec);
-    let by: BTreeSet<String> = counted(approvals, caps, guarded)
+    let there: Vec<TrustApproval> = approvals.iter().filter(|approval| is_of(declared, approval)).cloned().collect();
+    let by: BTreeSet<String> = counted(&there, caps, guarded)
         .into_iter()
         .filter(|approval| approval.kind == "TrustBreakGlass" && approval.name == name && approval.digest == digest)
         .map(|approval| approval.by)
@@ -188,6 +193,14 @@ pub fn activity(
         return Activity::Pending { missing: Missing::Approvals { name, there, needed, digest, requester } };
     }
     Activity::Active(Box::new(ActiveBreakGlass { name, loosen: spec.loosen.clone(), until, approved_by: there }))
+}
+
+/// Whether an approval was given while this very break-glass was there, and not one of the same name before it. Both times are the API server's, in whole
+/// seconds; where one is missing, nothing proves it.
+pub fn is_of(declared: &TrustBreakGlass, approval: &TrustApproval) -> bool {
+    let made = |metadata: &ObjectMeta| metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let (asked, approved) = (made(&declared.metadata), made(&approval.metadata));
+    asked.zip(approved).is_some_and(|(asked, approved)| approved >= asked)
 }
 
 /// The approvals that count: none without guards, and none of a service account or another of the cluster's own users (`system:…`) unless it is listed.

@@ -43,6 +43,8 @@ pub struct Input<'a> {
     pub observed: &'a Observation,
     /// Other policies that are enforced, and where.
     pub beside: &'a [Beside<'a>],
+    /// The same, as far as this pass has come: those that were decided before this one are where they were just promoted, too.
+    pub beside_now: &'a [Beside<'a>],
     /// Approvals that count.
     pub approvals: &'a [Approval],
 }

@@ -9,8 +9,8 @@ use super::decide::{Input, Intent, Notes};
 use super::evaluate::active;
 use super::history::Event;
 use super::loosening::{
-    Allowance, Approval, Effective, Form, Held, Loosening, LooseningKind, Permit, PolicyForm, Standing,
-    cannot_be_enforced, left_scope, policy, policy_deletion, unusable,
+    Allowance, Approval, Effective, Form, Held, Loosening, Permit, PolicyForm, Standing, cannot_be_enforced, left_out,
+    left_scope, policy, policy_deletion, unusable,
 };
 use super::memory::Enforced;
 use crate::Digest;
@@ -22,8 +22,8 @@ pub(super) struct FormInForce {
     form: Form,
     /// What became of the declared form.
     pub(super) held: Held,
-    /// Namespaces that a lent form would not deny in.
-    lent: Option<Lent>,
+    /// Namespaces that are not denied in while something is lent.
+    lent: Vec<Lent>,
 }
 
 struct Lent {
@@ -44,7 +44,7 @@ impl FormInForce {
             enforced.spec = declared.spec.clone();
             enforced.keys = declared.keys.clone();
             let held = permit.judge(Vec::new(), notes.now);
-            return Self { form: declared.to_owned(), held, lent: None };
+            return Self { form: declared.to_owned(), held, lent: Vec::new() };
         }
         let held = {
             let form = enforced.form(declared.name);
@@ -55,7 +55,7 @@ impl FormInForce {
             }
             permit.judge(loosenings, notes.now)
         };
-        let mut lent = None;
+        let mut lent = Vec::new();
         match &held.effective {
             Effective::Enforced => hold(input, &held.loosenings, notes),
             Effective::Declared => adopt(input, enforced, &held, notes),
@@ -63,15 +63,11 @@ impl FormInForce {
                 if input.deleting {
                     notes.intents.push(Intent::Remove);
                 }
-                let namespaces = enforced
-                    .namespaces
-                    .keys()
-                    .filter(|name| {
-                        declared.spec.enforcement.desired == Desired::Audit || !selects(input, declared.spec, name)
-                    })
-                    .cloned()
-                    .collect();
-                lent = Some(Lent { break_glass: break_glass.clone(), until: *until, namespaces });
+                let namespaces = match declared.spec.enforcement.desired {
+                    Desired::Audit => enforced.names(),
+                    Desired::Enforce => left_out_by(input, enforced),
+                };
+                lent.push(Lent { break_glass: break_glass.clone(), until: *until, namespaces });
             }
         }
         release_what_left(input, enforced, permit, &mut lent, notes);
@@ -99,7 +95,7 @@ impl FormInForce {
 
     /// Says which enforced namespaces are not denied in for a while, and until when.
     pub(super) fn except(&self, input: &Input<'_>, enforced: &Enforced, notes: &mut Notes) {
-        if let Some(lent) = self.lent.as_ref().filter(|lent| !lent.namespaces.is_empty()) {
+        for lent in self.lent.iter().filter(|lent| !lent.namespaces.is_empty()) {
             let namespaces = lent.namespaces.clone();
             notes.intents.push(Intent::Except { break_glass: lent.break_glass.clone(), namespaces, until: lent.until });
         }
@@ -149,6 +145,12 @@ fn standing<'a>(input: &'a Input<'_>, enforced: &'a Enforced) -> Standing<'a> {
     }
 }
 
+/// The namespaces that the declared form lets go: the very ones that the digest names by which it was approved or lent.
+fn left_out_by(input: &Input<'_>, enforced: &Enforced) -> BTreeSet<String> {
+    let out = left_out(&enforced.spec, input.declared.spec, &standing(input, enforced));
+    out.into_iter().map(str::to_owned).collect()
+}
+
 fn hold(input: &Input<'_>, loosenings: &[Loosening], notes: &mut Notes) {
     for loosening in loosenings {
         notes.alarm(AlarmKind::LooseningHeld, loosening.to_string());
@@ -191,11 +193,8 @@ fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut No
         notes.record(Event::FormChanged { form, by: by(&held.allowed) });
         spend(&held.loosenings, notes);
     }
-    if held.loosenings.iter().any(|loosening| loosening.kind == LooseningKind::NamespacesNarrowed) {
-        let out = enforced.namespaces.keys().filter(|name| !selects(input, declared.spec, name));
-        let out: BTreeSet<String> = out.cloned().collect();
-        release(enforced, out, by(&held.allowed), notes);
-    }
+    let out = left_out_by(input, enforced);
+    release(enforced, out, by(&held.allowed), notes);
     let declared_waves = super::rollout::waves_of(&declared.spec.enforcement);
     enforced.waves.retain(|name, _| declared_waves.iter().any(|wave| wave.name == *name));
     enforced.spec = declared.spec.clone();
@@ -229,7 +228,7 @@ fn release_what_left(
     input: &Input<'_>,
     enforced: &mut Enforced,
     permit: Permit<'_>,
-    lent: &mut Option<Lent>,
+    lent: &mut Vec<Lent>,
     notes: &mut Notes,
 ) {
     let labels = input.observed.namespaces.iter().map(|(name, found)| (name.clone(), found.labels.clone())).collect();
@@ -242,10 +241,7 @@ fn release_what_left(
             release(enforced, out, by(&judged.allowed), notes);
             spend(&judged.loosenings, notes);
         }
-        Effective::Lent { break_glass, until } if lent.is_none() => {
-            *lent = Some(Lent { break_glass, until, namespaces: out });
-        }
-        Effective::Lent { .. } => {}
+        Effective::Lent { break_glass, until } => lent.push(Lent { break_glass, until, namespaces: out }),
         Effective::Enforced => hold(input, &judged.loosenings, notes),
     }
 }

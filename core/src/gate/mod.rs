@@ -17,6 +17,7 @@ pub mod history;
 mod kept;
 pub mod loosening;
 mod memory;
+mod newborn;
 pub mod observation;
 pub mod picture;
 mod ratchet;
@@ -41,6 +42,6 @@ pub use observation::{
     Canaries, EngineState, Observation, OtherImage, Scan, ScannedImage, TrustRootState, subject_digest,
 };
 pub use ratchet::SETTLES_WITHIN;
-pub use rollout::{Namespace, Phase, Transition, Trigger};
+pub use rollout::{Namespace, Phase, Seen, Transition, Trigger};
 pub use scan::scan_of;
 pub use soak::{ScanTime, Soak};

@@ -60,8 +60,12 @@ const SOAK: &str = "
   or `minimumCoverage` does not: they decide when, not what.
 - While paused nothing is added; the pause itself adds what one scan may when it ends.
 - A wave is done when it is *observed* in force, not when it is written. A wave that selects no namespace holds the rollout: nothing would be tried first.
-- What is promoted is what was there when the soak started. A namespace that was made after its wave came into force and was never seen out of scope is enforced
-  from its start, whatever the checks say; any other that is labelled into scope soaks for itself.
+- What is promoted is what was there when the soak started. A namespace that was made after its wave came into force and was in its scope from the first is
+  enforced from its start, whatever the checks say and whatever runs in it: a pod that is quicker than holdfast must not keep a namespace open. That is proven of
+  one that was not there at the last look and is in scope within a minute of its making. Any other that comes into scope soaks for itself.
+- What was made while nobody looked (holdfast was down, or could write nothing down) may have been made without the labels, with pods that nobody asked about.
+  It is enforced at once where the policy and the wave select every namespace, or where all that is known to run in it passes; else it soaks, for a denial that
+  comes by surprise is not taken back, and a namespace that waits is seen. When namespaces were last looked at is written down once an hour at least.
 - What is enforced is kept by name in an object of its own, and held against the history with every step. If that object is lost, or says another form than
   the history, engines are left as they are until the declared form is proven to be the one in force, or is approved; namespaces that were taken out of it are
   put back.
@@ -73,8 +77,13 @@ const LOOSENING: &str = "
 ## What is looser
 
 *Looser* is a partial order over whole objects. What cannot be proven not to be looser is looser. While a policy is enforced, a looser form is held and the
-last enforced form stays, until an approval covers the digest of the declared one. A form is approved whole. What a break-glass allows is lent: the enforced
-form comes back at its end; only a deletion made meanwhile stays.
+last enforced form stays, until an approval covers the digest of the declared one. A form is approved whole, with the namespaces that its selector leaves out:
+where labels change meanwhile, it is another digest and waits again. What a break-glass allows is lent: the enforced form comes back at its end; only a
+deletion made meanwhile stays.
+
+Policies that come into force in one pass are decided one after another, those first that have been enforced the longest: whichever comes later asks for what
+its promotion takes out of the denial of those before it (`PromotionClaims`). What one came to admit in a namespace before another one was enforced there is
+not asked for again.
 
 Not looser: a lower `minimumCoverage`, a shorter `soak`, an identity that becomes `optional`. They admit nothing; they are shown as a weaker gate. Native
 intake is not looser either: what it lists is verified like any other image.

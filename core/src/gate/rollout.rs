@@ -172,6 +172,20 @@ pub struct Namespace {
     pub labels: BTreeMap<String, String>,
     /// When it was made, by the API server's clock.
     pub created: Option<Timestamp>,
+    /// Whether it was there before.
+    pub seen: Seen,
+}
+
+/// Whether a namespace was there when namespaces were last looked at, and what was decided of them was written down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// It was: that it is in scope now and was not then is a change.
+    Before,
+    /// It was not: it was made since.
+    Never,
+    /// Nobody knows: whoever looks has just begun to, or reads files.
+    #[default]
+    Unknown,
 }
 
 /// The namespaces that a wave of a policy selects, of those that are known and not left out.

@@ -11,6 +11,7 @@ use super::history::Event;
 use super::kept::{Kept, end};
 use super::loosening::{Effective, Held, Loosening, PolicyForm, promotion};
 use super::memory::{Enforced, Standing, WaveStanding};
+use super::newborn;
 use super::observation::{Scan, subject_digest};
 use super::rollout::{Phase, soak_of};
 use super::scope::{Scope, WaveScope};
@@ -123,7 +124,7 @@ impl Soaking<'_> {
     }
 
     fn claims_allowed(&self, namespaces: &BTreeSet<String>, notes: &mut Notes) -> bool {
-        let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside);
+        let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside_now);
         let Some(digest) = claims.first().map(|claim| claim.digest) else { return true };
         if notes.history.in_force().claims.contains(&digest) {
             return true;
@@ -157,20 +158,13 @@ impl Soaking<'_> {
         notes.intents.push(Intent::Promote { wave: wave.name.clone(), namespaces });
     }
 
-    fn is_newborn(&self, name: &str, wave: Option<&WaveStanding>) -> bool {
-        let created = self.input.observed.namespaces.get(name).and_then(|namespace| namespace.created);
-        let last = self.input.progress.map(|progress| progress.at);
-        let in_force = wave.and_then(|wave| wave.observed);
-        created.zip(last).zip(in_force).is_some_and(|((created, last), in_force)| created > last && created > in_force)
-    }
-
-    /// Namespaces that came into the scope of a promoted wave. One that was made since the last step, and so was never seen out of scope, is enforced from its
-    /// start, for nothing in it ran before; any other, labelled into scope, soaks for itself first.
+    /// Namespaces that came into the scope of a promoted wave. One that was in scope from the first is enforced from its start; any other, labelled into
+    /// scope, soaks for itself first.
     fn newcomers(&self, enforced: &mut Enforced, soaked: &mut Soaked, notes: &mut Notes) {
         let mut kept = self.input.progress.map(|progress| progress.late.clone()).unwrap_or_default();
         for (name, wave) in self.scope.left_behind(enforced) {
             let only: BTreeSet<String> = BTreeSet::from([name.to_owned()]);
-            if self.is_newborn(name, enforced.waves.get(&wave.name)) {
+            if newborn::is(self.input, self.form, name, wave, enforced, notes.now) {
                 if self.claims_allowed(&only, notes) {
                     self.promote(wave, only, enforced, notes);
                 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::alarms;
-use crate::estate::{Estate, HOUR, MINUTE, declared, names};
+use crate::estate::{Estate, HOUR, MINUTE, NAMESPACES, declared, names};
 use holdfast_core::gate::loosening::{self, LooseningKind, PolicyForm, deletion_digest, release_digest};
 use holdfast_core::gate::{AlarmKind, Event, Intent, Phase, Trigger, in_force};
 use holdfast_core::verify::Reason;
@@ -133,6 +133,43 @@ fn a_deletion_needs_a_break_glass_for_that_deletion() {
     let mut audit = Estate::new();
     audit.deleting = true;
     assert!(audit.step().intents.contains(&Intent::Remove), "nothing is enforced, so nothing holds it");
+}
+
+/// A selector that leaves nothing out yet; what is agreed to of it names no namespace.
+fn narrowed() -> Estate {
+    let mut estate = Estate::enforcing();
+    for name in NAMESPACES {
+        estate.label(name, "team", "blue");
+    }
+    estate.declare(|spec| spec["namespaceSelector"]["matchLabels"]["team"] = json!("blue"));
+    estate
+}
+
+#[test]
+fn a_narrower_selector_lets_only_those_go_that_were_named_when_it_was_approved() {
+    let mut named = narrowed();
+    named.approve_what_is_held();
+    assert_eq!(named.step().namespaces, names(&NAMESPACES), "what it still selects stays");
+
+    let mut relabelled = narrowed();
+    relabelled.approve_what_is_held();
+    relabelled.label("billing", "team", "red");
+    let decision = relabelled.step();
+    assert!(decision.namespaces.contains("billing"), "nobody was told that it would go");
+    assert!(decision.held[0].detail.contains("leaves out `billing`"), "{:?}", decision.held);
+    relabelled.approve_what_is_held();
+    assert!(!relabelled.step().namespaces.contains("billing"), "now somebody read it");
+}
+
+#[test]
+fn a_narrower_selector_that_is_lent_excepts_only_those_that_were_named() {
+    let mut estate = narrowed();
+    let change = json!({"kind": "SigningIdentityPolicy", "name": "apps", "digest": estate.peek().held[0].digest});
+    estate.open("inc", json!({ "allowChange": change }), HOUR);
+    assert!(estate.step().held.is_empty());
+    estate.label("billing", "team", "red");
+    let decision = estate.step();
+    assert!(!decision.intents.iter().any(|intent| matches!(intent, Intent::Except { .. })), "{decision:?}");
 }
 
 /// A form that would end a denial though it is not looser.

@@ -12,6 +12,7 @@ mod edges;
 #[path = "../support/gate_estate.rs"]
 mod estate;
 mod holds;
+mod newcomers;
 mod record;
 mod soak;
 #[path = "../support/mod.rs"]

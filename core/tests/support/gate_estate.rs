@@ -173,7 +173,9 @@ impl Estate {
         let mut labels: BTreeMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
-        self.observed.namespaces.insert(name.to_owned(), Namespace { labels, created: Some(created) });
+        self.observed
+            .namespaces
+            .insert(name.to_owned(), Namespace { labels, created: Some(created), ..Namespace::default() });
         self.reasons.insert(name.to_owned(), Reason::Verified);
         if self.observed.scan.is_some() {
             self.look();
@@ -244,7 +246,7 @@ impl Estate {
     pub(crate) fn peek(&self) -> Decision {
         let beside: Vec<Beside<'_>> =
             self.beside.iter().map(|(spec, namespaces)| Beside { name: "platform", spec, namespaces }).collect();
-        decide(&Input { beside: &beside, ..self.input() }, self.now)
+        decide(&Input { beside: &beside, beside_now: &beside, ..self.input() }, self.now)
     }
 
     /// What a step looks at, beside other policies.
@@ -259,6 +261,7 @@ impl Estate {
             history: &self.history,
             observed: &self.observed,
             beside: &[],
+            beside_now: &[],
             approvals: &self.approvals,
         }
     }

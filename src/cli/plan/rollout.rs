@@ -55,7 +55,8 @@ pub(super) struct Inputs<'a> {
 pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -> Coverage) -> RolloutView {
     let (trust, repositories) = (inputs.trust_roots(), inputs.repositories());
     let known = inputs.inventory.namespaces().iter();
-    let known = known.map(|(name, labels)| (name.clone(), Namespace { labels: labels.clone(), created: None }));
+    let known =
+        known.map(|(name, labels)| (name.clone(), Namespace { labels: labels.clone(), ..Namespace::default() }));
     let time = ScanTime { started: inputs.now, finished: inputs.now, interval: inputs.interval };
     let facts = Facts {
         members: inputs.members,

@@ -59,6 +59,8 @@ pub(super) async fn apply(
         return Ok(Applied::default());
     }
     remember(context, decided, now).await?;
+    let looked = observed.namespaces.iter().map(|(name, namespace)| (name.clone(), namespace.created));
+    *context.policies.looked.lock() = Some(looked.collect());
     mark(context, observed, decided).await?;
     let mut applied = Applied::default();
     native(context, observed, decided, &mut applied).await?;

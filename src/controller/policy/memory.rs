@@ -19,6 +19,8 @@ use super::super::store::{Lookup, POLICY, Place, Store};
 
 const JOURNAL: &str = "policy";
 const ENFORCED: &str = "enforced";
+/// How old what is written of the last step may get.
+const STEPS_AT_MOST: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
 
 /// What is written down of a policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -235,8 +237,14 @@ fn enforced_name(policy: &str) -> String {
     format!("holdfast-enforced-{policy}")
 }
 
-/// Whether nothing is told that was not told before. When a step was made, and in which words a check failed, is not worth a write of its own.
+/// Whether nothing is told that was not told before. In which words a check failed is not worth a write of its own, nor is when a step was made but for now
+/// and then: it says since when namespaces were not looked at.
 fn says_the_same(before: &Remembered, now: &Remembered) -> bool {
+    let step =
+        |gate: &Remembered| gate.progress.as_ref().filter(|_| gate.enforced.is_some()).map(|progress| progress.at);
+    if step(before).zip(step(now)).is_some_and(|(before, now)| now.duration_since(before) >= STEPS_AT_MOST) {
+        return false;
+    }
     let bare = |gate: &Remembered| {
         let mut progress = gate.progress.clone();
         if let Some(progress) = &mut progress {

@@ -68,6 +68,8 @@ pub(crate) struct Policies {
     unwritten: Mutex<BTreeMap<EngineKind, String>>,
     /// Policies that are enforced and no longer declared, as far as that was said.
     missing: Mutex<BTreeSet<String>>,
+    /// The namespaces that were there, and when each was made, at the last look after which everything was written down.
+    looked: Mutex<Option<BTreeMap<String, Option<jiff::Timestamp>>>>,
     /// When each status was last written.
     told: Mutex<BTreeMap<String, Instant>>,
 }
@@ -87,6 +89,7 @@ impl Policies {
             waits: Mutex::default(),
             unwritten: Mutex::default(),
             missing: Mutex::default(),
+            looked: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -96,6 +99,7 @@ impl Policies {
         self.memory.doubt_all();
         self.verified.doubt();
         self.observing.doubt();
+        self.looked.lock().take();
         self.written.lock().clear();
     }
 }

@@ -12,7 +12,7 @@ use holdfast_core::engines::presence::Discovered;
 use holdfast_core::engines::{EngineKind, LocalRepository};
 use holdfast_core::gate::break_glass::ActiveBreakGlass;
 use holdfast_core::gate::loosening::Approval;
-use holdfast_core::gate::{Canaries, Namespace};
+use holdfast_core::gate::{Canaries, Namespace, Seen};
 use holdfast_core::operate::policy::{EngineSeen, Evidence, Facts, Member, RETENTION, Remembered, Trust, lost};
 use holdfast_core::trust::clock::Sanity;
 use jiff::Timestamp;
@@ -164,12 +164,17 @@ async fn approvals(
 
 fn namespaces(context: &Context) -> BTreeMap<String, Namespace> {
     let all = context.caches.namespaces.state();
+    let looked = context.policies.looked.lock();
     let of = |namespace: &Arc<kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>>| {
         let name = namespace.name_any();
         let mut labels = namespace.labels().clone();
         labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
         let created = namespace.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (name, Namespace { labels, created })
+        let seen = looked.as_ref().map_or(Seen::Unknown, |there| match there.get(&name) {
+            Some(was) if *was == created => Seen::Before,
+            _ => Seen::Never,
+        });
+        (name, Namespace { labels, created, seen })
     };
     all.iter().map(of).collect()
 }

@@ -18,6 +18,11 @@ pub fn change_digest(kind: &str, name: &str, from: Digest, to: Digest) -> Digest
     of(&json!({"kind": kind, "name": name, "from": from, "to": to}))
 }
 
+/// The digest that allows a form of a policy to follow another one, and lets these namespaces go by that: no others, whatever the labels say by then.
+pub fn narrowing_digest(policy: &str, from: Digest, to: Digest, released: &BTreeSet<&str>) -> Digest {
+    of(&json!({"kind": "SigningIdentityPolicy", "name": policy, "from": from, "to": to, "released": released}))
+}
+
 /// The digest that makes the declared form the one in force where nobody knows which is, bound to the history as it stands.
 pub fn recovery_digest(policy: &str, declared: Digest, head: Option<Digest>) -> Digest {
     of(&json!({"kind": "SigningIdentityPolicy", "name": policy, "recover": declared, "after": head}))

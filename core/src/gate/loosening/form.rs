@@ -1,6 +1,6 @@
 //! A policy in one form: what it says, and which keys its Secret references named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -64,9 +64,13 @@ pub struct PolicyForm<'a> {
 }
 
 impl PolicyForm<'_> {
-    /// What an approval is bound to that lets this form follow another one.
-    pub fn change_from(&self, enforced: PolicyForm<'_>) -> Digest {
-        super::change_digest(KIND, self.name, enforced.digest(), self.digest())
+    /// What an approval is bound to that lets this form follow another one, and namespaces go that it no longer selects.
+    pub fn change_from(&self, enforced: PolicyForm<'_>, released: &BTreeSet<&str>) -> Digest {
+        let (from, to) = (enforced.digest(), self.digest());
+        if released.is_empty() {
+            return super::change_digest(KIND, self.name, from, to);
+        }
+        super::narrowing_digest(self.name, from, to, released)
     }
 
     /// What it says without what is verified ahead: that admits nothing by itself, and changes with every image that somebody has admitted, while an approval

@@ -28,12 +28,13 @@ use crate::Digest;
 
 pub use break_glass::{break_glass, caps};
 pub(in crate::gate) use digest::of as value_digest;
-pub use digest::{approval_digest, change_digest, deletion_digest, recovery_digest, release_digest};
+pub use digest::{approval_digest, change_digest, deletion_digest, narrowing_digest, recovery_digest, release_digest};
 pub use form::{Form, PolicyForm, SecretKey};
 pub use hold::{Allowance, Approval, Effective, Held, Permit, held};
 pub use kind::{AllowedBy, LooseningKind};
 pub use mirror::{content, mirror, mirror_deletion};
 pub use namespace::left_scope;
+pub(in crate::gate) use policy::left_out;
 pub use policy::{Standing, cannot_be_enforced, gate_weakened, policy, policy_deletion, unusable};
 pub use promotion::{Beside, promotion};
 

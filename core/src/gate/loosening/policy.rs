@@ -26,7 +26,8 @@ pub struct Standing<'a> {
 /// Every way in which `declared` is looser than `enforced`. Nothing where it admits nothing more.
 pub fn policy(enforced: PolicyForm<'_>, declared: PolicyForm<'_>, standing: &Standing<'_>) -> Vec<Loosening> {
     let (old, new) = (enforced.spec, declared.spec);
-    let mut found = Finder::new(KIND, declared.name, declared.change_from(enforced));
+    let released = left_out(old, new, standing);
+    let mut found = Finder::new(KIND, declared.name, declared.change_from(enforced, &released));
     found.add_if(
         old.enforcement.desired == Desired::Enforce && new.enforcement.desired == Desired::Audit,
         LooseningKind::ReturnToAudit,
@@ -34,7 +35,7 @@ pub fn policy(enforced: PolicyForm<'_>, declared: PolicyForm<'_>, standing: &Sta
         || "`desired` is Audit, and the policy is enforced".to_owned(),
     );
     images(old, new, standing, &mut found);
-    namespaces(old, new, standing, &mut found);
+    namespaces(old, new, &released, &mut found);
     signers(&enforced, &declared, &mut found);
     requirements(old, new, &mut found);
     engines(&old.engines, &new.engines, standing, &mut found);
@@ -144,10 +145,27 @@ pub(super) fn uncovered<'a>(patterns: &'a [String], known: &[String]) -> Vec<&'a
         .collect()
 }
 
+/// The namespaces that are let go where a narrower selector comes into force: those that are enforced, and that it does not select by the labels they have.
+/// What nothing is known of stays.
+pub(in crate::gate) fn left_out<'s>(
+    old: &SigningIdentityPolicySpec,
+    new: &SigningIdentityPolicySpec,
+    standing: &Standing<'s>,
+) -> BTreeSet<&'s str> {
+    if selector::covers(&new.namespace_selector, &old.namespace_selector) {
+        return BTreeSet::new();
+    }
+    let known = standing.namespaces.iter();
+    known
+        .filter(|(_, labels)| labels.is_some_and(|labels| !new.namespace_selector.matches(labels)))
+        .map(|(name, _)| *name)
+        .collect()
+}
+
 fn namespaces(
     old: &SigningIdentityPolicySpec,
     new: &SigningIdentityPolicySpec,
-    standing: &Standing<'_>,
+    released: &BTreeSet<&str>,
     found: &mut Finder,
 ) {
     found.add_if(
@@ -155,17 +173,11 @@ fn namespaces(
         LooseningKind::NamespacesNarrowed,
         "namespaceSelector",
         || {
-            let lost: Vec<&str> = standing
-                .namespaces
-                .iter()
-                .filter(|(_, labels)| labels.is_some_and(|labels| !new.namespace_selector.matches(labels)))
-                .map(|(name, _)| *name)
-                .collect();
-            if lost.is_empty() {
-                "the selector is not provably as wide as the enforced one; every namespace that is enforced now would stay so".to_owned()
-            } else {
-                format!("the selector leaves out `{}`, where the policy is enforced", lost.join("`, `"))
+            if released.is_empty() {
+                return "the selector is not provably as wide as the enforced one; every namespace that is enforced now would stay so".to_owned();
             }
+            let names: Vec<&str> = released.iter().copied().collect();
+            format!("the selector leaves out `{}`, where the policy is enforced", names.join("`, `"))
         },
     );
 }

@@ -2,8 +2,8 @@
 
 use super::Facts;
 use crate::Digest;
-use crate::api::TrustApproval;
-use crate::gate::break_glass::Missing;
+use crate::api::{TrustApproval, TrustBreakGlass};
+use crate::gate::break_glass::{Missing, is_of};
 
 /// Approvals that are named in a status, at most.
 const MAX_VAIN: usize = 4;
@@ -20,6 +20,12 @@ pub enum Vain {
     /// It was made before the guards were in force as they are.
     #[error("{by} approved before the guards were in force as they are: approve again")]
     Early {
+        /// Who.
+        by: String,
+    },
+    /// It was given before the break-glass was made, to one of the same name that is gone, or to none.
+    #[error("{by} approved before this break-glass was made: approve again")]
+    Before {
         /// Who.
         by: String,
     },
@@ -48,15 +54,17 @@ pub(super) fn of(facts: &Facts<'_>, missing: &Missing) -> Vec<Vain> {
     };
     let early = facts.early.iter().filter(of_it).map(|approval| (approval, true));
     let others = facts.approvals.iter().filter(of_it).map(|approval| (approval, false));
+    let all = others.chain(early);
     let mut vain: Vec<Vain> =
-        others.chain(early).map(|(approval, is_early)| why(approval, is_early, *digest, requester)).collect();
+        all.map(|(approval, is_early)| why(facts.glass, approval, is_early, (*digest, requester))).collect();
     vain.sort();
     vain.dedup();
     vain.truncate(MAX_VAIN);
     vain
 }
 
-fn why(approval: &TrustApproval, is_early: bool, digest: Digest, requester: &str) -> Vain {
+fn why(glass: &TrustBreakGlass, approval: &TrustApproval, is_early: bool, wanted: (Digest, &str)) -> Vain {
+    let (digest, requester) = wanted;
     let by = approval.spec.approver.clone();
     if by == requester {
         Vain::Requester { by }
@@ -64,6 +72,8 @@ fn why(approval: &TrustApproval, is_early: bool, digest: Digest, requester: &str
         Vain::OtherDigest { by, digest: approval.spec.r#for.digest.to_string() }
     } else if is_early {
         Vain::Early { by }
+    } else if !is_of(glass, approval) {
+        Vain::Before { by }
     } else {
         Vain::NotListed { by }
     }

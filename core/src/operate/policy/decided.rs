@@ -55,7 +55,7 @@ pub fn decide<'a>(facts: &Facts<'_>, forms: Forms<'a>, coverage: &Coverage, now:
     });
     let current = refusals_of(&sight.render(&standings, |standing, _| standing.enforced_before()));
     let engines = Engines { promoted: &promoted, current: &current };
-    let decisions: Vec<Decision> = standings.iter().map(|standing| sight.decide(standing, engines, now)).collect();
+    let decisions = sight.decide_all(&standings, engines, now);
     let steps: Vec<Step<'a>> =
         standings.into_iter().zip(decisions).map(|(standing, decision)| Step { standing, decision }).collect();
     let unknown = unknown(&steps, facts.lost);

@@ -118,7 +118,7 @@ impl<'a> Facts<'a> {
             .filter(|name| !self.namespaces.contains_key(*name) && selector.matches_name(name) == Some(true))
             .map(|name| {
                 let labels = BTreeMap::from([(NAME_LABEL.to_owned(), name.to_owned())]);
-                (name.to_owned(), Namespace { labels, created: None })
+                (name.to_owned(), Namespace { labels, ..Namespace::default() })
             });
         self.namespaces.iter().map(|(name, known)| (name.clone(), known.clone())).chain(by_name).collect()
     }

@@ -32,7 +32,37 @@ pub(super) struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    pub(super) fn decide(&self, standing: &Standing<'_>, engines: Engines<'_>, now: Timestamp) -> Decision {
+    /// Decides every policy, one after another: whatever comes into force beside another one in the same pass has to ask for what it takes out of that
+    /// one's denial. Those that have been enforced the longest come first, so that it is a newcomer that asks, and not who was there.
+    pub(super) fn decide_all(&self, standings: &[Standing<'_>], engines: Engines<'_>, now: Timestamp) -> Vec<Decision> {
+        let mut order: Vec<(usize, &Standing<'_>)> = standings.iter().enumerate().collect();
+        order.sort_by_key(|(_, standing)| (standing.enforced_since().unwrap_or(Timestamp::MAX), standing.name()));
+        let mut decided: Vec<(usize, &str, Decision)> = Vec::new();
+        for (at, standing) in order {
+            let decision = self.decide(standing, &self.beside_by_now(&decided), engines, now);
+            decided.push((at, standing.name(), decision));
+        }
+        decided.sort_by_key(|(at, ..)| *at);
+        decided.into_iter().map(|(.., decision)| decision).collect()
+    }
+
+    /// Every policy that is enforced: those that were decided as they are now, and the others as they were.
+    fn beside_by_now<'b>(&'b self, decided: &'b [(usize, &str, Decision)]) -> Vec<Beside<'b>> {
+        let is_decided = |name: &str| decided.iter().any(|(_, decided, _)| *decided == name);
+        let others = self.beside.iter().filter(|of| !is_decided(of.name)).copied();
+        let moved = decided.iter().filter_map(|(_, name, decision)| {
+            Some(Beside { name, spec: &decision.enforced.as_ref()?.spec, namespaces: &decision.namespaces })
+        });
+        others.chain(moved).collect()
+    }
+
+    fn decide(
+        &self,
+        standing: &Standing<'_>,
+        beside_now: &[Beside<'_>],
+        engines: Engines<'_>,
+        now: Timestamp,
+    ) -> Decision {
         let facts = self.facts;
         let scan = standing.ready.as_ref().zip(facts.scan.ok()).map(|(Ready { form, compiled, .. }, scan)| {
             let form = form.of(standing.name());
@@ -50,7 +80,8 @@ impl Sight<'_> {
             namespaces: facts.namespaces(&declared.namespace_selector),
             left_out: facts.left_out_for(&declared.engines),
         };
-        decide(&input(facts, standing.member, standing.remembered, &observed, self.beside), now)
+        let beside = (self.beside, beside_now);
+        decide(&input(facts, standing.member, standing.remembered, &observed, beside), now)
     }
 
     fn engine_states(&self, standing: &Standing<'_>, engines: Engines<'_>) -> Vec<EngineState> {

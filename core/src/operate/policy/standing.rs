@@ -51,6 +51,11 @@ impl Standing<'_> {
         &self.member.name
     }
 
+    /// Since when it denies anywhere; none where it does not.
+    pub(super) fn enforced_since(&self) -> Option<Timestamp> {
+        self.remembered.enforced.as_ref()?.namespaces.values().map(|namespace| namespace.written).min()
+    }
+
     /// The namespaces it was enforced in when the step began.
     pub fn enforced_before(&self) -> BTreeSet<String> {
         self.remembered.enforced.as_ref().map(Enforced::names).unwrap_or_default()
@@ -89,7 +94,7 @@ fn standing<'a>(
         break_glasses: facts.break_glasses.to_vec(),
         ..Observation::default()
     };
-    let input = input(facts, member, remembered, &observed, beside);
+    let input = input(facts, member, remembered, &observed, (beside, beside));
     let ready = in_force(&input, now).and_then(|current| {
         let (policy, ready) = compiled(current.form.of(&member.name)).ok()?;
         Some(Ready { form: current.form, policy, compiled: ready.enforced_in(current.namespaces) })
@@ -97,13 +102,13 @@ fn standing<'a>(
     Standing { member, remembered, ready }
 }
 
-/// What a step looks at.
+/// What a step looks at; of other policies, as they were when the pass began and as they are now.
 pub(super) fn input<'i>(
     facts: &Facts<'i>,
     member: &'i Member,
     remembered: &'i Remembered,
     observed: &'i Observation,
-    beside: &'i [Beside<'i>],
+    (beside, beside_now): (&'i [Beside<'i>], &'i [Beside<'i>]),
 ) -> Input<'i> {
     Input {
         declared: member.declares(),
@@ -115,6 +120,7 @@ pub(super) fn input<'i>(
         history: &remembered.history,
         observed,
         beside,
+        beside_now,
         approvals: facts.approvals,
     }
 }

@@ -1,0 +1,151 @@
+//! Policies that are decided in one pass, and what each of them makes of the others.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test that cannot go on fails
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_core::Digest;
+use holdfast_core::coverage::Coverage;
+use holdfast_core::engines::all::Capabilities;
+use holdfast_core::gate::loosening::{Approval, Form, LooseningKind};
+use holdfast_core::gate::{Canaries, Decision, Event, History, Namespace, Seen};
+use holdfast_core::operate::policy::{EngineSeen, Facts, Member, RETENTION, Remembered, decide, forms_in_force};
+use holdfast_core::trust::clock::Sanity;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use support::at;
+
+const NOW: &str = "2026-07-01T00:00:00Z";
+const BOTH: &str = "both";
+
+fn policy(name: &str, images: &[&str], label: &str, more: &Value) -> Member {
+    let mut spec = json!({
+        "images": images, "otherImages": "Deny", "trustRoots": ["corp"],
+        "namespaceSelector": {"matchLabels": {label: "yes"}},
+        "identities": [{"name": "ci", "issuer": "https://i.example", "subject": "https://ci.example/web"}],
+        "engines": {"native": {}}, "enforcement": {"desired": "Enforce", "soak": "0s"},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    let form = Form { spec: serde_json::from_value(spec).unwrap(), keys: BTreeMap::new() };
+    Member { name: name.to_owned(), form, unusable: None, leaves: false, is_gone: false }
+}
+
+/// What is remembered of a policy that is enforced in one namespace.
+fn enforced(member: &Member, namespace: &str, since: &str) -> Remembered {
+    let wave = json!({"promoted": since, "observed": since});
+    let kept = json!({
+        "spec": member.form.spec, "waves": {"everything": wave},
+        "namespaces": {namespace: {"wave": "everything", "written": since, "observed": since}},
+    });
+    let mut history = History::default();
+    let (form, wave) = (member.declares().digest(), "everything".to_owned());
+    let namespaces = BTreeSet::from([namespace.to_owned()]);
+    history.append(at(since), Event::Promoted { wave: wave.clone(), namespaces, form }, 512);
+    history.append(at(since), Event::Observed { wave }, 512);
+    Remembered { enforced: Some(serde_json::from_value(kept).unwrap()), progress: None, history }
+}
+
+struct World {
+    members: Vec<Member>,
+    remembered: BTreeMap<String, Remembered>,
+    namespaces: BTreeMap<String, Namespace>,
+    approvals: Vec<Approval>,
+}
+
+impl World {
+    /// `apps` is enforced in a namespace of its own, and `other` in one of its; a namespace is made that both select.
+    fn new(other: Member, since: &str) -> Self {
+        let apps = policy("apps", &["r.example/**"], "apps", &json!({}));
+        let remembered = BTreeMap::from([
+            ("apps".to_owned(), enforced(&apps, "shop", "2026-03-01T00:00:00Z")),
+            (other.name.clone(), enforced(&other, "side", since)),
+        ]);
+        let labels = |of: &[&str]| of.iter().map(|label| ((*label).to_owned(), "yes".to_owned())).collect();
+        let of = |created: &str, seen, on: &[&str]| Namespace { labels: labels(on), created: Some(at(created)), seen };
+        let namespaces = BTreeMap::from([
+            ("shop".to_owned(), of("2026-01-01T00:00:00Z", Seen::Before, &["apps"])),
+            ("side".to_owned(), of("2026-01-01T00:00:00Z", Seen::Before, &["other"])),
+            (BOTH.to_owned(), of(NOW, Seen::Never, &["apps", "other"])),
+        ]);
+        let mut members = vec![apps, other];
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { members, remembered, namespaces, approvals: Vec::new() }
+    }
+
+    /// What is decided of each policy.
+    fn pass(&self, now: Timestamp) -> BTreeMap<String, Decision> {
+        let (lost, left_out, holdings, trust) = Default::default();
+        let (repositories, inventory, evidence) = Default::default();
+        let capabilities = Capabilities::assumed(&BTreeMap::new());
+        let seen = |_, policy: &str| {
+            let kept = self.remembered.get(policy).and_then(|kept| kept.enforced.as_ref());
+            let names = kept.map(|kept| kept.names()).unwrap_or_default();
+            let (canaries, faults) = (Canaries::Right, Vec::new());
+            EngineSeen { present: true, ready: true, canaries, faults, told: names.clone(), in_force: names }
+        };
+        let facts = Facts {
+            members: &self.members,
+            lost: &lost,
+            remembered: &self.remembered,
+            holdings: &holdings,
+            trust: &trust,
+            repositories: &repositories,
+            inventory: &inventory,
+            namespaces: &self.namespaces,
+            left_out: &left_out,
+            holdfast_namespace: "holdfast-system",
+            capabilities: &capabilities,
+            engines: &seen,
+            evidence: &evidence,
+            scan: Err("there was none"),
+            clock: Sanity::Sane,
+            approvals: &self.approvals,
+            break_glasses: &[],
+            retention: RETENTION,
+        };
+        let decided = decide(&facts, forms_in_force(&facts, now), &Coverage::default(), now);
+        decided.steps.into_iter().map(|step| (step.standing.name().to_owned(), step.decision)).collect()
+    }
+
+    /// Which policies come to be enforced in the new namespace.
+    fn promoted(&self) -> Vec<String> {
+        let decided = self.pass(at(NOW) + SignedDuration::from_secs(1));
+        decided.into_iter().filter(|(_, decision)| decision.namespaces.contains(BOTH)).map(|(name, _)| name).collect()
+    }
+}
+
+/// A policy that takes in what `apps` is about, and lets one image through that nobody signed.
+fn exempting(name: &str) -> Member {
+    let nginx = format!("docker.io/library/nginx@{}", Digest::of(b"nginx"));
+    let exempt = json!([{"image": nginx, "reason": "mine"}]);
+    policy(name, &["docker.io/**", "r.example/**"], "other", &json!({ "exemptImages": exempt }))
+}
+
+#[test]
+fn of_policies_that_come_into_force_together_the_newcomer_asks() {
+    let later = "2026-05-01T00:00:00Z";
+    for name in ["aaa", "evil"] {
+        let mut world = World::new(exempting(name), later);
+        assert_eq!(world.promoted(), ["apps"], "{name}: it would take nginx out of what `apps` denies");
+        let decided = world.pass(at(NOW));
+        let held = &decided[name].held;
+        assert!(held.iter().all(|held| held.kind == LooseningKind::PromotionClaims) && !held.is_empty(), "{held:?}");
+        let approves = Approval {
+            kind: "SigningIdentityPolicy".to_owned(),
+            name: name.to_owned(),
+            digest: held[0].digest,
+            by: "bob".to_owned(),
+        };
+        world.approvals.push(approves);
+        assert_eq!(world.promoted().len(), 2, "{name}: once somebody agreed");
+    }
+}
+
+#[test]
+fn policies_that_take_nothing_from_one_another_come_into_force_together() {
+    let within = policy("web", &["r.example/web"], "other", &json!({}));
+    assert_eq!(World::new(within, "2026-05-01T00:00:00Z").promoted(), ["apps", "web"]);
+}
