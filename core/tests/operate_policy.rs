@@ -82,7 +82,7 @@ impl World {
         let capabilities = Capabilities::assumed(&BTreeMap::new());
         let seen = |_, policy: &str| {
             let kept = self.remembered.get(policy).and_then(|kept| kept.enforced.as_ref());
-            let names = kept.map(|kept| kept.names()).unwrap_or_default();
+            let names = kept.map(holdfast_core::gate::Enforced::names).unwrap_or_default();
             let (canaries, faults) = (Canaries::Right, Vec::new());
             EngineSeen { present: true, ready: true, canaries, faults, told: names.clone(), in_force: names }
         };
