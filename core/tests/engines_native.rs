@@ -5,6 +5,8 @@
 mod announced;
 #[path = "native/guards.rs"]
 mod guards;
+#[path = "native/lengths.rs"]
+mod lengths;
 #[path = "native/model.rs"]
 mod model;
 #[path = "native/steps.rs"]
