@@ -5,6 +5,8 @@
 mod announced;
 #[path = "native/guards.rs"]
 mod guards;
+#[path = "native/guards_kept.rs"]
+mod guards_kept;
 #[path = "native/lengths.rs"]
 mod lengths;
 #[path = "native/model.rs"]
