@@ -3,6 +3,8 @@
 
 #[path = "native/announced.rs"]
 mod announced;
+#[path = "native/canaries.rs"]
+mod canaries;
 #[path = "native/guards.rs"]
 mod guards;
 #[path = "native/guards_kept.rs"]
