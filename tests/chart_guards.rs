@@ -258,6 +258,11 @@ fn holdfast_itself(cluster: &Cluster) {
     let answer = cluster.kubectl(Some(HOLDFAST), &delete, "");
     assert!(!answer.ok && answer.err.contains("cannot delete"), "{}", answer.err);
     refused(&cluster.kubectl(None, &delete, ""), "memory", "written by holdfast alone");
+    for name in ["holdfast-policy-apps", "holdfast-enforced-apps", "holdfast-verified", "holdfast-trust-record-public"]
+    {
+        let plant = ["create", "configmap", "-n", NAMESPACE, name];
+        refused(&cluster.kubectl(None, &plant, ""), "memory", "written by holdfast alone");
+    }
 
     let distributed = |name: &str| {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}}).to_string()

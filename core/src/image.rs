@@ -11,6 +11,7 @@
 //!
 //! What has no one reading (two `@`, an empty or upper-case digest, an upper-case repository) is an error.
 
+pub mod canary;
 mod containment;
 pub mod spelling;
 
@@ -310,7 +311,7 @@ impl ImagePattern {
         for segment in &self.segments {
             name.push('/');
             match segment.as_str() {
-                "**" => name.push_str("holdfast-canary"),
+                "**" => name.push_str(canary::CANARY),
                 other => name.push_str(&other.replace('*', "canary")),
             }
         }

@@ -120,6 +120,15 @@ fn every_rule_refuses_in_words_that_help() {
         (with(policy(), "/spec/images", json!(["**"])), "never a wildcard"),
         (with(policy(), "/spec/images", json!(["https://registry/x"])), "no https://"),
         (with(policy(), "/spec/images", json!(["docker.io/nginx"])), "write `docker.io/library/nginx`"),
+        (with(policy(), "/spec/images", json!(["r.corp/**", "Holdfast-Canary.invalid.:443/**"])), "which are nobody's"),
+        (
+            with(
+                policy(),
+                "/spec/exemptImages",
+                json!([{"image": format!("holdfast-canary.invalid/canary@sha256:{}", "0".repeat(64)), "reason": "y"}]),
+            ),
+            "which are nobody's",
+        ),
         (with(policy(), "/spec/images", json!(["index.docker.io/*"])), "write `docker.io/library/nginx`"),
         (with(policy(), "/spec/trustRoots", json!([])), "names at least one TrustRootMirror"),
         (without(policy(), "/spec/identities/0/issuer"), "give `issuer`"),

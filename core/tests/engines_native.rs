@@ -3,8 +3,14 @@
 
 #[path = "native/announced.rs"]
 mod announced;
+#[path = "native/canaries.rs"]
+mod canaries;
 #[path = "native/guards.rs"]
 mod guards;
+#[path = "native/guards_kept.rs"]
+mod guards_kept;
+#[path = "native/lengths.rs"]
+mod lengths;
 #[path = "native/model.rs"]
 mod model;
 #[path = "native/steps.rs"]

@@ -185,9 +185,14 @@
     failurePolicy: Fail
     matchConditions:
     - expression: >-
-        (object != null && has(object.metadata.labels) && 'holdfast.dev/memory' in
-        object.metadata.labels) || (oldObject != null && has(oldObject.metadata.labels) &&
-        'holdfast.dev/memory' in oldObject.metadata.labels)
+        (object != null && (has(object.metadata.labels) && 'holdfast.dev/memory' in
+        object.metadata.labels || request.resource.resource == 'configmaps' &&
+        ['holdfast-enforced-', 'holdfast-policy-', 'holdfast-trust-memory-', 'holdfast-trust-record-',
+        'holdfast-verified'].exists(n, object.metadata.name.startsWith(n)))) ||
+        (oldObject != null && (has(oldObject.metadata.labels) && 'holdfast.dev/memory' in
+        oldObject.metadata.labels || request.resource.resource == 'configmaps' &&
+        ['holdfast-enforced-', 'holdfast-policy-', 'holdfast-trust-memory-', 'holdfast-trust-record-',
+        'holdfast-verified'].exists(n, oldObject.metadata.name.startsWith(n))))
       name: holds-memory
     matchConstraints:
       matchPolicy: Equivalent

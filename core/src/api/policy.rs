@@ -42,6 +42,7 @@ pub struct SigningIdentityPolicySpec {
     #[x_kube(validation = Rule::new("self.all(i, !i.startsWith('*'))").message("a pattern begins with a registry's host, which is never a wildcard: write `registry.corp.internal/**`"))]
     #[x_kube(validation = Rule::new("self.all(i, !i.contains('://'))").message("a pattern has no https://"))]
     #[x_kube(validation = Rule::new("self.all(i, !i.matches('^((index|registry-1)[.])?docker[.]io/[^/]*$') || i.endsWith('/**'))").message("Docker Hub's images of one name are `docker.io/library/…`: write `docker.io/library/nginx`, not `docker.io/nginx`"))]
+    #[x_kube(validation = Rule::new("self.all(i, !i.matches('^(?i)holdfast-canary[.]invalid[.]?(:[0-9]*)?/'))").message("`holdfast-canary.invalid` is of the images that holdfast tries its rules with, which are nobody's: leave it out"))]
     pub images: Vec<String>,
     /// What happens to images that no policy matches.
     #[serde(default)]
@@ -88,6 +89,7 @@ pub struct ExemptImage {
     /// The image, by digest.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("self.matches('^[^@]+@sha256:[0-9a-f]{64}$')").message("an exempt image is named by digest, as `registry/repository@sha256:<64 hex digits>`"))]
+    #[x_kube(validation = Rule::new("!self.matches('^(?i)holdfast-canary[.]invalid[.]?(:[0-9]*)?/')").message("`holdfast-canary.invalid` is of the images that holdfast tries its rules with, which are nobody's: leave it out"))]
     pub image: String,
     /// Why.
     #[schemars(length(min = 1, max = 512))]

@@ -66,6 +66,7 @@ pub fn compile(
     let mut images = Vec::new();
     for pattern in &spec.images {
         match ImagePattern::parse(pattern) {
+            Ok(pattern) if pattern.is_about_canaries() => problem("images".to_owned(), of_canaries(pattern.as_str())),
             Ok(pattern) => images.push(pattern),
             Err(error) => problem("images".to_owned(), error.to_string()),
         }
@@ -73,6 +74,7 @@ pub fn compile(
     let mut exempt = Vec::new();
     for image in &spec.exempt_images {
         match ImageRef::parse(&image.image) {
+            Ok(known) if known.is_canary() => problem("exemptImages".to_owned(), of_canaries(&image.image)),
             Ok(image) => exempt.push(image),
             Err(error) => problem("exemptImages".to_owned(), error.to_string()),
         }
@@ -135,6 +137,10 @@ pub fn compile(
         images,
         exempt,
     })
+}
+
+fn of_canaries(image: &str) -> String {
+    format!("`{image}` is of the images that holdfast tries its rules with, which are nobody's: leave it out")
 }
 
 /// A Secret may change while the policy that refers to it does not.

@@ -94,6 +94,8 @@ losses! {
         "watch the check `EngineReady`, which looks at the shards themselves";
     CostLimit => Stricter, "a pod with many images or very long ones costs more than the API server allows to spend on an expression, and is denied",
         "use fewer and simpler patterns in one policy, or fewer images in a pod";
+    PatternsTooLong => Stricter, "patterns and exempt images are more text than the API server takes of one rule: what no policy is about is told without those that list most, so their images are denied as others are",
+        "use fewer and shorter patterns, as `registry.corp.internal/apps/**`";
     ShardsFull => Operational, "a policy has more verified digests than its shards can hold, so a write of them can fail and the last one stays in force",
         "shorten the retention, or split the policy";
 

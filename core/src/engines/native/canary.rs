@@ -2,6 +2,8 @@
 //!
 //! Nothing else says so: what is written is in force a little later, at each API server on its own. Of several rules that deny, the API server names one;
 //! so a canary says which rule it is for, and every other rule lets it pass. That is only for dry runs: nobody brings in an image by saying so.
+//!
+//! What a rule has to deny is an image that no policy can claim and none can exempt: [`crate::coverage::compile`] refuses those that try.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +16,13 @@ use crate::Digest;
 use crate::engines::Object;
 use crate::engines::object::POLICY;
 use crate::image::ImagePattern;
+use crate::image::canary::{CANARY_REGISTRY, digest_beginning};
 
 /// The annotation by which a canary says which rule it is for.
 pub const CANARY: &str = "holdfast.dev/canary";
 
 /// The name of every canary.
-pub const NAME: &str = "holdfast-canary";
+pub const NAME: &str = crate::image::canary::CANARY;
 
 /// What is tried of one binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,13 +72,13 @@ pub fn canary<'p>(
             of_shard(&name, range, holdings.get(policy))?
         }
         None if rule.starts_with("holdfast-form-open-") => {
-            let good = format!("{NAME}.invalid/canary:any");
+            let good = format!("{CANARY_REGISTRY}/canary:any");
             (format!("{good}@{good}@"), Some(good))
         }
         None => {
-            let by_digest = format!("{NAME}.invalid/canary@{}", Digest::of(NAME.as_bytes()));
+            let by_digest = format!("{CANARY_REGISTRY}/canary@{}", Digest::of(NAME.as_bytes()));
             if rule.starts_with("holdfast-form-") {
-                (format!("{NAME}.invalid/canary:any"), Some(by_digest))
+                (format!("{CANARY_REGISTRY}/canary:any"), Some(by_digest))
             } else {
                 (by_digest, None)
             }
@@ -86,8 +89,7 @@ pub fn canary<'p>(
 
 /// An image of a shard that nobody verified, and one that somebody did.
 fn of_shard(name: &str, range: Range, holding: Option<&Holding>) -> Option<(String, Option<String>)> {
-    let digits = Digest::of(NAME.as_bytes()).hex();
-    let unverified = Digest::from_hex(&format!("{}{}", range.first_digits(), digits.get(2..)?)).ok()?;
+    let unverified = digest_beginning(&range.first_digits())?;
     let verified = holding.into_iter().flat_map(|holding| holding.digests.keys());
     let good = verified.copied().find(|digest| range.holds(*digest)).map(|digest| format!("{name}@{digest}"));
     Some((format!("{name}@{unverified}"), good))

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::expressions::{text, texts};
+use super::length::{lists, parted};
 use super::scope::Together;
 use crate::engines::Estate;
 
@@ -46,22 +47,24 @@ pub(super) fn of_all<'e, 't>(
 }
 
 impl Ends<'_> {
-    /// The condition under which a request is judged; none where nothing is excepted.
-    pub(super) fn condition(&self) -> Option<String> {
+    /// The conditions under which a request is judged; none where nothing is excepted.
+    pub(super) fn conditions(&self) -> Vec<String> {
         let mut by_end: BTreeMap<Timestamp, Vec<&str>> = BTreeMap::new();
         for (namespace, end) in &self.0 {
             by_end.entry(*end).or_default().push(namespace);
         }
-        let excepted: Vec<String> = by_end
-            .iter()
-            .map(|(end, namespaces)| {
-                format!(
-                    "request.namespace in {} && timestamp(object.metadata.creationTimestamp) < timestamp({})",
-                    texts(namespaces.iter().copied()),
-                    text(&end.to_string())
-                )
-            })
-            .collect();
-        (!excepted.is_empty()).then(|| format!("!(request.operation == 'CREATE' && ({}))", excepted.join(" || ")))
+        let lists = by_end
+            .into_iter()
+            .flat_map(|(end, namespaces)| lists(namespaces).into_iter().map(move |namespaces| (end, namespaces)));
+        let excepted = lists.map(|(end, namespaces)| {
+            format!(
+                "request.namespace in {} && timestamp(object.metadata.creationTimestamp) < timestamp({})",
+                texts(namespaces),
+                text(&end.to_string())
+            )
+        });
+        let parts = parted(excepted, |excepted| excepted.len() + " || ".len());
+        let judged = |excepted: Vec<String>| format!("!(request.operation == 'CREATE' && ({}))", excepted.join(" || "));
+        parts.into_iter().map(judged).collect()
     }
 }

@@ -9,6 +9,8 @@ use super::shards::{FULL, Shards};
 use crate::api::policy::OtherImages;
 use crate::engines::{EngineKind, Estate, Loss, LossKind, Refused, Rendering, Stage};
 
+const TOO_LONG: &str = "its patterns and exempt images are more text than the API server takes of one admission policy, so it is not rendered";
+
 fn loss(policy: Option<&str>, kind: LossKind, field: &str, versions: &'static str, detail: String) -> Loss {
     Loss {
         policy: policy.map(str::to_owned),
@@ -117,4 +119,20 @@ pub(super) fn of_cost(policy: &str, costs: &Costs) -> Option<Loss> {
         Pod::WORST.length
     );
     Some(loss((!policy.is_empty()).then_some(policy), LossKind::CostLimit, "images", ">= 1.30", detail))
+}
+
+/// A policy whose own rule is more text than the API server takes.
+pub(super) fn of_length(policy: &str) -> Loss {
+    loss(Some(policy), LossKind::PatternsTooLong, "images", ">= 1.30", TOO_LONG.to_owned())
+}
+
+/// The same, where it is to be enforced.
+pub(super) fn too_long(policy: &str) -> Refused {
+    Refused { policy: policy.to_owned(), why: format!("{TOO_LONG}; {}", LossKind::PatternsTooLong.cure()) }
+}
+
+/// A policy that is left out of what policies are about together.
+pub(super) fn of_length_together(policy: &str) -> Loss {
+    let detail = "together with the other policies of a namespace its patterns and exempt images are too long, so no image counts there as one that it is about".to_owned();
+    loss(Some(policy), LossKind::PatternsTooLong, "images", ">= 1.30", detail)
 }

@@ -13,6 +13,7 @@ pub mod cost;
 mod exceptions;
 mod expressions;
 pub mod guards;
+pub mod length;
 pub mod listed;
 mod losses;
 mod objects;
@@ -33,10 +34,11 @@ pub use steps::{Changes, Step, changes, steps};
 
 use self::cost::Costs;
 use self::exceptions::Ends;
+use self::length::TOGETHER_LENGTH;
 use self::rules::Rules;
 use self::scope::{Scope, Tier, Together, is_native, scopes};
 use self::terms::Terms;
-use super::{Engine, EngineKind, Estate, Object, Refused, Rendering};
+use super::{Engine, EngineKind, Estate, Refused, Rendering};
 
 /// The native engine.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +66,7 @@ impl Engine for Native {
         rendering.losses.extend(losses::of_estate(estate, capability, &shards));
         for (tier, scope) in &scopes(estate) {
             let renderer = Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope };
-            let costs = renderer.render(&mut rendering.objects);
+            let costs = renderer.render(&mut rendering);
             rendering.losses.extend(costs.iter().filter_map(|(policy, costs)| losses::of_cost(policy, costs)));
         }
         rendering.sorted()
@@ -77,7 +79,7 @@ pub fn costs(estate: &Estate<'_>, capability: &NativeCapability) -> Vec<Costs> {
     let Ok(terms) = readable(estate) else { return Vec::new() };
     let scopes = scopes(estate);
     let of = |(tier, scope): (&Tier, &Scope<'_>)| {
-        Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope }.render(&mut Vec::new())
+        Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope }.render(&mut Rendering::default())
     };
     scopes.iter().flat_map(of).map(|(_, costs)| costs).collect()
 }
@@ -120,7 +122,7 @@ struct Renderer<'e, 's> {
 
 impl<'e> Renderer<'e, '_> {
     /// Renders the tier, and gives what each rule costs with the policies it is of.
-    fn render(&self, objects: &mut Vec<Object>) -> Vec<(String, Costs)> {
+    fn render(&self, rendering: &mut Rendering) -> Vec<(String, Costs)> {
         let rules = Rules::of(self.tier);
         let mut costs = Vec::new();
         for pinned in [true, false] {
@@ -129,11 +131,11 @@ impl<'e> Renderer<'e, '_> {
                 let ends = self.ends(&places, |together| &together.policies);
                 let rule = rules.form(pinned, &ends);
                 costs.push((String::new(), rule.costs()));
-                objects.push(rule.binding("", &places.keys().copied().collect(), None));
-                objects.push(rule.into_policy());
+                rendering.objects.push(rule.binding("", &places.keys().copied().collect(), None));
+                rendering.objects.push(rule.into_policy());
             }
         }
-        self.others(&rules, objects, &mut costs);
+        self.others(&rules, rendering, &mut costs);
         for (policy, namespaces) in self.scope.judged.iter().filter(|(_, namespaces)| !namespaces.is_empty()) {
             let Some((terms, shards)) = self.terms.get(policy).zip(self.shards.get(policy)) else { continue };
             let ends = match self.tier {
@@ -141,17 +143,23 @@ impl<'e> Renderer<'e, '_> {
                 Tier::Audit | Tier::Warn => Ends::default(),
             };
             let rule = rules.judge(policy, terms, shards.longest() as u64, &ends);
+            if !rule.fits() {
+                let is_enforced = self.tier == Tier::Enforce;
+                rendering.refused.extend(is_enforced.then(|| losses::too_long(policy)));
+                rendering.losses.push(losses::of_length(policy));
+                continue;
+            }
             costs.push(((*policy).to_owned(), rule.costs()));
             for range in shards.ranges() {
-                objects.push(rule.binding(&range.suffix(), namespaces, Some(&range.name(policy))));
+                rendering.objects.push(rule.binding(&range.suffix(), namespaces, Some(&range.name(policy))));
             }
-            objects.push(rule.into_policy());
+            rendering.objects.push(rule.into_policy());
         }
         costs
     }
 
     /// One rule for each set of policies that are together somewhere and of which one denies other images.
-    fn others(&self, rules: &Rules, objects: &mut Vec<Object>, costs: &mut Vec<(String, Costs)>) {
+    fn others(&self, rules: &Rules, rendering: &mut Rendering, costs: &mut Vec<(String, Costs)>) {
         let mut by_set: BTreeMap<&Together<'e>, BTreeSet<&'e str>> = BTreeMap::new();
         for (namespace, together) in &self.scope.together {
             if !together.denying.is_empty() {
@@ -159,17 +167,35 @@ impl<'e> Renderer<'e, '_> {
             }
         }
         for (together, namespaces) in by_set {
-            let mut terms = Terms::default();
-            for of_policy in together.policies.iter().filter_map(|policy| self.terms.get(policy)) {
-                terms.add(of_policy);
-            }
+            let (terms, left_out) = self.about(&together.policies);
+            rendering.losses.extend(left_out.into_iter().map(losses::of_length_together));
             let places = namespaces.iter().filter_map(|at| Some((*at, self.scope.together.get(at)?))).collect();
             let ends = self.ends(&places, |together| &together.denying);
             let rule = rules.others(&together.policies, &terms, &ends);
             costs.push((String::new(), rule.costs()));
-            objects.push(rule.binding("", &namespaces, None));
-            objects.push(rule.into_policy());
+            rendering.objects.push(rule.binding("", &namespaces, None));
+            rendering.objects.push(rule.into_policy());
         }
+    }
+
+    /// What policies are about together, and which of them are left out of it where that is more text than the API server takes: those that list most, so
+    /// that nobody who lists little is. Without them fewer images have a policy than is declared, and never more.
+    fn about(&self, policies: &BTreeSet<&'e str>) -> (Terms, Vec<&'e str>) {
+        let known = policies.iter().filter_map(|policy| self.terms.get_key_value(policy));
+        let mut by_length: Vec<(usize, &'e str, &Terms)> =
+            known.map(|(policy, terms)| (terms.length(), *policy, terms)).collect();
+        by_length.sort_unstable_by_key(|(length, policy, _)| (*length, *policy));
+        let (mut all, mut length, mut left_out) = (Terms::default(), 0, Vec::new());
+        for (_, policy, terms) in by_length {
+            let more = terms.without(&all);
+            if length + more.length() <= TOGETHER_LENGTH {
+                length += more.length();
+                all.add(more);
+            } else {
+                left_out.push(policy);
+            }
+        }
+        (all, left_out)
     }
 
     fn places(&self, which: impl Fn(&'e str, &Together<'e>) -> bool) -> BTreeMap<&'e str, &Together<'e>> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::canary;
 use super::cost::Costs;
 use super::expressions::{Target, Variable};
+use super::length::{EXPRESSION_LENGTH, POLICY_LENGTH};
 use super::scope::Tier;
 use crate::api::{GROUP, VERSION};
 use crate::engines::names::{MAX_NAME, name};
@@ -47,7 +48,7 @@ pub(super) struct Rule<'a> {
     pub(super) why: For<'a>,
     pub(super) sharded: bool,
     /// When it is judged at all, besides what holds for every rule.
-    pub(super) excepted: Option<String>,
+    pub(super) excepted: Vec<String>,
     pub(super) variables: Vec<Variable>,
     pub(super) validations: Vec<Validation>,
 }
@@ -61,14 +62,26 @@ impl Rule<'_> {
         Costs::new(self.variables.iter().map(|variable| variable.cost).collect())
     }
 
+    /// Whether the API server takes so much text.
+    pub(super) fn fits(&self) -> bool {
+        let variables = self.variables.iter().map(|variable| &variable.expression);
+        let validations = self.validations.iter();
+        let validations = validations.flat_map(|of| std::iter::once(&of.expression).chain(&of.message_expression));
+        let mut all = self.excepted.iter().chain(variables).chain(validations);
+        let length = all.try_fold(0, |length, expression| {
+            (expression.chars().count() < EXPRESSION_LENGTH).then_some(length + expression.len())
+        });
+        length.is_some_and(|length| length <= POLICY_LENGTH)
+    }
+
     pub(super) fn into_policy(self) -> Object {
         let (name, why, target) = (self.name(), self.why, self.tier.target());
         let named =
             |name: String, expression: String| fields([("name", name.into()), ("expression", expression.into())]);
         let canary = (self.tier == Tier::Enforce).then(|| canary::condition(&name));
-        let conditions = conditions(target, self.excepted)
-            .chain(canary)
-            .map(|(name, expression)| named(name.to_owned(), expression));
+        let canary = canary.map(|(name, expression)| (name.to_owned(), expression));
+        let conditions =
+            conditions(target, self.excepted).chain(canary).map(|(name, expression)| named(name, expression));
         let variables = self.variables.into_iter().map(|variable| named(variable.name, variable.expression));
         let mut spec = vec![
             ("failurePolicy", self.tier.failure_policy().into()),
@@ -109,12 +122,16 @@ impl Rule<'_> {
 }
 
 /// When a rule over a target is judged, but for what is excepted.
-fn conditions(target: Target, excepted: Option<String>) -> impl Iterator<Item = (&'static str, String)> {
+fn conditions(target: Target, excepted: Vec<String>) -> impl Iterator<Item = (String, String)> {
     // The annotation alone can be forged; only a node may create the mirror of a static pod, and it runs already.
     let no_mirror_pod = (target == Target::Pods).then(|| (NO_MIRROR_POD.0, NO_MIRROR_POD.1.to_owned()));
     let stays = "!(request.operation == 'UPDATE' && has(oldObject.metadata.deletionTimestamp))".to_owned();
-    let excepted = excepted.map(|excepted| ("no-break-glass", excepted));
-    no_mirror_pod.into_iter().chain([("not-on-its-way-out", stays)]).chain(excepted)
+    let always = no_mirror_pod.into_iter().chain([("not-on-its-way-out", stays)]);
+    let excepted = excepted.into_iter().enumerate().map(|(at, excepted)| match at {
+        0 => ("no-break-glass".to_owned(), excepted),
+        _ => (format!("no-break-glass-{at}"), excepted),
+    });
+    always.map(|(name, expression)| (name.to_owned(), expression)).chain(excepted)
 }
 
 pub(super) fn validations(validations: Vec<Validation>) -> Value {

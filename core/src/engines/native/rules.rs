@@ -84,7 +84,7 @@ impl Rules {
             part: format!("{part}-{}", self.tier.as_str()),
             why: For::Cluster,
             sharded: false,
-            excepted: ends.condition(),
+            excepted: ends.conditions(),
             variables,
             validations,
         }
@@ -97,8 +97,7 @@ impl Rules {
         let rest = terms.unmatched("rest", "named");
         let last = rest.last().map_or_else(|| "named".to_owned(), |variable| variable.name.clone());
         variables.extend(rest);
-        let exempt = terms.exempts().unwrap_or_else(|| "false".to_owned());
-        variables.push(variable("others", format!("variables.{last}.filter(x, !({exempt}))"), terms.exempt_cost()));
+        variables.extend(terms.unexempt("others", &format!("variables.{last}")));
         let names: Vec<&str> = policies.iter().copied().collect();
         let names = shortened(&names.join("`, `"));
         let said = format!(
@@ -110,7 +109,7 @@ impl Rules {
             part: format!("others-{}-{digits}", self.tier.as_str()),
             why: For::Cluster,
             sharded: false,
-            excepted: ends.condition(),
+            excepted: ends.conditions(),
             variables,
             validations: vec![Validation {
                 expression: "variables.others.size() == 0".to_owned(),
@@ -126,8 +125,7 @@ impl Rules {
         let (matched, all) = terms.matched("matched", "named");
         variables.extend(matched);
         let all = if all.is_empty() { "[]".to_owned() } else { all };
-        let judged = terms.exempts().map_or_else(|| all.clone(), |exempt| format!("({all}).filter(x, !({exempt}))"));
-        variables.push(variable("judged", judged, terms.exempt_cost()));
+        variables.extend(terms.unexempt("judged", &format!("({all})")));
         variables.push(variable("unpinned", "variables.judged.filter(x, x.hex == '')".to_owned(), Cost::of_steps(12)));
         // A list that got too long is split by the third digit, so both keys are asked.
         let listed = format!(
@@ -146,7 +144,7 @@ impl Rules {
             part: format!("{}-{policy}", self.tier.as_str()),
             why: For::Policy(policy),
             sharded: true,
-            excepted: ends.condition(),
+            excepted: ends.conditions(),
             variables,
             validations: vec![
                 Validation {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cost::{Cost, EXPRESSION_LIMIT, Pod};
 use super::expressions::{Variable, text, texts, variable};
+use super::length::{fits_one_expression, in_list, lists};
 use crate::api::SigningIdentityPolicy;
 use crate::image::spelling::NameTest;
 use crate::image::{ImagePattern, ImageRef};
@@ -29,20 +30,39 @@ impl Terms {
         })
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
-        self.images.extend(other.images.iter().cloned());
-        self.exempt.extend(other.exempt.iter().cloned());
+    pub(super) fn add(&mut self, other: Self) {
+        self.images.extend(other.images);
+        self.exempt.extend(other.exempt);
     }
 
-    /// The expression that an entry `x` is exempt; none where nothing is.
-    pub(super) fn exempts(&self) -> Option<String> {
-        let list = || texts(self.exempt.iter().map(String::as_str));
-        (!self.exempt.is_empty()).then(|| format!("(x.name + '@sha256:' + x.hex) in {}", list()))
+    /// What others do not have.
+    pub(super) fn without(&self, others: &Self) -> Self {
+        Self { images: &self.images - &others.images, exempt: &self.exempt - &others.exempt }
     }
 
-    /// What [`Self::exempts`] costs.
-    pub(super) fn exempt_cost(&self) -> Cost {
-        Cost::of_steps(20 + self.exempt.len() as u64).and(Cost::of_passes(3))
+    /// How much text its tests take in expressions.
+    pub(super) fn length(&self) -> usize {
+        let exempt = self.exempt.iter().map(|exempt| in_list(exempt));
+        self.images.iter().map(length).chain(exempt).sum()
+    }
+
+    /// Variables of which the last is `name`: what is not exempt of the list `source`.
+    pub(super) fn unexempt(&self, name: &str, source: &str) -> Vec<Variable> {
+        let looked = |listed: usize| Cost::of_steps(20 + listed as u64).and(Cost::of_passes(3));
+        let lists = lists(self.exempt.iter().map(String::as_str));
+        if lists.is_empty() {
+            return vec![variable(name, source.to_owned(), looked(0))];
+        }
+        let last = lists.len() - 1;
+        let mut source = source.to_owned();
+        let mut variables = Vec::new();
+        for (at, list) in lists.iter().enumerate() {
+            let name = if at == last { name.to_owned() } else { format!("{name}{at}") };
+            let exempt = format!("(x.name + '@sha256:' + x.hex) in {}", texts(list.iter().copied()));
+            variables.push(variable(&name, format!("{source}.filter(x, !({exempt}))"), looked(list.len())));
+            source = format!("variables.{name}");
+        }
+        variables
     }
 
     /// Variables `{name}0`, `{name}1`, …: the entries of `source` that some pattern matches, each variable by some of the patterns, so that none costs too
@@ -72,10 +92,12 @@ impl Terms {
         variables
     }
 
-    /// Tests of an entry `x`, each of which the API server can pay for in the worst pod, where one pattern alone allows it.
+    /// Tests of an entry `x`, each of which the API server reads, and can pay for in the worst pod, where one pattern alone allows it.
     fn chunks(&self) -> Vec<(String, Cost)> {
         let budget = EXPRESSION_LIMIT / Pod::WORST.images * 3 / 4;
-        let fits = |costs: &ChunkCosts| costs.cost().for_pod(Pod { images: 1, ..Pod::WORST }) <= budget;
+        let fits = |costs: &ChunkCosts| {
+            fits_one_expression(costs.length) && costs.cost().for_pod(Pod { images: 1, ..Pod::WORST }) <= budget
+        };
         let mut chunks: Vec<Chunk<'_>> = Vec::new();
         for test in self.needed() {
             let mut chunk = match chunks.pop() {
@@ -127,9 +149,20 @@ struct Chunk<'a> {
     begun: Vec<(&'a str, Cost)>,
 }
 
-/// What every name costs, and what the names cost that begin with what most expressions do.
+/// How much text a test takes in an expression, at most.
+fn length(test: &NameTest) -> usize {
+    match test {
+        NameTest::Is(name) | NameTest::Below(name) => in_list(name),
+        NameTest::Matches { begins, expression } => {
+            in_list(begins) + in_list(expression) + "(x.name.startsWith() && x.name.matches()) || ".len()
+        }
+    }
+}
+
+/// What every name costs, and what the names cost that begin with what most expressions do; and how much text there is.
 #[derive(Debug, Clone, Copy, Default)]
 struct ChunkCosts {
+    length: usize,
     every: Cost,
     expressions: Cost,
     last: Cost,
@@ -146,16 +179,16 @@ impl<'a> Chunk<'a> {
     /// that one name can meet all stand on the way from the last one to its beginnings.
     fn with(&self, test: &NameTest) -> ChunkCosts {
         let prefix = Cost::of_steps(8).and(Cost::of_passes(1));
+        let costs = ChunkCosts { length: self.costs.length + length(test), ..self.costs };
         match test {
-            NameTest::Is(_) => ChunkCosts { every: self.costs.every.and(Cost::of_steps(1)), ..self.costs },
-            NameTest::Below(_) => ChunkCosts { every: self.costs.every.and(prefix), ..self.costs },
+            NameTest::Is(_) => ChunkCosts { every: costs.every.and(Cost::of_steps(1)), ..costs },
+            NameTest::Below(_) => ChunkCosts { every: costs.every.and(prefix), ..costs },
             NameTest::Matches { begins, expression } => {
                 let before = self.begun.iter().rev().find(|(other, _)| begins.starts_with(other));
                 let last = before.map(|(_, cost)| *cost).unwrap_or_default().and(Cost::of_expression(expression));
                 let worst = |cost: Cost| cost.for_pod(Pod::WORST);
-                let expressions =
-                    if worst(last) > worst(self.costs.expressions) { last } else { self.costs.expressions };
-                ChunkCosts { every: self.costs.every.and(prefix), expressions, last }
+                let expressions = if worst(last) > worst(costs.expressions) { last } else { costs.expressions };
+                ChunkCosts { every: costs.every.and(prefix), expressions, last, ..costs }
             }
         }
     }

@@ -9,6 +9,7 @@ pub(super) fn break_glass() -> Guard {
         rules: vec![ours(&["CREATE"], &["trustbreakglasses"])],
         namespace: None,
         conditions: Vec::new(),
+        variables: Vec::new(),
         validations: vec![
             says(
                 "object.spec.requestedBy == request.userInfo.username",
@@ -38,6 +39,7 @@ pub(super) fn approval(settings: &GuardSettings) -> Guard {
             "not-holdfast-at-its-own",
             "request.operation == 'CREATE' || object.spec != oldObject.spec".to_owned(),
         )],
+        variables: Vec::new(),
         validations: vec![
             says("request.operation == 'CREATE'", "an approval is never changed: make a new one"),
             says(

@@ -26,6 +26,7 @@ pub(super) fn tokens(settings: &GuardSettings) -> Guard {
         rules: vec![rule(&[""], &["v1"], &["CREATE"], &["serviceaccounts/token"], "Namespaced")],
         namespace: Some(settings.namespace.clone()),
         conditions: vec![("of-holdfast", format!("request.name == {}", text(&settings.service_account)))],
+        variables: Vec::new(),
         validations: vec![says(
             "has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups",
             "only a node gets a token of holdfast's service account, for the pod it runs",
@@ -51,6 +52,7 @@ pub(super) fn token_secrets(settings: &GuardSettings) -> Guard {
             "asks-for-a-token-of-holdfast",
             format!("{} && (request.operation == 'CREATE' || !{})", names_it("object"), names_it("oldObject")),
         )],
+        variables: Vec::new(),
         validations: vec![says(
             "false",
             "this Secret would hold a token of holdfast's service account that does not end: holdfast needs none",
@@ -99,6 +101,7 @@ pub(super) fn pods(settings: &GuardSettings) -> Guard {
             // Labels, finalizers and owners are nobody's entry; what is on its way out has to be let go.
             ("says-what-runs", "request.operation == 'CREATE' || object.spec != oldObject.spec".to_owned()),
         ],
+        variables: Vec::new(),
         validations,
     }
 }
@@ -114,6 +117,7 @@ pub(super) fn workloads(settings: &GuardSettings) -> Guard {
             ("runs-as-holdfast", runs_as_holdfast(settings, &new)),
             ("says-what-runs", format!("request.operation == 'CREATE' || {new} != {old}")),
         ],
+        variables: Vec::new(),
         validations: vec![says(
             format!("request.userInfo.username in {} || {}", texts(MAKE_WORKLOADS), may_approve_all()),
             "pods of this workload would act as holdfast: RBAC has to give you the verb `approve` on signingidentitypolicies",
@@ -140,6 +144,7 @@ pub(super) fn entry(settings: &GuardSettings) -> Guard {
         ],
         namespace: Some(settings.namespace.clone()),
         conditions: Vec::new(),
+        variables: Vec::new(),
         validations: vec![says(
             may_approve_all(),
             "whoever gets into a pod of this namespace may act as holdfast: RBAC has to give you the verb `approve` on signingidentitypolicies",
@@ -155,6 +160,7 @@ pub(super) fn canaries(settings: &GuardSettings) -> Guard {
         rules: vec![rule(&[""], &["v1"], &["CREATE"], &["pods"], "Namespaced")],
         namespace: None,
         conditions: vec![("by-holdfast", format!("request.userInfo.username == {}", text(&holdfast)))],
+        variables: Vec::new(),
         validations: vec![says(
             "has(request.dryRun) && request.dryRun",
             "holdfast makes pods in dry runs alone, to see whether its rules are in force",

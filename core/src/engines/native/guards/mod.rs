@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+pub use self::state::REMEMBERED;
 use super::expressions::text;
 use super::objects::{BINDING_KIND, NAMESPACE_NAME, POLICY_KIND, Validation, object, rule, validations};
 use crate::Digest;
@@ -74,6 +75,8 @@ struct Guard {
     /// The one namespace it is about, if any.
     namespace: Option<String>,
     conditions: Vec<(&'static str, String)>,
+    /// Besides `isHoldfast`.
+    variables: Vec<(String, String)>,
     validations: Vec<Validation>,
 }
 
@@ -84,15 +87,18 @@ impl Guard {
             || json!({}),
             |namespace| json!({"matchExpressions": [{"key": NAMESPACE_NAME, "operator": "In", "values": [namespace]}]}),
         );
-        let conditions: Vec<Value> =
-            self.conditions.iter().map(|(name, expression)| json!({"name": name, "expression": expression})).collect();
+        let named = |name: &str, expression: &str| json!({"name": name, "expression": expression});
+        let conditions: Vec<Value> = self.conditions.iter().map(|(name, expression)| named(name, expression)).collect();
+        let is_holdfast = named("isHoldfast", &format!("request.userInfo.username == {}", text(holdfast)));
+        let more = self.variables.iter().map(|(name, expression)| named(name, expression));
+        let variables: Vec<Value> = std::iter::once(is_holdfast).chain(more).collect();
         let policy = json!({
             "failurePolicy": "Fail",
             "matchConstraints": {
                 "matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": self.rules,
             },
             "matchConditions": conditions,
-            "variables": [{"name": "isHoldfast", "expression": format!("request.userInfo.username == {}", text(holdfast))}],
+            "variables": variables,
             "validations": validations(self.validations),
         });
         let policy_name = name(&part, MAX_NAME);

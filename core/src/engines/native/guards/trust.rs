@@ -70,6 +70,7 @@ pub(super) fn rotation() -> Guard {
         rules: vec![ours(&["CREATE", "UPDATE"], &["trustrootmirrors"])],
         namespace: None,
         conditions: Vec::new(),
+        variables: Vec::new(),
         validations: vec![
             unless(
                 format!("({approved}) && ({automatic}) && ({failing}) && ({CREATED} || {removal})"),
