@@ -28,7 +28,10 @@ pub(super) fn scope(settings: &GuardSettings) -> Guard {
             "Cluster",
         )],
         namespace: None,
-        conditions: Vec::new(),
+        conditions: vec![(
+            "changes-labels",
+            "!(has(object.metadata.labels) && has(oldObject.metadata.labels) && object.metadata.labels == oldObject.metadata.labels)".to_owned(),
+        )],
         variables,
         validations: vec![says(
             format!("{elsewhere}({}) || variables.isHoldfast || {}", same.join(" && "), may_approve_all()),
