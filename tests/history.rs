@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use holdfast_core::Digest;
-use holdfast_core::gate::{Event, History};
+use holdfast_core::gate::{Event, History, Named};
 use serde_json::{Value, json};
 use support::{Answer, holdfast_in};
 
@@ -16,7 +16,7 @@ fn exported() -> Value {
     let namespaces = BTreeSet::from(["shop".to_owned()]);
     let (wave, by) = ("canary".to_owned(), vec!["bob".to_owned()]);
     let events = [
-        Event::SoakStarted { wave: wave.clone(), namespaces: namespaces.clone(), subject: form, began: at },
+        Event::SoakStarted { wave: wave.clone(), namespaces: Named::from(&namespaces), subject: form, began: at },
         Event::Promoted { wave: wave.clone(), namespaces: namespaces.clone(), form },
         Event::Observed { wave },
         Event::Held { wants: form, kinds: vec!["IdentityWidened".to_owned()] },

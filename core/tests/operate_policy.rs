@@ -9,7 +9,7 @@ use holdfast_core::Digest;
 use holdfast_core::coverage::Coverage;
 use holdfast_core::engines::all::Capabilities;
 use holdfast_core::gate::loosening::{Approval, Form, LooseningKind};
-use holdfast_core::gate::{Canaries, Decision, Event, History, Namespace, Seen};
+use holdfast_core::gate::{Canaries, Decision, Enforced, Event, History, Namespace, Seen};
 use holdfast_core::operate::policy::{EngineSeen, Facts, Member, RETENTION, Remembered, decide, forms_in_force};
 use holdfast_core::trust::clock::Sanity;
 use jiff::{SignedDuration, Timestamp};
@@ -82,7 +82,7 @@ impl World {
         let capabilities = Capabilities::assumed(&BTreeMap::new());
         let seen = |_, policy: &str| {
             let kept = self.remembered.get(policy).and_then(|kept| kept.enforced.as_ref());
-            let names = kept.map(holdfast_core::gate::Enforced::names).unwrap_or_default();
+            let names = kept.map(Enforced::names).unwrap_or_default();
             let (canaries, faults) = (Canaries::Right, Vec::new());
             EngineSeen { present: true, ready: true, canaries, faults, told: names.clone(), in_force: names }
         };

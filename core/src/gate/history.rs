@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::loosening;
+use super::named::Named;
 use crate::Digest;
 
 /// How many records are kept, unless told otherwise.
 pub const KEPT: usize = 512;
+/// How many bytes of records are kept: they are written down with the rest in one object, of which the API server takes one MiB, packed.
+const LARGEST: usize = 2 * 1024 * 1024;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +27,7 @@ pub enum Event {
         /// Of which wave.
         wave: String,
         /// For which namespaces.
-        namespaces: BTreeSet<String>,
+        namespaces: Named,
         /// For which parts of the policy.
         subject: Digest,
         /// Where its measure begins.
@@ -35,7 +38,7 @@ pub enum Event {
         /// Of which wave.
         wave: String,
         /// For which namespaces.
-        namespaces: BTreeSet<String>,
+        namespaces: Named,
         /// Why.
         why: String,
     },
@@ -181,6 +184,11 @@ impl Record {
         Self { number, at, event, previous, digest }
     }
 
+    /// Its size as it is written down.
+    fn size(&self) -> usize {
+        serde_json::to_vec(self).map_or(0, |bytes| bytes.len())
+    }
+
     fn digest_of(number: u64, at: Timestamp, event: &Event, previous: Digest) -> Digest {
         loosening::value_digest(&json!({"number": number, "at": at, "event": event, "previous": previous}))
     }
@@ -227,14 +235,25 @@ impl History {
         self.records.last().map(|record| record.digest)
     }
 
-    /// Appends what happened, and drops the older half once `kept` are exceeded; what that half amounts to is summed up before.
+    /// Appends what happened, and drops the older half once `kept` are exceeded, or they are too large; what that half amounts to is summed up before.
     pub fn append(&mut self, at: Timestamp, event: Event, kept: usize) -> Digest {
-        if self.records.len() >= kept.max(4) {
+        if self.records.len() >= kept.max(4) || self.records.iter().map(Record::size).sum::<usize>() > LARGEST {
             self.push(at, Event::Summary { in_force: self.in_force() });
-            // A soak whose start goes with the older half is no longer proven and starts again.
-            self.records.drain(..self.records.len() / 2);
+            self.drop_older_half();
         }
         self.push(at, event)
+    }
+
+    /// Drops the older half, by number and by size, but for the newest record. A soak whose start goes with it is no longer proven and starts again.
+    fn drop_older_half(&mut self) {
+        let half = self.records.len() / 2;
+        let mut size = 0_usize;
+        let small = self.records.iter().rev().take_while(|record| {
+            size = size.saturating_add(record.size());
+            size <= LARGEST / 2
+        });
+        let kept = small.count().clamp(1, self.records.len() - half);
+        self.records.drain(..self.records.len() - kept);
     }
 
     fn push(&mut self, at: Timestamp, event: Event) -> Digest {
@@ -282,7 +301,7 @@ impl History {
 
     /// The start of the soak that is under way for these namespaces of a wave: the newest one that nothing ended since.
     pub fn soak_start(&self, wave: &str, namespaces: &BTreeSet<String>) -> Option<&Record> {
-        let of = |w: &String, n: &BTreeSet<String>| w == wave && n == namespaces;
+        let of = |w: &String, n: &Named| w == wave && n.are(namespaces);
         let newest = self.records.iter().rev().find(|record| match &record.event {
             Event::SoakStarted { wave, namespaces, .. } | Event::SoakEnded { wave, namespaces, .. } => {
                 of(wave, namespaces)
@@ -322,6 +341,28 @@ const fn sums_up(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Names are random, so that nothing of them packs well.
+    #[test]
+    fn however_many_namespaces_there_are_it_is_small_enough_to_be_kept_and_forgets_none() {
+        let (at, form) = (Timestamp::UNIX_EPOCH, Digest::of(b"form"));
+        let all: BTreeSet<String> = (0..2000_u32).map(|n| Digest::of(&n.to_be_bytes()).hex()).collect();
+        let mut history = History::default();
+        history.append(at, Event::Promoted { wave: "w".to_owned(), namespaces: all.clone(), form }, KEPT);
+        for round in 0..20 {
+            let (wave, subject) = ("w".to_owned(), form);
+            let started = Event::SoakStarted { wave: wave.clone(), namespaces: Named::from(&all), subject, began: at };
+            let head = history.append(at, started, KEPT);
+            assert_eq!(history.soak_start("w", &all).map(|record| record.digest), Some(head));
+            let by = vec!["bob".to_owned()];
+            history.append(at, Event::Released { namespaces: all.clone(), by }, KEPT);
+            history.append(at, Event::Promoted { wave, namespaces: all.clone(), form }, KEPT);
+            let size: usize = history.records.iter().map(Record::size).sum();
+            assert!(size < 2 * LARGEST, "{size} bytes after {round} rounds");
+            assert!(history.verify(Some(head)).is_ok() && history.in_force().enforced.len() == all.len());
+        }
+        assert!(history.records.len() > 4);
+    }
 
     /// Whoever can make records anew makes their digests anew, too.
     #[test]

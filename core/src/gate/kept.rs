@@ -8,6 +8,7 @@ use super::alarm::AlarmKind;
 use super::decide::{Input, Notes};
 use super::history::Event;
 use super::loosening::PolicyForm;
+use super::named::Named;
 use super::observation::subject_digest;
 use super::soak::Soak;
 use crate::api::policy::Wave;
@@ -63,22 +64,21 @@ impl Kept<'_> {
 
     /// Only holdfast writes the history, so a soak that was set back or made up elsewhere is not in it.
     fn agrees(&self, soak: &Soak) -> bool {
-        let said = Event::SoakStarted {
-            wave: soak.wave.clone(),
-            namespaces: soak.namespaces.clone(),
-            subject: soak.subject,
-            began: soak.started,
+        let is_said = |event: &Event| {
+            matches!(event, Event::SoakStarted { wave, namespaces, subject, began }
+                if *wave == soak.wave && namespaces.are(&soak.namespaces) && *subject == soak.subject && *began == soak.started)
         };
         let started = self.input.history.soak_start(&soak.wave, &soak.namespaces);
         self.chain_holds
             && soak.is_plausible()
-            && started.is_some_and(|record| record.digest == soak.record && record.event == said)
+            && started.is_some_and(|record| record.digest == soak.record && is_said(&record.event))
     }
 }
 
 /// Writes down that a soak ended without a promotion.
 pub(super) fn end(soak: Option<Soak>, why: &str, notes: &mut Notes) {
     if let Some(soak) = soak {
-        notes.record(Event::SoakEnded { wave: soak.wave, namespaces: soak.namespaces, why: why.to_owned() });
+        let namespaces = Named::from(&soak.namespaces);
+        notes.record(Event::SoakEnded { wave: soak.wave, namespaces, why: why.to_owned() });
     }
 }

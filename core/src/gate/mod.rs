@@ -17,6 +17,7 @@ pub mod history;
 mod kept;
 pub mod loosening;
 mod memory;
+mod named;
 mod newborn;
 pub mod observation;
 pub mod picture;
@@ -38,6 +39,7 @@ pub use decide::{Current, Decision, Input, Intent, decide, in_force};
 pub use evaluate::evaluate;
 pub use history::{BrokenChain, Event, History, InForce, Record};
 pub use memory::{Enforced, Progress, Standing, WaveStanding};
+pub use named::Named;
 pub use observation::{
     Canaries, EngineState, Observation, OtherImage, Scan, ScannedImage, TrustRootState, subject_digest,
 };

@@ -11,6 +11,7 @@ use super::history::Event;
 use super::kept::{Kept, end};
 use super::loosening::{Effective, Held, Loosening, PolicyForm, promotion};
 use super::memory::{Enforced, Standing, WaveStanding};
+use super::named::Named;
 use super::newborn;
 use super::observation::{Scan, subject_digest};
 use super::rollout::{Phase, soak_of};
@@ -87,7 +88,7 @@ impl Soaking<'_> {
         let subject = subject_digest(self.form);
         let record = notes.record(Event::SoakStarted {
             wave: wave.name.clone(),
-            namespaces: namespaces.clone(),
+            namespaces: Named::from(&namespaces),
             subject,
             began,
         });

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::history::{Event, InForce};
+use super::named::Named;
 
 /// Names that one sentence lists.
 const NAMED: usize = 12;
@@ -14,10 +15,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SoakStarted { wave, namespaces, began, .. } => {
-                write!(f, "the soak of wave `{wave}` started for {}; it counts from {began}", names(namespaces))
+                write!(f, "the soak of wave `{wave}` started for {}; it counts from {began}", named(namespaces))
             }
             Self::SoakEnded { wave, namespaces, why } => {
-                write!(f, "the soak of wave `{wave}` ended without a promotion for {}: {why}", names(namespaces))
+                write!(f, "the soak of wave `{wave}` ended without a promotion for {}: {why}", named(namespaces))
             }
             Self::Promoted { wave, namespaces, form } => {
                 write!(
@@ -70,6 +71,13 @@ fn amounts_to(in_force: &InForce) -> String {
         _ if namespaces.is_empty() => "nothing is enforced".to_owned(),
         Some(form) => format!("the policy denies in {}, in its form {form}", names(&namespaces)),
         None => format!("the policy denies in {}", names(&namespaces)),
+    }
+}
+
+fn named(namespaces: &Named) -> String {
+    match namespaces {
+        Named::Each(each) => names(each),
+        Named::Many { count, .. } => format!("{count} namespaces"),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{alarms, failing};
 use holdfast_core::Digest;
 use holdfast_core::gate::loosening::{self, LooseningKind};
 use holdfast_core::gate::{
-    AlarmKind, Check, Decision, Event, History, Intent, Phase, ScanTime, Soak, Trigger, subject_digest,
+    AlarmKind, Check, Decision, Event, History, Intent, Named, Phase, ScanTime, Soak, Trigger, subject_digest,
 };
 use holdfast_core::trust::freshness::{Freshness, Limit};
 use holdfast_core::verify::Reason;
@@ -355,7 +355,7 @@ fn a_promotion_ends_the_soak_it_came_of() {
     let now = at("2026-07-01T00:00:00Z");
     let started = |wave: &str| Event::SoakStarted {
         wave: wave.to_owned(),
-        namespaces: names(&["a", "b"]),
+        namespaces: Named::from(&names(&["a", "b"])),
         subject: Digest::of(b""),
         began: now,
     };

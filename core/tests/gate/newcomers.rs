@@ -51,6 +51,17 @@ fn a_namespace_is_enforced_from_its_start_where_it_was_in_scope_from_the_first()
 }
 
 #[test]
+fn what_was_there_when_its_wave_came_into_force_soaks() {
+    for (after, wanted) in [(SignedDuration::ZERO, false), (SECOND, true)] {
+        let mut estate = made(Seen::Never, SECOND, Reason::Verified);
+        let in_force = estate.enforced.as_ref().unwrap().waves["everything"].observed.unwrap();
+        estate.observed.namespaces.get_mut(NEW).unwrap().created = Some(in_force + after);
+        estate.now = in_force + MINUTE;
+        assert_eq!(is_enforced(&estate.step()), wanted, "{after:#}");
+    }
+}
+
+#[test]
 fn a_namespace_that_was_made_while_nobody_looked_is_not_taken_for_good_unseen() {
     let mut partial = made(Seen::Unknown, SECOND, Reason::Verified);
     partial.scan().incomplete = Some("the registry did not answer".to_owned());

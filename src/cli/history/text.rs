@@ -88,7 +88,7 @@ fn sentence(text: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use holdfast_core::gate::{Event, History};
+    use holdfast_core::gate::{Event, History, Named};
     use holdfast_core::operate::policy::Remembered;
     use jiff::Timestamp;
 
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn what_others_wrote_moves_no_cursor_and_has_an_end() {
         let why = format!("\x1b[2Jgone{}", "x".repeat(5000));
-        let ended = Event::SoakEnded { wave: "a\nb".to_owned(), namespaces: BTreeSet::new(), why };
+        let ended = Event::SoakEnded { wave: "a\nb".to_owned(), namespaces: Named::from(&BTreeSet::new()), why };
         let text = printed(&history(vec![ended]), None, 50);
         assert!(!text.contains('\x1b') && text.contains("a\\nb") && text.len() < 2500, "{text}");
     }
