@@ -350,12 +350,15 @@ fn what_was_verified_stays_listed_until_it_is_proven_bad_outdated_or_unused() {
     let memory = fs::read(place.path("gate.json")).unwrap();
     assert!(!render(&["--now", "2026-08-20T00:00:00Z"]));
 
-    // It is looked at and proven bad: what signed it is gone.
+    // It is looked at, and what signed it is gone: that proves nothing against it.
     fs::write(place.path("gate.json"), &memory).unwrap();
     fs::rename(place.path("web.json"), place.path("git/web.json")).unwrap();
     assert!(render(&["--now", "2026-07-20T01:00:00Z"]));
     place.unsign();
-    assert!(!render(&["--now", "2026-07-20T02:00:00Z"]));
+    assert!(render(&["--now", "2026-07-20T02:00:00Z"]));
+    // It is proven bad: somebody else signed it.
+    place.sign_as("https://ci.example/other");
+    assert!(!render(&["--now", "2026-07-20T03:00:00Z"]));
 
     // The policy asks for more, and nobody can look.
     fs::write(place.path("gate.json"), &memory).unwrap();

@@ -80,8 +80,20 @@ impl Place {
 
     /// Writes the image without what signed it.
     pub(crate) fn unsign(&self) {
+        self.signed_by(&[]);
+    }
+
+    /// Writes the image with nothing but what this subject signed.
+    pub(crate) fn sign_as(&self, subject: &str) {
+        self.signed_by(&[subject]);
+    }
+
+    fn signed_by(&self, subjects: &[&str]) {
         let mut layout = Layout::new();
-        layout.image("web", "registry.corp.internal/apps/web:1");
+        let image = layout.image("web", "registry.corp.internal/apps/web:1");
+        for subject in subjects {
+            layout.attach(&image, &self.sigstore.bundle(&image.manifest, &Recipe::image(subject, ISSUER)));
+        }
         fs::remove_dir_all(self.path("images")).unwrap();
         layout.write(&self.path("images")).unwrap();
     }
