@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::coverage::CompiledPolicy;
@@ -26,6 +27,9 @@ use super::super::failure::Failed;
 use super::live::{Kind, There};
 use super::memory::Recalled;
 use super::observing::Said;
+
+/// How long what was just written may take to come into force before something is amiss.
+const TAKES_A_MOMENT: Duration = Duration::from_secs(10);
 
 /// Everything a pass knows before anything was judged.
 pub(super) struct Observed {
@@ -265,9 +269,10 @@ impl Observed {
         for ((_, name), binding) in bindings {
             let is_there = self.there.contains_key(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
             let in_force = match self.said.get(name) {
-                Some((said, over)) => *said == Said::InForce && over.contains(namespace),
-                // Not asked yet in the form it has: what was seen before stands until the canary is back.
-                None => self.was_observed(policy, namespace),
+                Some((said, over)) if *said == Said::InForce => over.contains(namespace),
+                Some(_) if binding.since.elapsed() > TAKES_A_MOMENT => false,
+                // Not asked yet in the form it has, or not in force yet: what was seen before stands for as long as that takes.
+                _ => self.was_observed(policy, namespace),
             };
             if !is_there || !in_force {
                 return false;
