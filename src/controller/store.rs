@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use holdfast_core::Digest;
-use holdfast_core::engines::native::guards::MEMORY;
+use holdfast_core::engines::native::guards::{MEMORY, REMEMBERED};
 use holdfast_core::engines::object::{MANAGED_BY, TRUST_ROOT};
 use holdfast_core::json;
 use holdfast_core::operate::mirror::Record;
@@ -301,6 +301,7 @@ impl Store {
 
     async fn put(&self, mut object: ConfigMap, over: Option<&Place>) -> Result<Place, Failed> {
         let name = object.name_any();
+        debug_assert!(REMEMBERED.iter().any(|begins| name.starts_with(begins)), "no guard knows {name} for a memory");
         let revision = over.map_or(1, |place| place.stored.revision.saturating_add(1));
         object.data.get_or_insert_default().insert(REVISION.to_owned(), revision.to_string());
         let size = size(&object);
