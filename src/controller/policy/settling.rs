@@ -38,11 +38,13 @@ pub(super) async fn settles(
     if let Some((binding, said)) = first {
         context.policies.settling.lock().take();
         let since = *context.policies.waits.lock().get_or_insert_with(Instant::now);
-        if since.elapsed() > LONG {
-            let why = format!("what admits more waits until `{}` is seen in force: {said}", binding.object.name());
-            applied.unwritten.insert(EngineKind::Native, why);
+        if since.elapsed() <= LONG {
+            return Ok(Some(LOOK));
         }
-        return Ok(Some(LOOK));
+        let why = format!("what admits more waits until `{}` is seen in force: {said}", binding.object.name());
+        applied.unwritten.insert(EngineKind::Native, why);
+        // What waits for long is not looked at ten times a second.
+        return Ok(Some(LOOK * 20));
     }
     let since = *context.policies.settling.lock().get_or_insert_with(Instant::now);
     Ok(OTHERS_SETTLE.checked_sub(since.elapsed()).filter(|left| !left.is_zero()))
