@@ -361,11 +361,8 @@ fn objects_that_are_none_of_their_kind_stop_nobody_else() {
     });
     let why = lab.events("odd-4")[0]["note"].as_str().unwrap().to_owned();
     assert!(why.contains("integer `7`"), "{why}");
-    assert_eq!(
-        operator.metric("holdfast_malformed_objects", &["kind=\"TrustRootMirror\""]),
-        Some(750.0),
-        "the others are read, and refused"
-    );
+    // The others are read, and refused.
+    operator.until_metric("holdfast_malformed_objects", &["kind=\"TrustRootMirror\""], |odd| odd == Some(750.0));
     is_calm(&operator, 10.0);
     assert_eq!(operator.ask("/healthz").0, 200);
 }
@@ -412,11 +409,8 @@ fn a_mirror_that_is_deleted_while_it_is_read_leaves_nothing_half() {
     lab.delete(&mirror_path("vanishing"));
     lab.proxy().release();
     is_calm(&operator, 8.0);
-    assert_eq!(
-        operator.metric("holdfast_trust_root_condition", &["trust_root=\"vanishing\""]),
-        None,
-        "nothing is measured of what is gone"
-    );
+    // Nothing is measured of what is gone.
+    operator.until_metric("holdfast_trust_root_condition", &["trust_root=\"vanishing\""], |all| all.is_none());
     // Owned by what is gone, it goes too.
     lab.until("nothing is distributed", |lab| {
         if lab.get(&config_map_path("vanishing-a", NAME)).is_none() { Ok(()) } else { Err(operator.said()) }

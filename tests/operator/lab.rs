@@ -720,6 +720,14 @@ impl Operator<'_> {
         (!values.is_empty()).then(|| values.iter().sum())
     }
 
+    /// Waits until a metric is as it should be: what is counted follows what is done, by a moment.
+    pub(crate) fn until_metric(&self, name: &str, labels: &[&str], is: impl Fn(Option<f64>) -> bool) {
+        self.lab.until(&format!("{name}{labels:?} is as it should be"), |_| {
+            let now = self.metric(name, labels);
+            if is(now) { Ok(()) } else { Err(format!("{now:?}")) }
+        });
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let done = Command::new("kill").args([signal, &self.pid().to_string()]).status().unwrap();
         assert!(done.success());

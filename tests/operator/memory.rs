@@ -80,7 +80,7 @@ fn a_memory_that_is_gone_blocks_imports_and_nothing_else() {
     let (operator, courier) = settled(&lab, "gone");
     lab.clean(&memory(&courier, "gone")).unwrap();
     lab.reason("gone", "MemoryIntact", "MemoryLost");
-    assert_eq!(operator.metric("holdfast_trust_root_memory_intact", &["trust_root=\"gone\""]), Some(0.0));
+    operator.until_metric("holdfast_trust_root_memory_intact", &["trust_root=\"gone\""], |intact| intact == Some(0.0));
     // Also by an operator that never saw it.
     operator.stop();
     let _operator = lab.operator();

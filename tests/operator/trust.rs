@@ -72,10 +72,11 @@ fn a_rotation_waits_for_the_approval_of_its_very_digest() {
     assert_eq!(adopted.at("/adopted/digest"), &json!(second));
     assert_eq!(adopted.at("/adopted/approvedBy"), &json!("bob"));
     assert!(adopted.at("/candidate").is_null());
-    let reasons: Vec<String> =
-        lab.events("rotation").iter().map(|event| event["reason"].as_str().unwrap().to_owned()).collect();
     for reason in ["Adopted", "AwaitingApproval"] {
-        assert!(reasons.iter().any(|seen| seen == reason), "{reason}: {reasons:?}");
+        lab.until(&format!("the event {reason} is there"), |lab| {
+            let events = lab.events("rotation");
+            if events.iter().any(|event| event["reason"] == reason) { Ok(()) } else { Err(json!(events).to_string()) }
+        });
     }
 }
 
@@ -127,12 +128,8 @@ fn an_older_repository_is_refused_and_a_restart_remembers() {
     assert_eq!(refused.at("/roles/timestamp/version"), &json!(2));
     assert_eq!(refused.at("/adopted/digest"), &json!(courier.root()));
     assert_eq!((refused.is("Ready"), refused.reason("Ready")), ("False", "Rollback"));
-    assert!(
-        operator
-            .metric("holdfast_trust_root_imports_total", &["trust_root=\"rollback\"", "result=\"Rollback\""])
-            .unwrap()
-            >= 1.0
-    );
+    let rollbacks = &["trust_root=\"rollback\"", "result=\"Rollback\""];
+    operator.until_metric("holdfast_trust_root_imports_total", rollbacks, |count| count >= Some(1.0));
 
     // Deleted and made again, it is not new.
     lab.delete(&mirror_path("rollback"));
@@ -179,7 +176,7 @@ fn trust_reaches_the_selected_namespaces_and_what_goes_goes_last() {
             Err(String::new())
         }
     }));
-    assert!(operator.metric("holdfast_foreign_edits_total", &["kind=\"ConfigMap\""]).unwrap() >= 1.0);
+    operator.until_metric("holdfast_foreign_edits_total", &["kind=\"ConfigMap\""], |edits| edits >= Some(1.0));
     // Somebody deletes it: it is made again.
     lab.delete(&config_map_path("spread-a", NAME));
     lab.until("what was deleted is back", |lab| {

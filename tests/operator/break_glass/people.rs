@@ -38,7 +38,7 @@ fn two_people_open_it_and_it_ends_by_itself() {
     assert_eq!((open.is("Ready"), open.at("/revertedAt").is_null()), ("True", true));
     assert_eq!(open.object["status"]["observedGeneration"], open.object["metadata"]["generation"]);
     let labels = ["name=\"inc-open\"", "kind=\"acceptStale\""];
-    assert_eq!(operator.metric("holdfast_break_glass_active", &labels), Some(1.0));
+    operator.until_metric("holdfast_break_glass_active", &labels, |active| active == Some(1.0));
     assert_eq!(
         operator.metric("holdfast_break_glass_end_timestamp_seconds", &labels).map(|end| end.to_string()),
         Some(end.as_second().to_string())
@@ -66,7 +66,7 @@ fn two_people_open_it_and_it_ends_by_itself() {
     assert_eq!(over.at("/activeSince"), open.at("/activeSince"));
     assert_eq!(over.at("/approvedBy"), &json!(["bob", "dora"]));
     assert_eq!((over.is("Ready"), over.is("Active"), over.at("/revertedAt").is_string()), ("True", "False", true));
-    assert_eq!(operator.metric("holdfast_break_glass_active", &labels), None);
+    operator.until_metric("holdfast_break_glass_active", &labels, |active| active.is_none());
     lab.until("its events are there", |lab| {
         let events = events(lab, "inc-open");
         let all = ["AwaitingApprovals", "Opened", "Ended"].iter().all(|reason| events.iter().any(|one| one == reason));
@@ -156,7 +156,7 @@ fn deleting_it_closes_it() {
         let events = events(lab, "inc-gone");
         if events.iter().any(|reason| reason == "ClosedEarly") { Ok(()) } else { Err(format!("{events:?}")) }
     });
-    assert_eq!(operator.metric("holdfast_break_glass_active", &["name=\"inc-gone\""]), None);
+    operator.until_metric("holdfast_break_glass_active", &["name=\"inc-gone\""], |active| active.is_none());
     // Its approvals are of another object than one that is made again: with another end they say nothing of it.
     ask(&lab, "alice", "inc-gone", from_now(7200), &accept_stale("any"));
     let again = until(&lab, "inc-gone", "Pending", "AwaitingApprovals");

@@ -106,8 +106,8 @@ fn kyverno_is_given_its_policy_where_it_is_there_and_may_be_given_it() {
         let now = lab.call("GET", &path, None);
         if now["spec"] == policy["spec"] { Ok(()) } else { Err(now["spec"].to_string()) }
     });
-    let edits = operator.metric("holdfast_foreign_edits_total", &["kind=\"ImageValidatingPolicy\""]);
-    assert_eq!(edits, Some(1.0));
+    let edits = &["kind=\"ImageValidatingPolicy\""];
+    operator.until_metric("holdfast_foreign_edits_total", edits, |edits| edits == Some(1.0));
     // An object of somebody else stays.
     let mut other = policy.clone();
     other["metadata"] = json!({"name": "somebodys"});

@@ -104,7 +104,7 @@ fn an_enforced_policy_that_is_deleted_stays_until_two_people_agreed() {
     approve(&lab, "bob", "SigningIdentityPolicy", "apps", &digest).unwrap();
     std::thread::sleep(std::time::Duration::from_secs(2));
     estate.denied("shop", &bad, "is not verified");
-    assert_eq!(operator.metric("holdfast_policy_held_changes", &["policy=\"apps\""]), Some(1.0));
+    operator.until_metric("holdfast_policy_held_changes", &["policy=\"apps\""], |held| held == Some(1.0));
 
     two_agree(&lab, &estate, &digest);
     lab.until("nothing is denied any more", |_| estate.try_pod("shop", "rogue", &bad));

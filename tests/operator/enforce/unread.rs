@@ -43,7 +43,7 @@ fn what_is_enforced_stays_where_its_policy_cannot_be_read_or_is_gone() {
     lab.until("anything is taken", |lab| lab.try_patch(APPS, &json!({"spec": {"trustRoots": "corp"}})));
     let said = told(&lab, "PolicyInvalid");
     assert!(said.contains("trustRoots") || said.contains("string \"corp\""), "{said}");
-    assert_eq!(operator.metric("holdfast_malformed_objects", &["kind=\"SigningIdentityPolicy\""]), Some(1.0));
+    operator.until_metric("holdfast_malformed_objects", &["kind=\"SigningIdentityPolicy\""], |odd| odd == Some(1.0));
     estate.scan_now("unread");
     std::thread::sleep(std::time::Duration::from_secs(3));
     holds();
