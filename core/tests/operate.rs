@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use holdfast_core::Digest;
 use holdfast_core::api::TrustRootMirrorSpec;
-use holdfast_core::operate::mirror::{Decision, Facts, ReadRoot, Record, decide};
+use holdfast_core::operate::mirror::{Decision, Facts, Impact, ReadRoot, Record, Rehearsal, decide};
 use holdfast_core::trust::diff::RootDiff;
 use holdfast_core::trust::root::{TrustRoot, Window};
 use holdfast_testpki::Sigstore;
@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use support::at;
 
 const NAME: &str = "root";
+/// How many images may stop verifying by what comes into force by itself.
+const MOST: usize = 2;
 
 /// Roots with other keys, and one of them in other bytes.
 static ROOTS: LazyLock<Vec<ReadRoot>> = LazyLock::new(|| {
@@ -35,7 +37,7 @@ fn spec(automatic: bool, tuf: bool) -> TrustRootMirrorSpec {
     let digest = Digest::of(b"pin").hex();
     let map = json!({"namespace": "n", "name": "m"});
     let approval = if automatic { "Automatic" } else { "Required" };
-    let mut spec = json!({"rotation": {"approval": approval, "removalGrace": "2h"}});
+    let mut spec = json!({"rotation": {"approval": approval, "maxNewlyFailing": MOST, "removalGrace": "2h"}});
     if tuf {
         spec["source"] = json!({"configMap": map});
         spec["bootstrap"] = json!({"rootSHA256": digest, "configMap": map});
@@ -43,6 +45,30 @@ fn spec(automatic: bool, tuf: bool) -> TrustRootMirrorSpec {
         spec["source"] = json!({"trustedRoot": {"configMap": map, "sha256": digest}});
     }
     serde_json::from_value(spec).unwrap()
+}
+
+/// Whether what runs was judged by what is offered.
+#[derive(Debug, Clone, Copy)]
+enum Rehearsed {
+    NotNeeded,
+    Awaited,
+    /// By which root, how many images would stop verifying, and how many could not be judged.
+    By(usize, usize, usize),
+}
+
+impl Rehearsed {
+    fn allows(self, offered: Digest) -> bool {
+        match self {
+            Self::NotNeeded => true,
+            Self::Awaited => false,
+            Self::By(root, failing, unjudged) => ROOTS[root].root.digest == offered && failing + unjudged <= MOST,
+        }
+    }
+}
+
+fn rehearsed() -> impl Strategy<Value = Rehearsed> {
+    let by = (0..5_usize, 0..4_usize, 0..3_usize).prop_map(|(root, failing, out)| Rehearsed::By(root, failing, out));
+    prop_oneof![Just(Rehearsed::NotNeeded), Just(Rehearsed::Awaited), by.clone(), by]
 }
 
 /// What one pass observes.
@@ -54,6 +80,7 @@ struct Seen {
     tuf: bool,
     counts: bool,
     current: bool,
+    rehearsed: Rehearsed,
     /// The record is gone, or says nothing that can be read: what the controller makes of a fault is that nothing is offered.
     fault: bool,
     minutes: i32,
@@ -61,8 +88,9 @@ struct Seen {
 
 fn seen() -> impl Strategy<Value = Seen> {
     let root = || proptest::option::weighted(0.8, 0..5_usize);
-    (root(), root(), any::<[bool; 4]>(), proptest::bool::weighted(0.1), -30..240_i32).prop_map(
-        |(offered, approved, [automatic, tuf, counts, current], fault, minutes)| Seen {
+    (root(), root(), any::<[bool; 4]>(), proptest::bool::weighted(0.1), -30..240_i32, rehearsed()).prop_map(
+        |(offered, approved, [automatic, tuf, counts, current], fault, minutes, rehearsed)| Seen {
+            rehearsed,
             offered,
             approved,
             automatic,
@@ -80,6 +108,17 @@ impl Seen {
         let spec = spec(self.automatic, self.tuf);
         let agreed: Vec<(Digest, String)> =
             self.approved.iter().map(|of| (ROOTS[*of].root.digest, "bob".to_owned())).collect();
+        let impact = match self.rehearsed {
+            Rehearsed::By(_, failing, unjudged) => {
+                Impact { checked: 9, unjudged, newly_failing: vec![String::new(); failing], newly_passing: Vec::new() }
+            }
+            Rehearsed::NotNeeded | Rehearsed::Awaited => Impact::default(),
+        };
+        let rehearsal = match self.rehearsed {
+            Rehearsed::NotNeeded => Rehearsal::NotNeeded,
+            Rehearsed::Awaited => Rehearsal::Awaited,
+            Rehearsed::By(root, ..) => Rehearsal::Of(ROOTS[root].root.digest, &impact),
+        };
         let facts = Facts {
             name: NAME,
             spec: &spec,
@@ -89,6 +128,7 @@ impl Seen {
             agreed: &agreed,
             declaration_counts: self.counts,
             judged: &[],
+            rehearsal,
             consumers_current: self.current && !self.fault,
         };
         decide(&facts, now)
@@ -114,7 +154,8 @@ proptest! {
             prop_assert_eq!(&after, &decision.adopted);
             if let (Some(before), Some(after)) = (&before, &after) && before.root.digest != after.root.digest {
                 let agreed = pass.approved.is_some_and(|of| ROOTS[of].root.digest == after.root.digest);
-                let declared = pass.counts && (pass.automatic || !pass.tuf);
+                let by_itself = pass.automatic && pass.rehearsed.allows(after.root.digest);
+                let declared = pass.counts && (by_itself || !pass.tuf);
                 let same_keys = !RootDiff::between(&before.root, &after.root).is_rotation();
                 prop_assert!(agreed || declared || same_keys, "{pass:?}");
             }
@@ -216,6 +257,7 @@ fn pass(offered: usize) -> Seen {
         offered: Some(offered),
         approved: None,
         automatic: false,
+        rehearsed: Rehearsed::NotNeeded,
         tuf,
         counts: true,
         current,
@@ -280,4 +322,21 @@ fn two_windows_with_a_gap_are_not_joined_over_it() {
     assert_eq!(new.united(&old).logs[0].window, new.logs[0].window);
     old.logs[0].window = window("2026-01-01T00:00:00Z", "2026-03-15T00:00:00Z");
     assert_eq!(new.united(&old).logs[0].window, window("2026-01-01T00:00:00Z", "2026-04-01T00:00:00Z"));
+}
+
+#[test]
+fn what_comes_into_force_by_itself_waits_for_what_it_would_change() {
+    let now = at("2026-06-01T00:00:00Z");
+    let record = pass(0).decide(None, now).record.unwrap();
+    let adopts = |rehearsed| {
+        let decision = Seen { automatic: true, rehearsed, ..pass(1) }.decide(Some(&record), now);
+        decision.adopted.unwrap().root.digest == ROOTS[1].root.digest
+    };
+    assert!(adopts(Rehearsed::NotNeeded) && adopts(Rehearsed::By(1, MOST, 0)) && adopts(Rehearsed::By(1, 1, 1)));
+    assert!(!adopts(Rehearsed::Awaited), "nobody knows what it would break");
+    assert!(
+        !adopts(Rehearsed::By(1, MOST + 1, 0)) && !adopts(Rehearsed::By(1, MOST, 1)),
+        "too many may stop verifying"
+    );
+    assert!(!adopts(Rehearsed::By(2, 0, 0)), "they were judged by something else");
 }

@@ -10,7 +10,7 @@ use holdfast_core::api::TrustRootMirror;
 use holdfast_core::operate::mirror::distribution::{Distribution, Limits, Namespace};
 use holdfast_core::operate::mirror::memory::{MemoryFault, Stored};
 use holdfast_core::operate::mirror::status::{Accepted, Distributed, Failure, Import, Report};
-use holdfast_core::operate::mirror::{Facts, MirrorReason, ReadRoot, Record, decide};
+use holdfast_core::operate::mirror::{Facts, MirrorReason, ReadRoot, Record, Rehearsal, decide};
 use holdfast_core::trust::freshness::{Freshness, Limit};
 use holdfast_core::trust::held::{Held, HeldRoot};
 use holdfast_core::trust::tuf::{RefusalKind, State};
@@ -58,6 +58,7 @@ fn record(root: &ReadRoot) -> Record {
         agreed: &agreed,
         declaration_counts: false,
         judged: &[],
+        rehearsal: Rehearsal::Awaited,
         consumers_current: true,
     };
     decide(&facts, start()).record.unwrap()
@@ -129,6 +130,7 @@ impl Situation {
             agreed: &[],
             declaration_counts: false,
             judged: &[],
+            rehearsal: Rehearsal::Awaited,
             consumers_current: true,
         };
         let decision = decide(&facts, now);

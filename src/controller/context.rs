@@ -16,6 +16,7 @@ use kube::{Client, Resource};
 use parking_lot::Mutex;
 
 use super::break_glass;
+use super::candidates::Candidates;
 use super::coverage::{FormsInForce, Scanning};
 use super::engines::Engines;
 use super::failure::Failed;
@@ -24,11 +25,13 @@ use super::lease::Leadership;
 use super::malformed;
 use super::mirror::Known;
 use super::policy::Policies;
+use super::queue::Queue;
 use super::secrets::Reader;
 use super::settings::Settings;
 use super::store::Store;
 use super::subjects::Lookout;
 use super::trusts::Trusts;
+use super::vouched::Vouched;
 use crate::serve::metrics::{Metrics, OpenBreakGlass};
 
 /// What is watched, as it was last seen.
@@ -115,6 +118,12 @@ pub(crate) struct Context {
     pub(crate) told: Mutex<HashMap<(&'static str, String), malformed::Form>>,
     /// The trust in force.
     pub(crate) trusts: Trusts,
+    /// The trust that waits for approval.
+    pub(crate) candidates: Candidates,
+    /// What scans say has passed.
+    pub(crate) vouched: Vouched,
+    /// Who asks for passes over mirrors.
+    pub(crate) mirrors: Queue<TrustRootMirror>,
     /// Which engines are there.
     pub(crate) engines: Engines,
     /// Who could get round what is enforced.

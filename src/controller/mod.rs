@@ -2,6 +2,7 @@
 
 mod agreements;
 mod break_glass;
+mod candidates;
 pub mod client;
 mod context;
 mod coverage;
@@ -24,6 +25,7 @@ mod status;
 mod store;
 pub mod subjects;
 mod trusts;
+mod vouched;
 mod watch;
 
 use std::hash::{BuildHasher, RandomState};
@@ -41,6 +43,7 @@ use tokio::sync::watch::Receiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::candidates::Candidates;
 use self::client::ClientError;
 use self::context::{Caches, Context};
 use self::engines::Engines;
@@ -52,6 +55,7 @@ use self::settings::Settings;
 use self::store::Store;
 use self::subjects::Lookout;
 use self::trusts::Trusts;
+use self::vouched::Vouched;
 use self::watch::{Notice, Triggers, Watches};
 use crate::registry::blobs::BlobsError;
 use crate::serve::metrics::Metrics;
@@ -154,7 +158,7 @@ impl Operator {
         let (break_glasses, break_glasses_queued) = Queue::new(caches.break_glasses.clone());
         let queued =
             AllQueued { mirrors: mirrors_queued, reports: reports_queued, break_glasses: break_glasses_queued };
-        let context = Arc::new(self.context(caches, reports.clone())?);
+        let context = Arc::new(self.context(caches, mirrors.clone(), reports.clone())?);
         let triggers = self.triggers(&context, mirrors, reports, break_glasses);
         let mut watching =
             watches.start(&self.namespace, &self.settings.source_namespaces, &triggers, &self.readiness, &self.stop);
@@ -187,7 +191,12 @@ impl Operator {
         ended
     }
 
-    fn context(&self, caches: Caches, reports: Queue<BundleCoverageReport>) -> Result<Context, OperatorError> {
+    fn context(
+        &self,
+        caches: Caches,
+        mirrors: Queue<TrustRootMirror>,
+        reports: Queue<BundleCoverageReport>,
+    ) -> Result<Context, OperatorError> {
         let store = Store::new(self.client.clone(), &self.namespace);
         Ok(Context {
             client: self.client.clone(),
@@ -202,6 +211,9 @@ impl Operator {
             recorder: context::recorder(self.client.clone(), &self.settings.identity),
             told: parking_lot::Mutex::default(),
             trusts: Trusts::default(),
+            candidates: Candidates::default(),
+            vouched: Vouched::default(),
+            mirrors,
             engines: Engines::new(self.client.clone()),
             subjects: Lookout::new(self.client.clone(), &self.namespace, &self.settings.service_account),
             scanning: coverage::Scanning::new(&self.settings, reports, &self.metrics)?,
@@ -241,6 +253,8 @@ impl Operator {
                     context.known.lock().entry(name.to_owned()).or_default().gone();
                     malformed::forget::<TrustRootMirror>(&context, name);
                     metrics.forget(name);
+                    context.candidates.publish(name, None);
+                    context.vouched.forget(name);
                     if context.trusts.withdraw(name) {
                         context.scanning.queue.all();
                     }
@@ -248,6 +262,7 @@ impl Operator {
                 Notice::ReportGone => {
                     malformed::forget::<BundleCoverageReport>(&context, name);
                     context.scanning.forget(name);
+                    context.candidates.forget_report(name);
                 }
                 Notice::BreakGlassGone => break_glass::gone(&context, name),
                 Notice::Policies => context.policies.wake.ask(),

@@ -14,6 +14,7 @@ use holdfast_core::coverage::{
 };
 use holdfast_core::image::ImageRef;
 use holdfast_core::verify::{Artifact, Evidence, Outcome, Reason};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::ledger::{Ledger, Sighting, Target};
@@ -23,6 +24,7 @@ use crate::registry::blobs::Blobs;
 use crate::registry::remote::{LIGHT, Looked, assemble};
 
 /// Policies, trust, and what was found out before.
+#[derive(Clone)]
 pub struct Judge {
     /// The policies that can be used.
     pub policies: Vec<CompiledPolicy>,
@@ -160,6 +162,22 @@ impl Judge {
             }
         }
         wants.into_values().collect()
+    }
+
+    /// The newest time of signing that each trust root vouches for, of what passes.
+    pub fn signed_at(&self, seen: &[(Arc<Sighting>, Vec<usize>)]) -> BTreeMap<String, Timestamp> {
+        let mut newest: BTreeMap<String, Timestamp> = BTreeMap::new();
+        for (sighting, policies) in seen {
+            for policy in policies.iter().filter_map(|at| self.policies.get(*at)) {
+                for (root, at) in self.finding(sighting, policy, &[]).iter().flat_map(|finding| &finding.signed_at) {
+                    match newest.get_mut(root) {
+                        Some(known) => *known = (*at).max(*known),
+                        None => drop(newest.insert(root.clone(), *at)),
+                    }
+                }
+            }
+        }
+        newest
     }
 
     /// Judges what was not judged before, on every processor: what follows finds it remembered.

@@ -308,7 +308,8 @@ pub struct Rotation {
     /// The digest of the candidate that is approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved_digest: Option<Digest>,
-    /// How many running images may stop verifying under an automatic rotation.
+    /// How many images may stop verifying under an automatic rotation. It waits until a report that looks at everything has judged them by what comes; one
+    /// that could not be judged counts as one that may.
     #[schemars(range(max = 100_000))]
     pub max_newly_failing: u32,
     /// How long what goes is distributed beside what comes.

@@ -171,6 +171,9 @@ pub struct ChangeStatus {
 pub struct ImpactStatus {
     /// Images judged.
     pub checked: u64,
+    /// Images that could not be judged: their evidence is not at hand, or nobody could look.
+    #[serde(default)]
+    pub unjudged: u64,
     /// Images that would stop verifying.
     pub newly_failing: u64,
     /// Images that would begin to.

@@ -22,6 +22,8 @@ pub struct Finding {
     pub message: String,
     /// Every signer of the policy that one of the verified pieces of evidence is of; several, where identities overlap. Empty unless covered.
     pub signers: Vec<String>,
+    /// The newest authenticated time of signing that each trust root vouches for. Empty unless covered.
+    pub signed_at: Vec<(String, Timestamp)>,
     /// Whether it was verified by a key alone, without a trust root: one that is not at hand could have refused it.
     without_root: bool,
 }
@@ -49,9 +51,25 @@ pub fn find_out(
         .iter()
         .any(|piece| piece.authenticated.as_ref().is_some_and(|facts| facts.signed_at.is_empty()));
     let lasts = verdict.reason != Reason::ClockSuspect && !timeless;
-    let signers = if verdict.outcome() == Outcome::Covered { signers_of(&verdict, policy) } else { Vec::new() };
+    let (signers, signed_at) = match verdict.outcome() {
+        Outcome::Covered => (signers_of(&verdict, policy), signed_at(&verdict)),
+        Outcome::Uncovered | Outcome::Unknown => (Vec::new(), Vec::new()),
+    };
     let without_root = without_root(&verdict);
-    Found { finding: Finding { reason: verdict.reason, message: verdict.message, signers, without_root }, lasts }
+    let finding = Finding { reason: verdict.reason, message: verdict.message, signers, signed_at, without_root };
+    Found { finding, lasts }
+}
+
+/// The newest time of signing by each trust root that verified something.
+fn signed_at(verdict: &Verdict) -> Vec<(String, Timestamp)> {
+    let mut newest: BTreeMap<&String, Timestamp> = BTreeMap::new();
+    for piece in verdict.evidence.iter().filter(|piece| piece.reason == Reason::Verified) {
+        let times = piece.authenticated.iter().flat_map(|facts| &facts.signed_at).map(|time| time.at);
+        let Some((root, latest)) = piece.trust_root.as_ref().zip(times.max()) else { continue };
+        let known = newest.entry(root).or_insert(latest);
+        *known = latest.max(*known);
+    }
+    newest.into_iter().map(|(root, at)| (root.clone(), at)).collect()
 }
 
 fn accepted<'a>(policy: &CompiledPolicy, roots: &'a Roots) -> Vec<&'a PreparedRoot> {
@@ -107,7 +125,9 @@ impl Finding {
     pub fn certain(&self, policy: &CompiledPolicy, incomplete: Option<&(Reason, String)>, roots: &Roots) -> Self {
         let covered = self.reason.outcome() == Outcome::Covered;
         match doubt(covered, self.without_root, policy, incomplete, roots) {
-            Some((reason, message)) => Self { reason, message, signers: Vec::new(), without_root: false },
+            Some((reason, message)) => {
+                Self { reason, message, signers: Vec::new(), signed_at: Vec::new(), without_root: false }
+            }
             None => self.clone(),
         }
     }
@@ -225,8 +245,13 @@ mod tests {
     use super::*;
 
     fn found(lasts: bool) -> Found {
-        let finding =
-            Finding { reason: Reason::Verified, message: String::new(), signers: Vec::new(), without_root: false };
+        let finding = Finding {
+            reason: Reason::Verified,
+            message: String::new(),
+            signers: Vec::new(),
+            signed_at: Vec::new(),
+            without_root: false,
+        };
         Found { finding, lasts }
     }
 

@@ -4,6 +4,7 @@ mod applied;
 mod args;
 mod left;
 mod memory;
+mod rehearse;
 mod render;
 mod rollout;
 mod rollout_text;
@@ -14,7 +15,6 @@ mod views;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
@@ -25,15 +25,15 @@ use holdfast_core::engines::denial::{Denial, denial};
 use holdfast_core::engines::native::retain::evidence_digest;
 use holdfast_core::gate::loosening::recovery_digest;
 use holdfast_core::image::ImageRef;
-use holdfast_core::operate::mirror::{Impact, InForce};
 use holdfast_core::operate::policy::{self, Member, lost};
-use holdfast_core::verify::{Evidence, Outcome, PreparedRoot, Reason};
+use holdfast_core::verify::{Evidence, Reason};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use self::applied::Change;
 pub(super) use self::args::Args;
 use self::memory::GateMemory;
+use self::rehearse::{Impacts, Rehearsed, in_force, prepared, rehearse};
 use self::rollout::{INTERVAL, Inputs};
 use self::trust::{Places, TrustView};
 use self::views::RolloutView;
@@ -97,31 +97,17 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let layouts = args.images.iter().map(|text| layout(text)).collect::<Result<Vec<_>, _>>()?;
     let places = Places { gitops: &gitops, states: states(&args.state)?, volumes: &args.volume };
     let memory = args.as_of.as_deref().map(GateMemory::read).transpose()?.unwrap_or_default();
-    let mut trust = Vec::new();
-    for (_, object) in &gitops.objects {
-        if let Object::TrustRootMirror(mirror) = object {
-            let kept = mirror.metadata.name.as_deref().and_then(|name| memory.trust_of(name));
-            let in_force = InForce::of(mirror, kept, &args.approve);
-            trust.push(TrustView::of(in_force, &places, kept, &args.approve, now)?);
-        }
-    }
-    for name in memory.trust.keys() {
-        if let Some(kept) = memory.trust_of(name).filter(|_| !trust.iter().any(|view| view.name == *name)) {
-            trust.push(TrustView::of(InForce::gone(name, kept), &places, Some(kept), &args.approve, now)?);
-        }
-    }
-    trust.sort_by(|a, b| a.name.cmp(&b.name));
+    let trust = in_force(&places, &memory, &args.approve, &Impacts::new(), now)?;
     every_state_is_used(&places.states, &trust)?;
     let Policies { declared, usable: policies, problems } = policies(&gitops, &args.namespace);
-    let roots = prepared(&trust, None)?;
     let kept = memory.policies();
     let found = find(&gitops, &[&policies[..], &kept].concat(), &layouts);
     let mut memo = Memo::default();
-    let mut coverage = assess(&gitops.inventory, &policies, &found, &roots, &mut memo, now);
-    for at in 0..trust.len() {
-        impact(&mut trust, at, &coverage, |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now))?;
-    }
-    name_cures(&trust, &mut coverage);
+    let Rehearsed { trust, roots, coverage } = rehearse(
+        trust,
+        |impacts| in_force(&places, &memory, &args.approve, impacts, now),
+        |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now),
+    )?;
     let rendered = args.render.as_deref().map(render::rendered).transpose()?.unwrap_or_default();
     let applied = args.applied.as_deref().map(applied::read).transpose()?;
     let mut capabilities = Capabilities::assumed(&args.engine.iter().copied().collect());
@@ -207,12 +193,7 @@ impl Ground {
         let gitops = inventory::read(paths).map_err(CliError::several)?;
         let layouts = images.iter().map(|text| layout(text)).collect::<Result<Vec<_>, _>>()?;
         let places = Places { gitops: &gitops, states: states(state)?, volumes: &[] };
-        let mut trust = Vec::new();
-        for (_, object) in &gitops.objects {
-            if let Object::TrustRootMirror(mirror) = object {
-                trust.push(TrustView::of(InForce::of(mirror, None, &[]), &places, None, &[], now)?);
-            }
-        }
+        let trust = in_force(&places, &GateMemory::default(), &[], &Impacts::new(), now)?;
         every_state_is_used(&places.states, &trust)?;
         let Policies { usable, problems, .. } = policies(&gitops, namespace);
         let roots = prepared(&trust, None)?;
@@ -277,63 +258,6 @@ fn waits_for(members: &[Member], memory: &GateMemory, digest: Digest) -> bool {
         recovery_digest(&member.name, member.declares().digest(), last) == digest
     };
     held.flat_map(|progress| &progress.held).any(|held| *held == digest) || members.iter().any(recovers)
-}
-
-/// What a waiting rotation would change for the images in scope.
-fn impact(
-    trust: &mut [TrustView],
-    at: usize,
-    before: &Coverage,
-    assess: impl FnOnce(&Roots) -> Coverage,
-) -> Result<(), CliError> {
-    if trust.get(at).is_none_or(|view| view.candidate.is_none()) {
-        return Ok(());
-    }
-    let after = assess(&prepared(trust, Some(at))?);
-    let outcomes = |coverage: &Coverage| -> BTreeMap<String, Outcome> {
-        coverage.images.iter().map(|image| (image.image.clone(), image.outcome)).collect()
-    };
-    let (before, after) = (outcomes(before), outcomes(&after));
-    let turned = |to_covered: bool| -> Vec<String> {
-        let changed = after.iter().filter(|(image, outcome)| {
-            let was = before.get(*image) == Some(&Outcome::Covered);
-            let is = **outcome == Outcome::Covered;
-            was != is && is == to_covered
-        });
-        changed.map(|(image, _)| image.clone()).collect()
-    };
-    let impact = Impact { checked: after.len(), newly_failing: turned(false), newly_passing: turned(true) };
-    if let Some(candidate) = trust.get_mut(at).and_then(|view| view.candidate.as_mut()) {
-        candidate.impact = Some(impact);
-    }
-    Ok(())
-}
-
-/// Says of an image that a waiting rotation would cure it.
-fn name_cures(trust: &[TrustView], coverage: &mut Coverage) {
-    for view in trust {
-        let Some(impact) = view.candidate.as_ref().and_then(|candidate| candidate.impact.as_ref()) else { continue };
-        for image in coverage.images.iter_mut().filter(|image| impact.newly_passing.contains(&image.image)) {
-            image.message =
-                format!("{}; the rotation of `{}` that awaits approval would cure it", image.message, view.name);
-        }
-    }
-}
-
-/// The trust roots in force, ready to verify with; that of `candidate` as it would be.
-fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<Roots, CliError> {
-    let mut roots = Roots::new();
-    for (at, view) in trust.iter().enumerate() {
-        let waiting = view.candidate.as_ref().filter(|_| candidate == Some(at)).map(|candidate| &candidate.root);
-        let Some(root) = waiting.or(view.adopted.as_ref()) else { continue };
-        let ready = PreparedRoot::new(root.clone()).map_err(|e| CliError::usage(e.to_string()))?;
-        let ready = match view.staleness() {
-            Some(why) => ready.stale(why),
-            None => ready,
-        };
-        roots.insert(view.name.clone(), Arc::new(ready));
-    }
-    Ok(roots)
 }
 
 /// A policy as it is declared, and made ready where it can be used.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use holdfast_core::Digest;
 use holdfast_core::api::{TrustRootMirror, TrustRootMirrorSpec};
 use holdfast_core::gate::loosening::Loosening;
-use holdfast_core::operate::mirror::{Candidate, Decision, Facts, InForce, ReadRoot, Record, decide};
+use holdfast_core::operate::mirror::{Candidate, Decision, Facts, InForce, ReadRoot, Record, Rehearsal, decide};
 use holdfast_core::trust::budget::Budget;
 use holdfast_core::trust::clock::Sanity;
 use holdfast_core::trust::freshness::Freshness;
@@ -89,6 +89,7 @@ impl TrustView {
         places: &Places<'_>,
         kept: Option<&Record>,
         approved: &[Digest],
+        rehearsal: Rehearsal<'_>,
         now: Timestamp,
     ) -> Result<Self, CliError> {
         let InForce { mirror, held, mut asks_for } = in_force;
@@ -116,6 +117,7 @@ impl TrustView {
             agreed: &agreed,
             declaration_counts: true,
             judged: &[],
+            rehearsal,
             consumers_current: false,
         };
         let Decision { roles, freshness, clock, adopted, candidate, record, budget, unreadable } = decide(&facts, now);

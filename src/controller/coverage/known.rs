@@ -1,5 +1,6 @@
 //! What this process knows of a report, besides what is stored.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::impact::JudgedBy;
 use super::publish::Published;
 use super::registries::Registries;
 use crate::scan::{Ledger, Progress};
@@ -40,6 +42,8 @@ pub(super) struct Known {
     pub(super) unpublished: Option<String>,
     /// When the scan ended after which they were last looked at.
     pub(super) published_after: Option<Timestamp>,
+    /// When its images were last judged by what waits, by mirror.
+    pub(super) judged_by: BTreeMap<String, JudgedBy>,
     /// When its status was last written.
     pub(super) written: Option<Instant>,
     /// Since when what is to be told waits for looks at what is new.

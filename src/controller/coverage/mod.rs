@@ -1,6 +1,7 @@
 //! `BundleCoverageReport` on the API server: observe, validate, decide, apply, report. Scans run beside passes, and ask for one when something is known.
 
 mod details;
+mod impact;
 mod known;
 mod observe;
 mod policies;
@@ -80,6 +81,7 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
     context.policies.wake.ask();
     observed.unpublished = published.unpublished;
     let told = report::report(context, report, &observed, now).await?;
+    let judged = impact::impact(context, report, &observed).await?;
 
     if let Some(failed) = published.failed {
         return Err(failed);
@@ -91,7 +93,7 @@ async fn over(context: &Arc<Context>, report: &BundleCoverageReport) -> Result<A
     // Instants are of the wall clock and timers are not: a moment later, the instant has passed by both.
     let lent = context.trusts.ends(now).and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     let lent = lent.map(|lent| lent + Duration::from_millis(50));
-    let waits = [until.map(jitter), lent, observed.retry_in, told, published.again];
+    let waits = [until.map(jitter), lent, observed.retry_in, told, published.again, judged];
     let wait = waits.into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
 }

@@ -147,7 +147,9 @@ pub(super) async fn observe(context: &Arc<Context>, report: &BundleCoverageRepor
             (observed.snapshot.clone(), observed.ledger.clone(), retry_in == Some(Duration::ZERO));
         // Judging takes a processor: whoever else is served by this thread does not wait for it.
         let assessed = tokio::task::spawn_blocking(move || assess(&judge, &snapshot, &ledger, again)).await;
-        let Assessed { coverage, wants, unseen } = assessed.map_err(|error| Failed::stuck("assess", &name, &error))?;
+        let assessed = assessed.map_err(|error| Failed::stuck("assess", &name, &error))?;
+        let Assessed { coverage, wants, unseen, signed_at } = assessed;
+        context.vouched.take(signed_at);
         observed.coverage = Arc::new(coverage);
         (observed.wants, observed.unseen) = (wants, unseen);
     }
@@ -201,20 +203,23 @@ pub(super) fn running(
     (wanting, snapshot)
 }
 
-struct Assessed {
-    coverage: Coverage,
+pub(super) struct Assessed {
+    pub(super) coverage: Coverage,
     wants: Vec<Want>,
     unseen: Vec<Want>,
+    /// The newest time of signing that each trust root vouches for.
+    signed_at: BTreeMap<String, Timestamp>,
 }
 
 /// Judges all that was seen by what is in force now.
-fn assess(judge: &Judge, snapshot: &Snapshot, ledger: &Mutex<Ledger>, again: bool) -> Assessed {
+pub(super) fn assess(judge: &Judge, snapshot: &Snapshot, ledger: &Mutex<Ledger>, again: bool) -> Assessed {
     let wants = judge.wants(&snapshot.inventory);
     let seen: Vec<(Arc<Sighting>, Vec<usize>)> = {
         let ledger = ledger.lock();
         wants.iter().filter_map(|want| Some((ledger.get(&want.target)?, want.policies.clone()))).collect()
     };
     judge.catch_up(&seen);
+    let signed_at = judge.signed_at(&seen);
     let unseen = {
         let ledger = ledger.lock();
         let has_to_be_seen = |want: &&Want| match ledger.get(&want.target) {
@@ -226,7 +231,7 @@ fn assess(judge: &Judge, snapshot: &Snapshot, ledger: &Mutex<Ledger>, again: boo
     let ledger = ledger.lock();
     let coverage =
         assess_by(&snapshot.inventory, &judge.policies, &mut |image, policy| judge.judged(&ledger, image, policy));
-    Assessed { coverage, wants, unseen }
+    Assessed { coverage, wants, unseen, signed_at }
 }
 
 /// Whether what was seen of an image is not enough any more; `again` where what could not be looked at is due again.

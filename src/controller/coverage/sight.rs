@@ -55,7 +55,7 @@ pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
     Sight { snapshot, scan, seen }
 }
 
-fn looks_at_everything(report: &BundleCoverageReport) -> bool {
+pub(super) fn looks_at_everything(report: &BundleCoverageReport) -> bool {
     report.spec.include_templates && report.spec.namespace_selector == NamespaceSelector::default()
 }
 

@@ -16,11 +16,12 @@ use holdfast_core::api::TrustRootMirror;
 use holdfast_core::gate::TrustRootState;
 use holdfast_core::operate::mirror::memory::{Stored, Witness};
 use holdfast_core::operate::mirror::status::{Import, Mend};
-use holdfast_core::operate::mirror::{Decision, decide, schedule};
+use holdfast_core::operate::mirror::{Decision, Facts, Rehearsal, decide, schedule};
 use holdfast_core::operate::policy::Trust;
 use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::freshness::Freshness;
 use holdfast_core::trust::held::Held;
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
@@ -147,7 +148,7 @@ pub(crate) fn on_error(object: Arc<DeserializeGuard<TrustRootMirror>>, _: &Faile
 async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Failed> {
     let mut observed = observe::observe(context, mirror).await?;
     let now = clock::now();
-    let mut decision = decide(&observed.facts(mirror), now);
+    let mut decision = decided(context, mirror, &observed, now);
     if !context.is_there(mirror) {
         return Ok(Action::await_change());
     }
@@ -155,7 +156,7 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
         Err(failed @ Failed::TooLarge { .. }) => {
             context.metrics.fails(CONTROLLER, failed.category());
             observed.forget(context, &failed);
-            decision = decide(&observed.facts(mirror), now);
+            decision = decided(context, mirror, &observed, now);
             apply::apply(context, mirror, &observed, &decision).await?
         }
         applied => applied?,
@@ -176,7 +177,31 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
     Ok(Action::requeue(wait.min(LONGEST)))
 }
 
-/// Tells scans what is in force.
+/// Decides, and says what scans know of the candidate.
+fn decided(context: &Context, mirror: &TrustRootMirror, observed: &Observed, now: Timestamp) -> Decision {
+    let name = mirror.name_any();
+    let rehearsed = context.candidates.rehearsed(&name);
+    let rehearsal = match &rehearsed {
+        Some((digest, impact)) => Rehearsal::Of(*digest, impact),
+        None if is_relied_on(context, &name) => Rehearsal::Awaited,
+        None => Rehearsal::NotNeeded,
+    };
+    let mut decision = decide(&Facts { rehearsal, ..observed.facts(mirror) }, now);
+    if let Some(candidate) = &mut decision.candidate {
+        candidate.impact = context.candidates.impact(&name, candidate.root.digest);
+    }
+    decision
+}
+
+/// Whether a policy accepts the trust, as it is declared or as it is in force; one that cannot be read may.
+fn is_relied_on(context: &Context, mirror: &str) -> bool {
+    let names = |roots: &[String]| roots.iter().any(|root| root == mirror);
+    let declared = context.caches.policies.state();
+    declared.iter().any(|policy| policy.0.as_ref().map_or(true, |policy| names(&policy.spec.trust_roots)))
+        || context.forms.now().is_none_or(|forms| forms.usable.iter().any(|policy| names(&policy.trust_roots)))
+}
+
+/// Tells scans what is in force, and what waits.
 fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, decision: &Decision) {
     let past_its_limit = decision
         .freshness
@@ -197,7 +222,8 @@ fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, dec
     };
     let is_news = context.trusts.tell(&mirror.name_any(), Trust { root: adopted.cloned(), state });
     let judges_anew = context.trusts.publish(&mirror.name_any(), adopted, past_its_limit);
-    if judges_anew {
+    let candidate = decision.candidate.as_ref().map(|candidate| &candidate.root);
+    if context.candidates.publish(&mirror.name_any(), candidate) || judges_anew {
         context.scanning.queue.all();
     }
     if is_news || judges_anew {

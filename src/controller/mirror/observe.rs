@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use holdfast_core::Digest;
 use holdfast_core::api::{TrustRootMirror, TrustRootMirrorSpec};
 use holdfast_core::engines::object::{INTENT, MANAGED_BY, TRUST_ROOT};
+use holdfast_core::gate::break_glass::ActiveBreakGlass;
 use holdfast_core::operate::mirror::distribution::{self, Existing, Namespace, ObjectVersion};
 use holdfast_core::operate::mirror::memory::{MemoryFault, Seen, Stored, Witness, check};
 use holdfast_core::operate::mirror::status::{Accepted, Failure, Import, Mend};
-use holdfast_core::operate::mirror::{Decision, Facts, Judged, MirrorReason, ReadRoot, Record};
+use holdfast_core::operate::mirror::{Decision, Facts, Judged, MirrorReason, ReadRoot, Record, Rehearsal};
 use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::freshness::Freshness;
 use holdfast_core::trust::held::Held;
@@ -24,6 +25,7 @@ use super::super::store::Lookup;
 use super::agreements::{agreements, break_glasses};
 use super::source::{self, Looked, Start};
 use super::{Known, Read, validate};
+use crate::clock;
 
 /// Everything a pass knows.
 pub(crate) struct Observed {
@@ -61,7 +63,7 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
-    /// What is decided on.
+    /// What is decided on, but for what scans say of it.
     pub(crate) fn facts<'a>(&'a self, mirror: &TrustRootMirror) -> Facts<'a> {
         Facts {
             name: &self.name,
@@ -72,6 +74,7 @@ impl Observed {
             agreed: &self.agreed,
             declaration_counts: self.declaration_counts,
             judged: &self.judged,
+            rehearsal: Rehearsal::Awaited,
             consumers_current: self.consumers_current && !mirror.spec.suspend && self.fault.is_none(),
         }
     }
@@ -142,6 +145,9 @@ pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror) -> Resu
     if observed.fault.is_none() && !mirror.spec.suspend {
         look(context, mirror, pin, &glasses, &mut known, &mut observed).await?;
     }
+    if !mirror.spec.suspend {
+        raise_clock_floor(context, &mut observed);
+    }
     observed.offered = observed.offered.take().or_else(|| {
         let held = observed.held.as_ref()?.trusted_root.as_ref()?;
         ReadRoot::from_text(&name, std::str::from_utf8(&held.bytes).ok()?).ok()
@@ -150,6 +156,21 @@ pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror) -> Resu
     observed.consumers_current = consumers_current(context, &observed);
     remember(context, &name, known);
     Ok(observed)
+}
+
+/// What was signed has passed: scans saw when. Not while a break-glass lowers the floor.
+fn raise_clock_floor(context: &Context, observed: &mut Observed) {
+    let lowers = lowers_clock_floor(&observed.glasses, &observed.name);
+    let Some(held) = observed.held.as_mut().filter(|_| observed.fault.is_none() && !lowers) else { return };
+    if let Some(at) = context.vouched.worth(&observed.name, held.state.memory().clock_floor.floor()) {
+        held.state.observe_time(at, clock::now());
+    }
+}
+
+fn lowers_clock_floor(glasses: &Glasses, name: &str) -> bool {
+    let lowers =
+        |glass: &ActiveBreakGlass| glass.loosen.lower_clock_floor.as_ref().is_some_and(|of| of.trust_root == name);
+    glasses.active.iter().any(lowers)
 }
 
 fn remember(context: &Context, name: &str, known: Known) {
@@ -180,10 +201,7 @@ async fn look(
         return Ok(());
     }
     let name = mirror.name_any();
-    let lowers = glasses
-        .active
-        .iter()
-        .any(|glass| glass.loosen.lower_clock_floor.as_ref().is_some_and(|of| of.trust_root == name));
+    let lowers = lowers_clock_floor(glasses, &name);
     // What is noticed from here on is for the next look.
     known.changed.store(false, Ordering::Relaxed);
     let start = match (&observed.held, observed.memory.kept(), pin) {

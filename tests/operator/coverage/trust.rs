@@ -1,9 +1,12 @@
 //! What scans judge by changes: trust, policies, and keys.
 
 use holdfast_testpki::{Recipe, Sigstore};
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::shop::{ISSUER, SUBJECT, Shop, of_reason};
+use crate::courier::{Courier, approve, ask_now, now};
+use crate::faults::faketime;
 use crate::lab::{Lab, mirror_path};
 use crate::registry_support::Registry;
 
@@ -68,4 +71,93 @@ fn a_policy_that_cannot_be_used_leaves_the_scan_incomplete() {
     let status = shop.until(0, 1, 0);
     assert_eq!(of_reason(&status, "KeyMismatch"), 1);
     lab.delete(&format!("/api/v1/namespaces/{}/secrets/vendor", crate::chart_support::NAMESPACE));
+}
+
+/// A courier who brings in the trust of the shop's own Sigstore, and policies that accept that.
+fn carried(shop: &Shop<'_>, name: &str) -> Courier {
+    let mut courier = Courier::new(name);
+    let root = shop.sigstore.trusted_root().to_string().into_bytes();
+    courier.repository.files.insert("trusted_root.json".to_owned(), root);
+    courier.refresh();
+    courier.deliver(shop.lab);
+    shop.lab.apply(&courier.mirror(name));
+    shop.policy("apps", &json!({"trustRoots": [name]}));
+    courier
+}
+
+#[test]
+fn a_rotation_that_waits_says_what_it_would_change() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    let mut courier = carried(&shop, "rotates");
+    let other = Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap());
+    let by_other = |name: &str, digest| shop.sign_by(&other, name, digest, &Recipe::image(SUBJECT, ISSUER));
+    let old = shop.image("old", shop.signed("old"));
+    let next = shop.unsigned("next");
+    by_other("next", next);
+    shop.pod("old", &old);
+    shop.pod("next", &shop.image("next", next));
+    shop.pod("nobody", &shop.image("nobody", shop.unsigned("nobody")));
+    let _operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until(1, 2, 0);
+
+    courier.repository.files.insert("trusted_root.json".to_owned(), other.trusted_root().to_string().into_bytes());
+    courier.refresh();
+    courier.deliver(&lab);
+    ask_now(&lab, "rotates");
+    let told = |wanted: serde_json::Value| {
+        lab.until("it is said what it would change", |lab| {
+            let status = lab.status("rotates");
+            if status.at("/candidate/impact") == &wanted { Ok(status) } else { Err(status.text()) }
+        })
+    };
+    let status = told(json!({"checked": 3, "newlyFailing": 1, "newlyPassing": 1, "examples": [old]}));
+    assert_eq!(status.reason("RotationPending"), "AwaitingApproval");
+    // What comes meanwhile is judged by it as well.
+    let late = shop.signed("late");
+    by_other("late", late);
+    shop.pod("late", &shop.image("late", late));
+    shop.until(2, 2, 0);
+    shop.scan_now("again");
+    told(json!({"checked": 4, "newlyFailing": 1, "newlyPassing": 1, "examples": [old]}));
+    // And so it comes.
+    approve(&lab, "bob", "rotates", courier.root()).unwrap();
+    lab.until("nothing waits", |lab| {
+        let status = lab.status("rotates");
+        if status.at("/candidate").is_null() { Ok(()) } else { Err(status.text()) }
+    });
+    shop.until(2, 2, 0);
+}
+
+#[test]
+fn what_scans_saw_signed_has_passed_whatever_the_clock_says() {
+    let Some(faketime) = faketime() else { return };
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    let _courier = carried(&shop, "dated");
+    let digest = shop.unsigned("fresh");
+    let signed = now() - SignedDuration::from_mins(10);
+    shop.sign_by(&shop.sigstore, "fresh", digest, &Recipe { at: signed, ..Recipe::image(SUBJECT, ISSUER) });
+    shop.pod("fresh", &shop.image("fresh", digest));
+    let operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until(1, 0, 0);
+    ask_now(&lab, "dated");
+    assert_eq!(lab.status("dated").is("ClockSane"), "True");
+    operator.stop();
+    // By a clock that was set back, something was signed tomorrow.
+    let wrong = lab.start_operator(&[("LD_PRELOAD", &faketime), ("FAKETIME", "-1d")], &[]);
+    wrong.ready();
+    ask_now(&lab, "dated");
+    let status = lab.status("dated");
+    assert_eq!((status.is("ClockSane"), status.reason("ClockSane")), ("False", "ClockBehind"), "{}", status.text());
+    let floor = signed.strftime("%Y-%m-%dT%H:%M").to_string();
+    assert!(status.message("ClockSane").contains(&floor), "{}", status.text());
+    wrong.stop();
+    let _operator = lab.operator();
+    ask_now(&lab, "dated");
+    assert_eq!(lab.status("dated").is("ClockSane"), "True");
 }

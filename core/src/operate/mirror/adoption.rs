@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::impact::Impact;
 use super::record::{Adopted, Agrees, Judged, Leaving, MAX_LEAVING, ReadRoot, Record};
 use crate::Digest;
 use crate::api::TrustRootMirrorSpec;
@@ -38,8 +39,34 @@ pub struct Facts<'a> {
     pub declaration_counts: bool,
     /// How what the mirror says now was judged when it was first seen.
     pub judged: &'a [Judged],
+    /// Whether what runs was judged by what is offered.
+    pub rehearsal: Rehearsal<'a>,
     /// Whether everybody who reads the trust was seen to have what is distributed.
     pub consumers_current: bool,
+}
+
+/// Whether what runs was judged by what is offered: what comes into force by itself waits for that.
+#[derive(Debug, Clone, Copy)]
+pub enum Rehearsal<'a> {
+    /// No policy accepts the trust, so nothing can stop verifying.
+    NotNeeded,
+    /// Not yet, or not all that runs.
+    Awaited,
+    /// All that runs was judged by the trust of this digest.
+    Of(Digest, &'a Impact),
+}
+
+impl Rehearsal<'_> {
+    /// Whether no more than `most` images may stop verifying by the trust of this digest.
+    fn allows(&self, offered: Digest, most: u32) -> bool {
+        match self {
+            Self::NotNeeded => true,
+            Self::Awaited => false,
+            Self::Of(digest, impact) => {
+                *digest == offered && u32::try_from(impact.may_fail()).is_ok_and(|failing| failing <= most)
+            }
+        }
+    }
 }
 
 /// A verified import that is not in force yet.
@@ -53,18 +80,6 @@ pub struct Candidate {
     /// What that means for the images in scope, where they were judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impact: Option<Impact>,
-}
-
-/// What a candidate means for the images in scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Impact {
-    /// How many were judged.
-    pub checked: usize,
-    /// Those that would stop verifying.
-    pub newly_failing: Vec<String>,
-    /// Those that would begin to.
-    pub newly_passing: Vec<String>,
 }
 
 /// What is in force and what waits.
@@ -180,8 +195,10 @@ fn answer(facts: &Facts<'_>, adopted: &ReadRoot, offered: &ReadRoot, changes: &R
         return Answer::Adopt("the mirror's declaration".to_owned());
     }
     match facts.spec.rotation.approval {
-        RotationApproval::Automatic => Answer::Adopt("rotation.approval: Automatic".to_owned()),
-        RotationApproval::Required => Answer::Wait,
+        RotationApproval::Automatic if facts.rehearsal.allows(digest, facts.spec.rotation.max_newly_failing) => {
+            Answer::Adopt("rotation.approval: Automatic".to_owned())
+        }
+        RotationApproval::Automatic | RotationApproval::Required => Answer::Wait,
     }
 }
 

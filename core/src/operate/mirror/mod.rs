@@ -6,6 +6,7 @@
 pub mod adoption;
 pub mod distribution;
 pub mod events;
+mod impact;
 mod in_force;
 pub mod memory;
 mod reason;
@@ -13,7 +14,8 @@ mod record;
 pub mod schedule;
 pub mod status;
 
-pub use adoption::{Candidate, Decision, Facts, Impact, decide};
+pub use adoption::{Candidate, Decision, Facts, Rehearsal, decide};
+pub use impact::Impact;
 pub use in_force::InForce;
 pub use reason::MirrorReason;
 pub use record::{Adopted, Agrees, Judged, Leaving, ReadRoot, Record, RecordError, Replaced};

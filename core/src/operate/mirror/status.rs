@@ -211,9 +211,10 @@ impl Report<'_> {
         });
         let impact = candidate.impact.as_ref().map(|impact| ImpactStatus {
             checked: count(impact.checked),
+            unjudged: count(impact.unjudged),
             newly_failing: count(impact.newly_failing.len()),
             newly_passing: count(impact.newly_passing.len()),
-            examples: impact.newly_failing.iter().take(MAX_EXAMPLES).cloned().collect(),
+            examples: impact.newly_failing.iter().take(MAX_EXAMPLES).map(|image| short(image)).collect(),
         });
         CandidateStatus {
             digest,

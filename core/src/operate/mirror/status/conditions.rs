@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use super::{Distributed, Import, Mend, Report};
 use crate::api::common::Condition;
 use crate::api::condition::ConditionType;
+use crate::api::mirror::RotationApproval;
+use crate::operate::mirror::adoption::Candidate;
 use crate::operate::mirror::distribution::ConsumerState;
 use crate::operate::mirror::reason::MirrorReason;
 use crate::operate::mirror::schedule::warns_at;
@@ -113,10 +115,28 @@ impl Report<'_> {
             ""
         };
         let message = format!(
-            "{digest} waits for approval: a TrustApproval for TrustRootMirror `{}` with this digest, or `rotation.approvedDigest`, adopts it{early}{vain}",
-            self.name()
+            "{digest} waits for approval: a TrustApproval for TrustRootMirror `{}` with this digest, or `rotation.approvedDigest`, adopts it{early}{vain}{}",
+            self.name(),
+            self.not_by_itself(candidate)
         );
         Said::new(of, true, MirrorReason::AwaitingApproval, message)
+    }
+
+    /// Why what would come into force by itself does not.
+    fn not_by_itself(&self, candidate: &Candidate) -> String {
+        let rotation = &self.mirror.spec.rotation;
+        if rotation.approval != RotationApproval::Automatic {
+            return String::new();
+        }
+        let most = rotation.max_newly_failing;
+        match &candidate.impact {
+            Some(impact) if u32::try_from(impact.may_fail()).map_or(true, |failing| failing > most) => format!(
+                "; it is not adopted by itself: {} images would stop verifying and {} could not be judged, and `rotation.maxNewlyFailing` is {most}",
+                impact.newly_failing.len(),
+                impact.unjudged
+            ),
+            _ => "; it is adopted by itself once a BundleCoverageReport that looks at everything has judged by it what runs".to_owned(),
+        }
     }
 
     fn memory(&self) -> Said {

@@ -1,0 +1,111 @@
+//! What each rotation that waits would change for the images in scope. What comes into force by itself does once that is known.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdfast_core::Digest;
+use holdfast_core::api::strict::Object;
+use holdfast_core::coverage::{Coverage, Roots};
+use holdfast_core::operate::mirror::{Impact, InForce, Record, Rehearsal};
+use holdfast_core::verify::PreparedRoot;
+use jiff::Timestamp;
+
+use super::super::output::CliError;
+use super::memory::GateMemory;
+use super::trust::{Places, TrustView};
+
+/// What each candidate would change, where that was judged.
+pub(super) type Impacts = BTreeMap<String, (Digest, Impact)>;
+
+/// Trust, and what it says of the images.
+pub(super) struct Rehearsed {
+    pub(super) trust: Vec<TrustView>,
+    pub(super) roots: Roots,
+    pub(super) coverage: Coverage,
+}
+
+/// Judges by what is in force, then by each candidate, and then by what comes into force on that.
+pub(super) fn rehearse(
+    trust: Vec<TrustView>,
+    in_force: impl Fn(&Impacts) -> Result<Vec<TrustView>, CliError>,
+    mut assess: impl FnMut(&Roots) -> Coverage,
+) -> Result<Rehearsed, CliError> {
+    let roots = prepared(&trust, None)?;
+    let coverage = assess(&roots);
+    let mut impacts = Impacts::new();
+    for (at, view) in trust.iter().enumerate() {
+        let Some(candidate) = &view.candidate else { continue };
+        let impact = Impact::between(&coverage, &assess(&prepared(&trust, Some(at))?));
+        impacts.insert(view.name.clone(), (candidate.root.digest, impact));
+    }
+    if impacts.is_empty() {
+        return Ok(Rehearsed { trust, roots, coverage });
+    }
+    let mut trust = in_force(&impacts)?;
+    for view in &mut trust {
+        if let (Some(candidate), Some((_, impact))) = (&mut view.candidate, impacts.get(&view.name)) {
+            candidate.impact = Some(impact.clone());
+        }
+    }
+    let roots = prepared(&trust, None)?;
+    let mut coverage = assess(&roots);
+    name_cures(&trust, &mut coverage);
+    Ok(Rehearsed { trust, roots, coverage })
+}
+
+/// The trust of every mirror, as it is in force or would be; `rehearsed` says what each candidate would change, where that was judged.
+pub(super) fn in_force(
+    places: &Places<'_>,
+    memory: &GateMemory,
+    approved: &[Digest],
+    rehearsed: &Impacts,
+    now: Timestamp,
+) -> Result<Vec<TrustView>, CliError> {
+    let view = |name: &str, in_force: InForce, kept: Option<&Record>| {
+        let rehearsal =
+            rehearsed.get(name).map_or(Rehearsal::Awaited, |(digest, impact)| Rehearsal::Of(*digest, impact));
+        TrustView::of(in_force, places, kept, approved, rehearsal, now)
+    };
+    let mut trust = Vec::new();
+    for (_, object) in &places.gitops.objects {
+        if let Object::TrustRootMirror(mirror) = object {
+            let name = mirror.metadata.name.as_deref().unwrap_or_default();
+            let kept = memory.trust_of(name);
+            trust.push(view(name, InForce::of(mirror, kept, approved), kept)?);
+        }
+    }
+    for name in memory.trust.keys() {
+        if let Some(kept) = memory.trust_of(name).filter(|_| !trust.iter().any(|view| view.name == *name)) {
+            trust.push(view(name, InForce::gone(name, kept), Some(kept))?);
+        }
+    }
+    trust.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(trust)
+}
+
+/// Says of an image that a waiting rotation would cure it.
+fn name_cures(trust: &[TrustView], coverage: &mut Coverage) {
+    for view in trust {
+        let Some(impact) = view.candidate.as_ref().and_then(|candidate| candidate.impact.as_ref()) else { continue };
+        for image in coverage.images.iter_mut().filter(|image| impact.newly_passing.contains(&image.image)) {
+            image.message =
+                format!("{}; the rotation of `{}` that awaits approval would cure it", image.message, view.name);
+        }
+    }
+}
+
+/// The trust roots in force, ready to verify with; that of `candidate` as it would be.
+pub(super) fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<Roots, CliError> {
+    let mut roots = Roots::new();
+    for (at, view) in trust.iter().enumerate() {
+        let waiting = view.candidate.as_ref().filter(|_| candidate == Some(at)).map(|candidate| &candidate.root);
+        let Some(root) = waiting.or(view.adopted.as_ref()) else { continue };
+        let ready = PreparedRoot::new(root.clone()).map_err(|e| CliError::usage(e.to_string()))?;
+        let ready = match view.staleness() {
+            Some(why) => ready.stale(why),
+            None => ready,
+        };
+        roots.insert(view.name.clone(), Arc::new(ready));
+    }
+    Ok(roots)
+}

@@ -1,0 +1,87 @@
+//! What a candidate for trust would change for the images of a report: they are judged by it as well, from the evidence that is at hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::Digest;
+use holdfast_core::api::BundleCoverageReport;
+use holdfast_core::operate::mirror::Impact;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::super::context::Context;
+use super::super::failure::Failed;
+use super::observe::{Observed, assess};
+use super::sight::looks_at_everything;
+use crate::scan::Judge;
+
+/// How often images that come and go are judged anew by what waits.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// When images were last judged by a candidate: which, by what was judged before, and after which scan.
+#[derive(Clone)]
+pub(super) struct JudgedBy {
+    candidate: Digest,
+    scanned: Option<Timestamp>,
+    at: Instant,
+}
+
+/// Judges by what waits, where that was not done yet or something may have changed. How long until it is to be done again.
+///
+/// # Errors
+/// [`Failed`], where judging did not come to its end.
+pub(super) async fn impact(
+    context: &Arc<Context>,
+    report: &BundleCoverageReport,
+    observed: &Observed,
+) -> Result<Option<Duration>, Failed> {
+    let name = report.name_any();
+    let (Some(judge), Some(last)) = (&observed.judge, &observed.scan.last) else { return Ok(None) };
+    let is_accepted =
+        |mirror: &String| judge.policies.iter().any(|policy| policy.trust_roots.iter().any(|root| root == mirror));
+    let waiting: Vec<_> = context.candidates.waiting().into_iter().filter(|(mirror, _)| is_accepted(mirror)).collect();
+    for (mirror, root) in &waiting {
+        let candidate = root.root().digest;
+        let is_known = {
+            let known = context.scanning.known.lock();
+            let before = known.get(&name).and_then(|known| known.judged_by.get(mirror));
+            before.is_some_and(|before| {
+                before.candidate == candidate && before.scanned == Some(last.finished) && before.at.elapsed() < EVERY
+            })
+        };
+        if is_known {
+            continue;
+        }
+        let mut roots = judge.roots.clone();
+        roots.insert(mirror.clone(), root.clone());
+        let by_candidate = Judge { roots, ..judge.as_ref().clone() };
+        let (snapshot, ledger) = (observed.snapshot.clone(), observed.ledger.clone());
+        let judged = tokio::task::spawn_blocking(move || assess(&by_candidate, &snapshot, &ledger, false)).await;
+        let judged = judged.map_err(|error| Failed::stuck("judge by the candidate of", mirror, &error))?;
+        let impact = Impact::between(&observed.coverage, &judged.coverage);
+        if context.candidates.judged(mirror, candidate, &name, impact, saw_everything(report, observed)) {
+            context.mirrors.one(mirror);
+        }
+        let mut known = context.scanning.known.lock();
+        let known = known.entry(name.clone()).or_default().of(report.metadata.uid.as_ref());
+        let judged = JudgedBy { candidate, scanned: Some(last.finished), at: Instant::now() };
+        known.judged_by.insert(mirror.clone(), judged);
+    }
+    forget(context, report, &waiting.iter().map(|(mirror, _)| mirror.as_str()).collect::<Vec<_>>());
+    Ok((!waiting.is_empty()).then_some(EVERY))
+}
+
+/// Whether all that runs was seen, and judged by all policies.
+fn saw_everything(report: &BundleCoverageReport, observed: &Observed) -> bool {
+    let scanned = observed.scan.last.as_ref().is_some_and(|last| !last.wanting);
+    looks_at_everything(report) && scanned && observed.wanting.is_none() && observed.unusable.is_empty()
+}
+
+fn forget(context: &Context, report: &BundleCoverageReport, waiting: &[&str]) {
+    let mut known = context.scanning.known.lock();
+    let Some(known) = known.get_mut(&report.name_any()) else { return };
+    let judged: &mut BTreeMap<String, JudgedBy> = &mut known.judged_by;
+    judged.retain(|mirror, _| waiting.contains(&mirror.as_str()));
+}
