@@ -21,7 +21,7 @@ fn exported() -> Value {
         Event::Observed { wave },
         Event::Held { wants: form, kinds: vec!["IdentityWidened".to_owned()] },
         Event::FormChanged { form, by: by.clone() },
-        Event::ApprovalSpent { of: form },
+        Event::ApprovalSpent { of: form, made: None },
         Event::BreakGlassOpened { name: "inc-4711".to_owned(), until: at },
         Event::BreakGlassEnded { name: "inc-4711\u{1b}[2J".to_owned() },
         Event::Released { namespaces, by },

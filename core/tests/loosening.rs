@@ -527,7 +527,13 @@ fn a_break_glass_counts_with_two_other_people_behind_guards_until_its_very_end()
 }
 
 fn agreed(name: &str, digest: Digest) -> Approval {
-    Approval { kind: "SigningIdentityPolicy".to_owned(), name: name.to_owned(), digest, by: "bob".to_owned() }
+    Approval {
+        kind: "SigningIdentityPolicy".to_owned(),
+        name: name.to_owned(),
+        digest,
+        by: "bob".to_owned(),
+        made: None,
+    }
 }
 
 fn lends(digest: Digest) -> ActiveBreakGlass {

@@ -95,6 +95,7 @@ impl World {
             repositories: &repositories,
             inventory: &inventory,
             namespaces: &self.namespaces,
+            sees_all_namespaces: true,
             left_out: &left_out,
             holdfast_namespace: "holdfast-system",
             capabilities: &capabilities,
@@ -138,6 +139,7 @@ fn of_policies_that_come_into_force_together_the_newcomer_asks() {
             name: name.to_owned(),
             digest: held[0].digest,
             by: "bob".to_owned(),
+            made: None,
         };
         world.approvals.push(approves);
         assert_eq!(world.promoted().len(), 2, "{name}: once somebody agreed");

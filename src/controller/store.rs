@@ -254,8 +254,8 @@ impl Store {
         let text = serde_json::to_string(document).map_err(|error| Failed::stuck("write", name, &error))?;
         let mut object = ConfigMap { metadata: labelled(name, labels), ..ConfigMap::default() };
         if u64::try_from(text.len()).is_ok_and(|len| len > MAX_OBJECT) {
-            let why = format!("it is {} bytes long, and more than {MAX_OBJECT} are not read again", text.len());
-            return Err(Failed::stuck("write", name, &why));
+            // More is not read again.
+            return Err(Failed::TooLarge { name: name.to_owned(), size: text.len(), max: MAX_DATA });
         }
         if text.len() > LONG {
             let packed = pack(text.as_bytes()).map_err(|error| Failed::stuck("pack", name, &error))?;

@@ -27,7 +27,7 @@ fn enforced_by_memory(lab: &Lab, spec: &Value) -> Digest {
     let spec: SigningIdentityPolicySpec = serde_json::from_value(declared["spec"].clone()).unwrap();
     let at = crate::courier::now();
     let names = BTreeSet::from(["shop".to_owned()]);
-    let standing = Standing { wave: "everything".to_owned(), written: at, observed: Some(at) };
+    let standing = Standing { observed: Some(at), ..Standing::new("everything", at) };
     let wave = WaveStanding { promoted: at, observed: Some(at) };
     let enforced = Enforced {
         spec,

@@ -3,8 +3,11 @@
 use super::assess::PolicyVerdict;
 use super::inventory::Image;
 use crate::Digest;
-use crate::image::{ImageError, ImageRef};
+use crate::image::{ImageError, ImageRef, MAX_REFERENCE};
 use crate::verify::{Outcome, Reason};
+
+/// How many characters are kept of what is too long to be a reference.
+const KEPT: usize = 512;
 
 /// What there is to judge of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +105,17 @@ pub fn running(image_id: &str) -> Option<Digest> {
 pub fn image(written: &str, image_id: Option<&str>) -> Image {
     let runs = image_id.and_then(running);
     let same = |runs: &Digest| ImageRef::parse(written).is_ok_and(|image| image.digest() == Some(*runs));
-    Image { written: written.to_owned(), runs: runs.filter(|runs| !same(runs)) }
+    Image { written: readable(written), runs: runs.filter(|runs| !same(runs)) }
+}
+
+/// What is written, or of what no engine reads because it is too long, its beginning and what tells it from others: whoever declares a workload writes what
+/// they like, and all of it is kept.
+fn readable(written: &str) -> String {
+    if written.len() <= MAX_REFERENCE {
+        return written.to_owned();
+    }
+    let begins: String = written.chars().take(KEPT).collect();
+    format!("{begins}… ({} bytes, {})", written.len(), Digest::of(written.as_bytes()))
 }
 
 #[cfg(test)]
@@ -149,6 +162,17 @@ mod tests {
         assert!(matches!(Subject::of(&Image::written("a@@")), Subject::Unreadable(_)));
         // The same image in two places is one image, whether a node said what runs or not.
         assert_eq!(image(&declared, Some(&format!("mirror.corp/x@{A}"))), Image::written(declared.as_str()));
+    }
+
+    #[test]
+    fn of_what_is_too_long_to_be_read_little_is_kept() {
+        let [one, other] =
+            ["a", "b"].map(|end| image(&format!("registry.corp/{}{end}@{A}", "x".repeat(1 << 20)), None));
+        assert!(one.written.len() < 1024 && one.written.starts_with("registry.corp/xxx"), "{}", one.written);
+        assert_ne!(one.written, other.written);
+        assert!(matches!(Subject::of(&one), Subject::Unreadable(_)));
+        let longest = format!("registry.corp/{}", "x".repeat(MAX_REFERENCE - 14));
+        assert_eq!(image(&longest, None).written, longest);
     }
 
     #[test]

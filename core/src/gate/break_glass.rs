@@ -217,6 +217,7 @@ pub fn counted(approvals: &[TrustApproval], caps: &Caps, guarded: bool) -> Vec<A
             name: approval.spec.r#for.name.clone(),
             digest: approval.spec.r#for.digest,
             by: approval.spec.approver.clone(),
+            made: approval.metadata.creation_timestamp.as_ref().map(|time| time.0),
         })
         .collect()
 }

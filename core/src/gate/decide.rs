@@ -9,6 +9,7 @@ use super::alarm::{Alarm, AlarmKind};
 use super::check::CheckResult;
 use super::evaluate::evaluate;
 use super::form::{FormInForce, unspent};
+use super::gone;
 use super::history::{Event, History, KEPT};
 use super::kept::{Kept, end};
 use super::loosening::{Approval, Beside, Form, Loosening, PolicyForm};
@@ -183,6 +184,7 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
         Recalled::Nothing => (Enforced::nothing(input.declared), false),
         Recalled::Known(enforced) => (*enforced, true),
     };
+    gone::forget(input, &mut enforced, &mut notes);
     let from = phase_of(&enforced, input.progress);
     let had = !enforced.namespaces.is_empty();
     let in_force = FormInForce::of(input, &mut enforced, &mut notes);

@@ -191,7 +191,7 @@ fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut No
     let form = declared.digest();
     if enforced.form(declared.name).digest() != form {
         notes.record(Event::FormChanged { form, by: by(&held.allowed) });
-        spend(&held.loosenings, notes);
+        spend(input, &held.loosenings, notes);
     }
     let out = left_out_by(input, enforced);
     release(enforced, out, by(&held.allowed), notes);
@@ -202,16 +202,22 @@ fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut No
 }
 
 /// Writes down which approvals did what they were given for.
-fn spend(loosenings: &[Loosening], notes: &mut Notes) {
+pub(super) fn spend(input: &Input<'_>, loosenings: &[Loosening], notes: &mut Notes) {
     for of in loosenings.iter().map(|loosening| loosening.digest).collect::<BTreeSet<Digest>>() {
-        notes.record(Event::ApprovalSpent { of });
+        let approvals = input.approvals.iter().filter(|approval| approval.digest == of);
+        let made = approvals.filter_map(|approval| approval.made).max();
+        notes.record(Event::ApprovalSpent { of, made });
     }
 }
 
-/// The approvals that did not do yet what they were given for.
+/// The approvals that did not do yet what they were given for. What is made after one that did is another agreement to the same.
 pub(super) fn unspent(input: &Input<'_>) -> Vec<Approval> {
     let spent = input.history.in_force().spent;
-    input.approvals.iter().filter(|approval| !spent.contains(&approval.digest)).cloned().collect()
+    let is_unspent = |approval: &&Approval| match spent.get(&approval.digest) {
+        None => true,
+        Some(spent) => approval.made.zip(*spent).is_some_and(|(made, spent)| made > spent),
+    };
+    input.approvals.iter().filter(is_unspent).cloned().collect()
 }
 
 fn release(enforced: &mut Enforced, namespaces: BTreeSet<String>, by: Vec<String>, notes: &mut Notes) {
@@ -239,7 +245,7 @@ fn release_what_left(
     match judged.effective {
         Effective::Declared => {
             release(enforced, out, by(&judged.allowed), notes);
-            spend(&judged.loosenings, notes);
+            spend(input, &judged.loosenings, notes);
         }
         Effective::Lent { break_glass, until } => lent.push(Lent { break_glass, until, namespaces: out }),
         Effective::Enforced => hold(input, &judged.loosenings, notes),

@@ -77,6 +77,11 @@ pub enum Event {
         /// Who allowed it.
         by: Vec<String>,
     },
+    /// Namespaces that are gone for long are no longer kept by name.
+    Forgotten {
+        /// Which.
+        namespaces: BTreeSet<String>,
+    },
     /// A break-glass came into force.
     BreakGlassOpened {
         /// Which.
@@ -93,11 +98,17 @@ pub enum Event {
     ApprovalSpent {
         /// The digest that was approved.
         of: Digest,
+        /// When the newest of the approvals of it was made: what is made later approves it again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<Timestamp>,
     },
     /// What a promotion takes out of another policy's denial was approved.
     ClaimsAllowed {
         /// The digest that was approved.
         claims: Digest,
+        /// What is allowed with it in namespaces that are in scope from their start.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        of_newborn: BTreeSet<Digest>,
         /// Who allowed it.
         by: Vec<String>,
     },
@@ -130,9 +141,9 @@ pub struct InForce {
     /// What promotions were allowed to take out of other policies' denial.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub claims: BTreeSet<Digest>,
-    /// The digests of approvals that did what they were given for.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub spent: BTreeSet<Digest>,
+    /// The digests of approvals that did what they were given for, and when the newest of these was made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spent: BTreeMap<Digest, Option<Timestamp>>,
 }
 
 impl InForce {
@@ -147,10 +158,18 @@ impl InForce {
                 }
             }
             Event::FormChanged { form, .. } => self.form = Some(*form),
-            Event::Released { namespaces, .. } => self.enforced.retain(|name, _| !namespaces.contains(name)),
+            Event::Released { namespaces, .. } => {
+                self.enforced.retain(|name, _| !namespaces.contains(name));
+                // What comes back is agreed to again.
+                self.claims.clear();
+            }
+            Event::Forgotten { namespaces } => self.enforced.retain(|name, _| !namespaces.contains(name)),
             Event::Observed { wave } => _ = self.waves.insert(wave.clone()),
-            Event::ClaimsAllowed { claims, .. } => _ = self.claims.insert(*claims),
-            Event::ApprovalSpent { of } => _ = self.spent.insert(*of),
+            Event::ClaimsAllowed { claims, of_newborn, .. } => {
+                self.claims.insert(*claims);
+                self.claims.extend(of_newborn);
+            }
+            Event::ApprovalSpent { of, made } => _ = self.spent.insert(*of, *made),
             Event::SoakStarted { .. }
             | Event::SoakEnded { .. }
             | Event::Held { .. }

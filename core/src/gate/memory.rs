@@ -22,7 +22,7 @@ pub struct Enforced {
     /// The keys its Secret references named, by the name of the identity.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, SecretKey>,
-    /// The namespaces, by name. A name stays when its labels no longer say so, and when the namespace is gone.
+    /// The namespaces, by name. A name stays when its labels no longer say so, and for a while when the namespace is gone.
     pub namespaces: BTreeMap<String, Standing>,
     /// The waves that were promoted, by name.
     pub waves: BTreeMap<String, WaveStanding>,
@@ -39,6 +39,17 @@ pub struct Standing {
     /// When every engine was first observed to deny there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Timestamp>,
+    /// Since when the namespace itself is gone, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Timestamp>,
+}
+
+impl Standing {
+    /// That of a namespace that is promoted now.
+    #[must_use]
+    pub fn new(wave: &str, now: Timestamp) -> Self {
+        Self { wave: wave.to_owned(), written: now, observed: None, gone: None }
+    }
 }
 
 /// How far a wave has come.

@@ -13,6 +13,7 @@ pub mod compiled;
 mod decide;
 mod evaluate;
 mod form;
+mod gone;
 pub mod history;
 mod kept;
 pub mod loosening;

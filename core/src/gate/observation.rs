@@ -32,6 +32,8 @@ pub struct Observation {
     pub break_glasses: Vec<ActiveBreakGlass>,
     /// The namespaces that are known.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// Whether these are all there are: one that is not among them is gone.
+    pub sees_all_namespaces: bool,
     /// Namespaces nothing is ever enforced in: kube-system, and those of engines that are there.
     pub left_out: BTreeSet<String>,
 }

@@ -173,6 +173,6 @@ fn add(enforced: &mut Enforced, names: &BTreeSet<String>, witnesses: &Witnesses,
     for name in names {
         let wave = witnesses.wave_of(name);
         enforced.waves.entry(wave.clone()).or_insert(WaveStanding { promoted: notes.now, observed: None });
-        enforced.namespaces.insert(name.clone(), Standing { wave, written: notes.now, observed: None });
+        enforced.namespaces.insert(name.clone(), Standing::new(&wave, notes.now));
     }
 }

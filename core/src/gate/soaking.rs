@@ -6,10 +6,10 @@ use super::alarm::AlarmKind;
 use super::check::CheckResult;
 use super::decide::{Input, Intent, Notes};
 use super::evaluate::evaluate;
-use super::form::{by, permit, say_once};
+use super::form::{by, permit, say_once, spend};
 use super::history::Event;
 use super::kept::{Kept, end};
-use super::loosening::{Effective, Held, Loosening, PolicyForm, promotion};
+use super::loosening::{Effective, Held, Loosening, PolicyForm, of_newborn, promotion};
 use super::memory::{Enforced, Standing, WaveStanding};
 use super::named::Named;
 use super::newborn;
@@ -102,7 +102,7 @@ impl Soaking<'_> {
             return;
         }
         let namespaces: BTreeSet<String> = soak.namespaces.intersection(&wave.selected).cloned().collect();
-        if !self.may_promote(&namespaces, &mut soaked.held, notes) {
+        if !self.may_promote(&namespaces, enforced, &mut soaked.held, notes) {
             return;
         }
         self.promote(&wave.wave, namespaces, enforced, notes);
@@ -111,7 +111,13 @@ impl Soaking<'_> {
     }
 
     /// Whether nothing but the checks stood in the way: not paused, no change waits, and nothing is taken out of another policy's denial unasked.
-    fn may_promote(&self, namespaces: &BTreeSet<String>, held: &mut bool, notes: &mut Notes) -> bool {
+    fn may_promote(
+        &self,
+        namespaces: &BTreeSet<String>,
+        enforced: &Enforced,
+        held: &mut bool,
+        notes: &mut Notes,
+    ) -> bool {
         if self.input.paused {
             return false;
         }
@@ -119,20 +125,25 @@ impl Soaking<'_> {
             *held = true;
             return false;
         }
-        let allowed = self.claims_allowed(namespaces, notes);
+        // Where it is enforced already, it takes nothing any more.
+        let new = namespaces.iter().filter(|name| !enforced.namespaces.contains_key(*name)).cloned().collect();
+        let allowed = self.claims_allowed(self.form, &new, notes);
         *held |= !allowed;
         allowed
     }
 
-    fn claims_allowed(&self, namespaces: &BTreeSet<String>, notes: &mut Notes) -> bool {
-        let claims: Vec<Loosening> = promotion(self.form, namespaces, self.input.beside_now);
+    fn claims_allowed(&self, form: PolicyForm<'_>, namespaces: &BTreeSet<String>, notes: &mut Notes) -> bool {
+        let claims: Vec<Loosening> = promotion(form, namespaces, self.input.beside_now);
         let Some(digest) = claims.first().map(|claim| claim.digest) else { return true };
         if notes.history.in_force().claims.contains(&digest) {
             return true;
         }
         let judged = permit(self.input).judge(claims, notes.now);
         if judged.effective == Effective::Declared {
-            notes.record(Event::ClaimsAllowed { claims: digest, by: by(&judged.allowed) });
+            let of_newborn =
+                namespaces.iter().filter_map(|name| of_newborn(form, name, self.input.beside_now)).collect();
+            notes.record(Event::ClaimsAllowed { claims: digest, of_newborn, by: by(&judged.allowed) });
+            spend(self.input, &judged.loosenings, notes);
             return true;
         }
         for loosening in &judged.loosenings {
@@ -143,6 +154,17 @@ impl Soaking<'_> {
         false
     }
 
+    /// Whether a namespace that is in scope from its start takes nothing out of another policy's denial that was not agreed to. In the form it is enforced in,
+    /// and in the one that may be lent meanwhile.
+    fn newborn_may(&self, name: &str, enforced: &Enforced, notes: &mut Notes) -> bool {
+        let only = BTreeSet::from([name.to_owned()]);
+        [enforced.form(self.input.declared.name), self.form].into_iter().all(|form| {
+            let asks = of_newborn(form, name, self.input.beside_now);
+            asks.is_none_or(|claims| notes.history.in_force().claims.contains(&claims))
+                || self.claims_allowed(form, &only, notes)
+        })
+    }
+
     fn promote(&self, wave: &Wave, namespaces: BTreeSet<String>, enforced: &mut Enforced, notes: &mut Notes) {
         if enforced.namespaces.is_empty() {
             enforced.spec = self.form.spec.clone();
@@ -150,8 +172,7 @@ impl Soaking<'_> {
         }
         enforced.waves.entry(wave.name.clone()).or_insert(WaveStanding { promoted: notes.now, observed: None });
         for name in &namespaces {
-            let standing = Standing { wave: wave.name.clone(), written: notes.now, observed: None };
-            enforced.namespaces.entry(name.clone()).or_insert(standing);
+            enforced.namespaces.entry(name.clone()).or_insert_with(|| Standing::new(&wave.name, notes.now));
         }
         // Not the form that a break-glass lends: it is in force for a while, and nothing is promoted in it.
         let form = enforced.form(self.input.declared.name).digest();
@@ -166,7 +187,7 @@ impl Soaking<'_> {
         for (name, wave) in self.scope.left_behind(enforced) {
             let only: BTreeSet<String> = BTreeSet::from([name.to_owned()]);
             if newborn::is(self.input, self.form, name, wave, enforced, notes.now) {
-                if self.claims_allowed(&only, notes) {
+                if self.newborn_may(name, enforced, notes) {
                     self.promote(wave, only, enforced, notes);
                 }
                 continue;
@@ -176,7 +197,7 @@ impl Soaking<'_> {
             let soak = self.advance(before, wave, &only, &checks, &mut false, notes);
             let Some(soak) = soak else { continue };
             let full = soak.credit >= soak_of(&self.form.spec.enforcement, wave);
-            if full && self.may_promote(&only, &mut soaked.held, notes) {
+            if full && self.may_promote(&only, enforced, &mut soaked.held, notes) {
                 self.promote(wave, only, enforced, notes);
             } else {
                 soaked.late.insert(name.to_owned(), soak);

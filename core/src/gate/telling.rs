@@ -43,14 +43,17 @@ impl fmt::Display for Event {
             Self::Released { namespaces, by } => {
                 write!(f, "the policy no longer denies in {}; allowed by {}", names(namespaces), list(by))
             }
+            Self::Forgotten { namespaces } => {
+                write!(f, "{} are gone for long, and no longer kept by name", names(namespaces))
+            }
             Self::BreakGlassOpened { name, until } => {
                 write!(f, "break-glass `{name}` came into force, until {until} at the latest")
             }
             Self::BreakGlassEnded { name } => write!(f, "break-glass `{name}` ended"),
-            Self::ApprovalSpent { of } => {
+            Self::ApprovalSpent { of, .. } => {
                 write!(f, "the approval of {of} did what it was given for, and does nothing more")
             }
-            Self::ClaimsAllowed { claims, by } => write!(
+            Self::ClaimsAllowed { claims, by, .. } => write!(
                 f,
                 "what the promotion takes out of another policy's denial was approved, {claims}; allowed by {}",
                 list(by)

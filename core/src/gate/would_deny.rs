@@ -9,7 +9,7 @@ use super::observation::Scan;
 
 /// How many entries are kept; beyond, they are only counted.
 pub const KEPT: usize = 256;
-/// How many characters of an image or a reason are kept: whoever declares a workload writes what they like, and all entries together have to fit into an object.
+/// How many characters of a workload, an image or a reason are kept: whoever declares a workload writes what they like, and all entries together have to fit into an object.
 const LONGEST: usize = 512;
 
 /// What this cannot see, said wherever it is shown.
@@ -63,7 +63,7 @@ impl Ledger {
             .collect();
         self.beyond = 0;
         for (workload, image, why) in scan.would_deny(in_scope) {
-            let (key, why) = ((workload, bounded(&image, LONGEST)), bounded(&why, LONGEST));
+            let (key, why) = ((bounded(&workload, LONGEST), bounded(&image, LONGEST)), bounded(&why, LONGEST));
             if let Some(denial) = known.get_mut(&key) {
                 denial.last = finished;
                 denial.why = why;

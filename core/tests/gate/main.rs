@@ -8,9 +8,11 @@
 )] // a test that cannot go on fails
 
 mod checks;
+mod claims;
 mod edges;
 #[path = "../support/gate_estate.rs"]
 mod estate;
+mod gone;
 mod holds;
 mod newcomers;
 mod record;

@@ -99,6 +99,7 @@ impl Estate {
                 trust_roots: BTreeMap::from([("corp".to_owned(), root)]),
                 engines: vec![engine],
                 clock: Some(Sanity::Sane),
+                sees_all_namespaces: true,
                 ..Observation::default()
             },
             enforced: None,
@@ -222,7 +223,8 @@ impl Estate {
 
     pub(crate) fn approve(&mut self, digest: Digest) {
         let (kind, name, by) = ("SigningIdentityPolicy".to_owned(), "apps".to_owned(), "bob".to_owned());
-        self.approvals.push(Approval { kind, name, digest, by });
+        let made = Some(self.now);
+        self.approvals.push(Approval { kind, name, digest, by, made });
     }
 
     /// Whatever is held is approved.

@@ -179,7 +179,7 @@ mod tests {
 
     fn kept() -> BTreeMap<String, Recalled> {
         let at = Timestamp::UNIX_EPOCH;
-        let standing = OfNamespace { wave: "everything".to_owned(), written: at, observed: Some(at) };
+        let standing = OfNamespace { observed: Some(at), ..OfNamespace::new("everything", at) };
         let enforced = Enforced {
             spec: spec(&json!({})),
             keys: BTreeMap::new(),

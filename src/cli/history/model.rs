@@ -133,7 +133,7 @@ mod tests {
         let mut records = History::default();
         records.append(at, Event::Promoted { wave: "all".to_owned(), namespaces: names.clone(), form }, 512);
         let head = Some(records.append(at, Event::Observed { wave: "all".to_owned() }, 512));
-        let standing = OfNamespace { wave: "all".to_owned(), written: at, observed: Some(at) };
+        let standing = OfNamespace { observed: Some(at), ..OfNamespace::new("all", at) };
         let namespaces = names.into_iter().map(|name| (name, standing.clone())).collect();
         let waves = BTreeMap::from([("all".to_owned(), WaveStanding { promoted: at, observed: Some(at) })]);
         let enforced = Some(EnforcedNow { form, namespaces, waves });

@@ -67,6 +67,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
         repositories: &repositories,
         inventory: inputs.inventory,
         namespaces: &known.collect(),
+        sees_all_namespaces: false,
         left_out: &inputs.left_out(),
         holdfast_namespace: inputs.namespace,
         capabilities: inputs.capabilities,
@@ -125,6 +126,7 @@ impl Inputs<'_> {
             name: member.name.clone(),
             digest: *digest,
             by: "--approve".to_owned(),
+            made: Some(self.now),
         };
         let each = self.members.iter().flat_map(|member| self.approved.iter().map(move |digest| (member, digest)));
         each.map(of).collect()

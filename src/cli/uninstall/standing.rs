@@ -101,9 +101,8 @@ mod tests {
 
     fn kept(namespaces: &[&str]) -> Recalled {
         let at = Timestamp::UNIX_EPOCH;
-        let standing = |name: &&str| {
-            ((*name).to_owned(), Standing { wave: "everything".to_owned(), written: at, observed: Some(at) })
-        };
+        let standing =
+            |name: &&str| ((*name).to_owned(), Standing { observed: Some(at), ..Standing::new("everything", at) });
         let enforced = Enforced {
             spec: policy("Audit").spec,
             keys: BTreeMap::new(),

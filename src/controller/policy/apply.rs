@@ -266,13 +266,32 @@ async fn write(context: &Context, kind: Kind, over: Option<&There>, object: &Obj
         Some(there) => {
             wanted.metadata.resource_version = Some(there.version.resource_version.clone());
             wanted.metadata.uid = Some(there.version.uid.clone());
-            within("replace", name, api.replace(name, &params, &wanted)).await?
+            let replaced = within("replace", name, api.replace(name, &params, &wanted)).await;
+            look_again_on_conflict(context, kind, name, &api, replaced).await?
         }
     };
     context.policies.written.lock().insert((kind, name.to_owned()), object.digest());
     tracing::info!(kind = kind.name(), name, digest = %object.digest(), "written");
     context.policies.live.note(kind, written);
     Ok(())
+}
+
+/// What was written over was not what is there: it is looked at, so that the next pass knows. A pass does not write over what it did not decide on.
+async fn look_again_on_conflict<T>(
+    context: &Context,
+    kind: Kind,
+    name: &str,
+    api: &Api<DynamicObject>,
+    written: Result<T, Failed>,
+) -> Result<T, Failed> {
+    if written.as_ref().is_err_and(Failed::is_conflict) {
+        match within("read", name, api.get(name)).await {
+            Ok(found) => _ = context.policies.live.note(kind, found),
+            Err(failed) if failed.is_gone() => context.policies.live.deleted(kind, name),
+            Err(failed) => return Err(failed),
+        }
+    }
+    written
 }
 
 async fn delete(context: &Context, kind: Kind, there: Option<&There>, name: &str) -> Result<(), Failed> {
@@ -286,7 +305,7 @@ async fn delete(context: &Context, kind: Kind, there: Option<&There>, name: &str
     match within("delete", name, api.delete(name, &params)).await {
         Ok(_) => tracing::info!(kind = kind.name(), name, "deleted"),
         Err(failed) if failed.is_gone() => {}
-        Err(failed) => return Err(failed),
+        failed => drop(look_again_on_conflict(context, kind, name, &api, failed).await?),
     }
     context.policies.written.lock().remove(&(kind, name.to_owned()));
     context.policies.live.deleted(kind, name);

@@ -97,8 +97,9 @@ impl NativeObjects {
             return false;
         }
         let Ok(body) = serde_json::to_value(&object) else { return false };
-        // Another engine is given admission policies, too.
-        if Object::engine_of(&body).is_some_and(|engine| engine != EngineKind::Native) {
+        // Another engine is given admission policies, too; one of ours that says it is another's was made to say so.
+        let is_known = all.contains_key(&(kind, name.clone()));
+        if !is_known && Object::engine_of(&body).is_some_and(|engine| engine != EngineKind::Native) {
             return false;
         }
         let object = std::sync::Arc::new(Object::found(EngineKind::Native, body));

@@ -213,6 +213,7 @@ impl Observed {
             repositories: &self.repositories,
             inventory: &sight.snapshot.inventory,
             namespaces: &self.namespaces,
+            sees_all_namespaces: true,
             left_out: &self.left_out,
             holdfast_namespace: &context.namespace,
             capabilities: &self.capabilities,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use holdfast_core::Digest;
 use holdfast_core::coverage::Image;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::watcher::Event;
@@ -11,6 +12,10 @@ use kube::{Resource, ResourceExt};
 use super::intern::{Controller, Interner, Shape};
 use super::slim::{Kind, SlimPod, SlimTemplate};
 
+/// Bytes of the longest name that the API server gives anything.
+pub(super) const LONGEST_NAME: usize = 253;
+/// How many characters are kept of what is longer.
+const SHOWN: usize = 64;
 /// What is watched; a list of one kind that is not there yet, or failed, leaves the whole in doubt.
 const PODS: &str = "Pod";
 
@@ -237,9 +242,19 @@ impl Live {
 fn by(owner: &OwnerReference, namespace: Option<String>) -> Controller {
     Controller {
         namespace: namespace.unwrap_or_default().into(),
-        api_version: owner.api_version.as_str().into(),
-        kind: owner.kind.as_str().into(),
-        name: owner.name.as_str().into(),
-        uid: owner.uid.as_str().into(),
+        api_version: kept(&owner.api_version),
+        kind: kept(&owner.kind),
+        name: kept(&owner.name),
+        uid: kept(&owner.uid),
     }
+}
+
+/// What is written of an owner: nothing that the API server would name so is longer, and whoever makes an object writes what they like.
+fn kept(text: &str) -> Box<str> {
+    if text.len() <= LONGEST_NAME {
+        return text.into();
+    }
+    let begins: String = text.chars().take(SHOWN).collect();
+    let digest = Digest::of(text.as_bytes()).hex();
+    format!("{begins}…{}", digest.get(..16).unwrap_or_default()).into()
 }

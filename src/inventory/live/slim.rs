@@ -11,10 +11,14 @@ use kube::core::DynamicResourceScope;
 use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Deserializer};
 
+use super::index::LONGEST_NAME;
 use super::intern::{Shape, Use};
 
 /// What the kubelet writes on a pod it runs from a file of its own.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Images of one pod or template that are looked at: more than any node runs together. Of what is beyond, none is ever verified.
+const MAX_USES: usize = 256;
 
 /// A pod.
 #[derive(Resource, Clone, Debug, Deserialize)]
@@ -283,11 +287,19 @@ impl PodSpec {
             let written = volume.image.as_ref()?.reference.as_deref()?;
             Some(Use::new(&volume.name, subject::image(written, status.image_of_volume(&volume.name))))
         });
-        let mut secrets: Vec<Box<str>> =
-            self.image_pull_secrets.iter().map(|secret| secret.name.as_str().into()).collect();
+        // What no object is called is none.
+        let secrets = self.image_pull_secrets.iter().filter(|secret| secret.name.len() <= LONGEST_NAME);
+        let mut secrets: Vec<Box<str>> = secrets.map(|secret| secret.name.as_str().into()).collect();
         secrets.sort_unstable();
+        let mut uses: Vec<Use> = containers.chain(volumes).collect();
+        if uses.len() > MAX_USES {
+            let more = uses.len() - MAX_USES;
+            uses.truncate(MAX_USES);
+            let said = format!("(and {more} images more: of one pod, no more than {MAX_USES} are looked at)");
+            uses.push(Use::new("…", subject::image(&said, None)));
+        }
         Shape {
-            uses: containers.chain(volumes).collect(),
+            uses: uses.into_iter().collect(),
             pull_secrets: secrets.into(),
             service_account: self.service_account_name.as_deref().map(Into::into),
         }

@@ -85,6 +85,23 @@ fn every_way_to_bring_in_an_image_is_seen_with_what_runs() {
 }
 
 #[test]
+fn of_what_is_larger_than_anything_that_runs_little_is_kept() {
+    let long = "x".repeat(1 << 20);
+    let mut live = Live::new();
+    let owner = owner(&format!("K{long}"), &long, &format!("{long}/v1"));
+    let containers: Vec<Value> =
+        (0..1000).map(|at| json!({"name": format!("c-{at}"), "image": format!("r.corp/{at}/{long}")})).collect();
+    live.pod(Event::Apply(pod(json!({
+        "metadata": {"name": "p", "namespace": "shop", "ownerReferences": owner},
+        "spec": {"containers": containers, "imagePullSecrets": [{"name": long}]},
+    }))));
+    let seen = seen(&live);
+    assert!(seen.len() <= 300 && seen.iter().all(|line| line.len() < 2000), "{} lines", seen.len());
+    assert!(seen.iter().any(|line| line.contains("and 744 images more")), "what is left out is said");
+    assert!(live.snapshot(true, &|_| true).inventory.workloads()[0].to_string().len() < 500);
+}
+
+#[test]
 fn a_workload_is_what_a_person_knows_it_by() {
     let mut live = Live::new();
     for (kind, event) in [

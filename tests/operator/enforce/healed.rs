@@ -29,7 +29,7 @@ fn a_binding_that_is_deleted_or_weakened_is_put_back() {
     let policy = format!("{ADMISSION}/validatingadmissionpolicies/holdfast-enforce-apps");
     let (of_binding, of_policy) = (spec(&lab, &binding), spec(&lab, &policy));
     assert!(of_binding.is_some() && of_policy.is_some());
-    let changes: [Change<'_>; 6] = [
+    let changes: [Change<'_>; 7] = [
         ("the binding is deleted", &|lab| lab.delete(&binding)),
         ("the binding only reports", &|lab| {
             _ = lab.patch(&binding, &json!({"spec": {"validationActions": ["Audit"]}}));
@@ -40,6 +40,10 @@ fn a_binding_that_is_deleted_or_weakened_is_put_back() {
         }),
         ("its label is taken away", &|lab| {
             lab.patch(&binding, &json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}, "spec": {"validationActions": ["Audit"]}}));
+        }),
+        ("it is said to be another engine's", &|lab| {
+            let change = json!({"metadata": {"annotations": {"holdfast.dev/engine": "kyverno"}}, "spec": {"validations": [{"expression": "true"}]}});
+            lab.patch(&policy, &change);
         }),
         ("the policy is deleted", &|lab| lab.delete(&policy)),
         ("the policy lets through what fails", &|lab| {

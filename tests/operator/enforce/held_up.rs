@@ -124,8 +124,18 @@ fn noise(count: usize, mut state: u64) -> String {
     (0..count).map(|_| next()).collect()
 }
 
+fn replicas(name: &str, image: &str, owners: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": name, "namespace": "dev", "ownerReferences": owners},
+        "spec": {
+            "replicas": 0, "selector": {"matchLabels": {"app": "x"}},
+            "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "main", "image": image}]}},
+        },
+    })
+}
+
 #[test]
-fn by_a_workload_whose_images_are_long() {
+fn by_a_workload_whose_images_or_owners_are_long() {
     let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
     let estate = Estate::open(&lab, registry);
     lab.namespace("dev", &json!({"only": "me"}));
@@ -133,28 +143,24 @@ fn by_a_workload_whose_images_are_long() {
     estate.enforced();
     estate.policy("b", &json!({"namespaceSelector": {"matchLabels": {"only": "me"}}, "otherImages": "Deny"}));
     for at in 0..8_u64 {
-        let noise = noise(200_000, 7 + at);
+        let noise = noise(1_300_000, 7 + at);
         let image = if at % 2 == 0 {
             format!("{}/apps/{noise}@sha256:{}", estate.host(), "1".repeat(64))
         } else {
             format!("elsewhere.example/{noise}")
         };
-        lab.apply(&json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": format!("big-{at}"), "namespace": "dev"},
-            "spec": {
-                "replicas": 0, "selector": {"matchLabels": {"app": "x"}},
-                "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "main", "image": image}]}},
-            },
-        }));
+        lab.apply(&replicas(&format!("big-{at}"), &image, &json!([])));
+        let owner = json!([{"apiVersion": "x.example/v1", "kind": "K", "name": noise, "uid": "1", "controller": true}]);
+        lab.apply(&replicas(&format!("owned-{at}"), "elsewhere.example/x:1", &owner));
     }
     estate.scan_now("long");
     lab.until("they would be denied", |_| {
         let status = estate.policy_status("b");
-        if status.at("/enforcement/wouldHaveDenied").as_u64() >= Some(8) { Ok(()) } else { Err(status.text()) }
+        if status.at("/enforcement/wouldHaveDenied").as_u64() >= Some(16) { Ok(()) } else { Err(status.text()) }
     });
     a_new_namespace_closes(&estate, "annex");
     assert!(!operator.said().contains("the pass failed"), "{}", operator.said());
-    let _ = lab.try_call("DELETE", "/apis/apps/v1/namespaces/dev/deployments", None);
+    let _ = lab.try_call("DELETE", "/apis/apps/v1/namespaces/dev/replicasets", None);
     without(&lab, "dev");
 }
 

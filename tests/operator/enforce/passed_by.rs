@@ -106,6 +106,38 @@ fn a_namespace_that_is_new_to_two_policies_gives_neither_what_it_has_to_ask_for(
 }
 
 #[test]
+fn an_approval_of_what_a_promotion_takes_is_of_the_namespaces_it_named() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    lab.namespace("both", &json!({"tier": "apps", "side": "yes"}));
+    let _operator = lab.operator();
+    estate.enforced();
+    let erin = Author::of_policies(&lab);
+    estate.until_denied("both", &estate.image("rogue", estate.unsigned("rogue")));
+    estate.try_pod("both", "web", &estate.image("web", estate.signed("web"))).unwrap();
+    erin.declares(&exempting(&estate, "beside", &json!({"side": "yes"})));
+    let digest = lab.until("it asks", |_| {
+        let status = estate.policy_status("beside");
+        let conditions = status.at("/conditions").as_array().cloned().unwrap_or_default();
+        let said = conditions.iter().filter_map(|one| one["message"].as_str()).find(|said| said.contains("exempts it"));
+        said.and_then(|said| said.get(said.find("sha256:")?..)?.get(..71))
+            .map(str::to_owned)
+            .ok_or_else(|| status.text())
+    });
+    // A namespace that nobody named comes into its scope.
+    erin.changes("/api/v1/namespaces/shop", &json!({"metadata": {"labels": {"side": "yes"}}})).unwrap();
+    let approval = json!({
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustApproval", "metadata": {"generateName": "bob-"},
+        "spec": {"approver": "bob", "for": {"kind": "SigningIdentityPolicy", "name": "beside", "digest": digest}},
+    });
+    lab.call_as("bob", "POST", "/apis/holdfast.dev/v1alpha1/trustapprovals", &approval).unwrap();
+    std::thread::sleep(Duration::from_secs(10));
+    estate.denied("shop", &nginx(), "no policy of this namespace is about");
+    without(&lab, "both");
+    lab.namespace("shop", &json!({"tier": "apps", "side": null}));
+}
+
+#[test]
 fn an_approval_lets_no_namespace_go_that_it_did_not_name() {
     let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
     let estate = Estate::open(&lab, registry);

@@ -20,6 +20,8 @@ pub struct Approval {
     pub digest: Digest,
     /// Who approves.
     pub by: String,
+    /// When it was made, by the API server's clock.
+    pub made: Option<Timestamp>,
 }
 
 /// Everything that was agreed to and counts at the moment.

@@ -36,6 +36,7 @@ pub use mirror::{content, mirror, mirror_deletion};
 pub use namespace::left_scope;
 pub(in crate::gate) use policy::left_out;
 pub use policy::{Standing, cannot_be_enforced, gate_weakened, policy, policy_deletion, unusable};
+pub(in crate::gate) use promotion::of_newborn;
 pub use promotion::{Beside, promotion};
 
 /// A kind and a name.

@@ -3,12 +3,13 @@
 //! `otherImages: Deny` is one rule over all enforced policies: it denies what none of them is about. So a policy that comes into force takes its images out
 //! of that denial: they pass once one of its identities signed them. Whoever may write a policy could otherwise let images in that another one keeps out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::policy::{KIND, uncovered};
 use super::{Finder, Loosening, LooseningKind, PolicyForm, digest};
+use crate::Digest;
 use crate::api::SigningIdentityPolicySpec;
 use crate::api::policy::OtherImages;
 use crate::image::ImageRef;
@@ -24,43 +25,60 @@ pub struct Beside<'a> {
     pub namespaces: &'a BTreeSet<String>,
 }
 
+/// What is taken from whom, in which field.
+type Claim<'a> = (&'a str, &'static str, String);
+
 /// What the promotion of a policy into `namespaces` takes out of other policies' denial.
 ///
-/// The digest to approve is bound to the form and to what is taken from whom: an approval says nothing of what another policy comes to deny later.
+/// The digest to approve is bound to the form, to what is taken from whom, and to the namespaces: an approval says nothing of what another policy comes to
+/// deny later, nor of a namespace that it did not name.
 pub fn promotion(declared: PolicyForm<'_>, namespaces: &BTreeSet<String>, beside: &[Beside<'_>]) -> Vec<Loosening> {
-    let mut claims: BTreeSet<(&str, &'static str, String)> = BTreeSet::new();
-    let mut sentences: Vec<(&'static str, String)> = Vec::new();
-    for namespace in namespaces {
-        let there: Vec<&Beside<'_>> =
-            beside.iter().filter(|other| other.name != declared.name && other.namespaces.contains(namespace)).collect();
-        let Some(denying) = there.iter().find(|other| other.spec.other_images == OtherImages::Deny) else { continue };
-        let claimed: Vec<String> = there.iter().flat_map(|other| other.spec.images.iter().cloned()).collect();
-        for gained in uncovered(&declared.spec.images, &claimed) {
-            claims.insert((denying.name, "images", gained.to_owned()));
-            sentences.push((
-                "images",
-                format!(
-                    "in `{namespace}`, `{}` denies images of `{gained}` that no enforced policy is about; they would pass once signed by an identity of this policy",
-                    denying.name
-                ),
-            ));
-        }
-        let exempt = |spec: &SigningIdentityPolicySpec| -> BTreeSet<ImageRef> {
-            spec.exempt_images.iter().filter_map(|exempt| ImageRef::parse(&exempt.image).ok()).collect()
-        };
-        let known: BTreeSet<ImageRef> = there.iter().flat_map(|other| exempt(other.spec)).collect();
-        for image in exempt(declared.spec).difference(&known) {
-            claims.insert((denying.name, "exemptImages", image.to_string()));
-            sentences.push((
-                "exemptImages",
-                format!("in `{namespace}`, `{}` denies `{image}`, and this policy exempts it", denying.name),
-            ));
-        }
-    }
-    let digest = digest::of(&json!({"kind": KIND, "name": declared.name, "in": declared.digest(), "claims": claims}));
+    let claims: BTreeMap<&String, BTreeSet<Claim<'_>>> = namespaces
+        .iter()
+        .map(|namespace| (namespace, claims(declared, namespace, beside)))
+        .filter(|(_, claims)| !claims.is_empty())
+        .collect();
+    let digest = digest_of(declared, &json!(claims));
     let mut found = Finder::new(KIND, declared.name, digest);
-    for (field, sentence) in sentences {
+    for (namespace, (from, field, what)) in claims.iter().flat_map(|(at, all)| all.iter().map(move |one| (at, one))) {
+        let sentence = if *field == "images" {
+            format!(
+                "in `{namespace}`, `{from}` denies images of `{what}` that no enforced policy is about; they would pass once signed by an identity of this policy"
+            )
+        } else {
+            format!("in `{namespace}`, `{from}` denies `{what}`, and this policy exempts it")
+        };
         found.add(LooseningKind::PromotionClaims, field, sentence);
     }
     found.finish()
+}
+
+/// The digest of what is taken in a namespace that is in scope of all these policies from its start, wherever that is; none where nothing is taken. Whoever
+/// agreed to it in one namespace agreed to it in those that are made like it: nothing was denied there before.
+pub(in crate::gate) fn of_newborn(declared: PolicyForm<'_>, namespace: &str, beside: &[Beside<'_>]) -> Option<Digest> {
+    let claims = claims(declared, namespace, beside);
+    (!claims.is_empty()).then(|| digest_of(declared, &json!({"newborn": claims})))
+}
+
+fn digest_of(declared: PolicyForm<'_>, claims: &Value) -> Digest {
+    digest::of(&json!({"kind": KIND, "name": declared.name, "in": declared.digest(), "claims": claims}))
+}
+
+fn claims<'a>(declared: PolicyForm<'_>, namespace: &str, beside: &[Beside<'a>]) -> BTreeSet<Claim<'a>> {
+    let there: Vec<&Beside<'_>> =
+        beside.iter().filter(|other| other.name != declared.name && other.namespaces.contains(namespace)).collect();
+    let Some(denying) = there.iter().find(|other| other.spec.other_images == OtherImages::Deny) else {
+        return BTreeSet::new();
+    };
+    let claimed: Vec<String> = there.iter().flat_map(|other| other.spec.images.iter().cloned()).collect();
+    let gained = uncovered(&declared.spec.images, &claimed);
+    let mut claims: BTreeSet<Claim<'a>> =
+        gained.into_iter().map(|gained| (denying.name, "images", gained.to_owned())).collect();
+    let exempt = |spec: &SigningIdentityPolicySpec| -> BTreeSet<ImageRef> {
+        spec.exempt_images.iter().filter_map(|exempt| ImageRef::parse(&exempt.image).ok()).collect()
+    };
+    let known: BTreeSet<ImageRef> = there.iter().flat_map(|other| exempt(other.spec)).collect();
+    let exempts = exempt(declared.spec);
+    claims.extend(exempts.difference(&known).map(|image| (denying.name, "exemptImages", image.to_string())));
+    claims
 }

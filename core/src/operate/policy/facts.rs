@@ -40,6 +40,8 @@ pub struct Facts<'a> {
     pub inventory: &'a Inventory,
     /// The namespaces that are known.
     pub namespaces: &'a BTreeMap<String, Namespace>,
+    /// Whether these are all there are.
+    pub sees_all_namespaces: bool,
     /// Namespaces no policy comes to be enforced in.
     pub left_out: &'a BTreeSet<String>,
     /// Where holdfast runs.

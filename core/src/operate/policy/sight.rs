@@ -78,6 +78,7 @@ impl Sight<'_> {
             clock: Some(facts.clock),
             break_glasses: facts.break_glasses.to_vec(),
             namespaces: facts.namespaces(&declared.namespace_selector),
+            sees_all_namespaces: facts.sees_all_namespaces,
             left_out: facts.left_out_for(&declared.engines),
         };
         let beside = (self.beside, beside_now);

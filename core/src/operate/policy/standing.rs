@@ -91,6 +91,7 @@ fn standing<'a>(
     let observed = Observation {
         engines: seen(facts, refusals, &member.name),
         namespaces: facts.namespaces(&member.form.spec.namespace_selector),
+        sees_all_namespaces: facts.sees_all_namespaces,
         break_glasses: facts.break_glasses.to_vec(),
         ..Observation::default()
     };

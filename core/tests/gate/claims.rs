@@ -1,0 +1,117 @@
+//! What a promotion takes out of another policy's denial: who agreed to it, where, and for how long.
+
+use crate::estate::{Estate, HOUR, MINUTE, declared, names};
+use holdfast_core::gate::loosening::LooseningKind;
+use holdfast_core::gate::{Decision, Seen, Trigger};
+use jiff::SignedDuration;
+use serde_json::json;
+
+/// A policy whose waves take in what another one keeps out in `there`.
+fn claiming(there: &[&str]) -> Estate {
+    let mut estate = Estate::new();
+    estate.beside = Some((declared(|spec| spec["images"] = json!(["p.example/**"])), names(there)));
+    estate.soak();
+    estate
+}
+
+fn asks(decision: &Decision) -> bool {
+    decision.held.iter().any(|held| held.kind == LooseningKind::PromotionClaims)
+}
+
+/// Everything is in force, as somebody agreed.
+fn agreed(there: &[&str]) -> Estate {
+    let mut estate = claiming(there);
+    for _ in 0..200 {
+        estate.approve_what_is_held();
+        estate.hour();
+        estate.observe_in_force();
+    }
+    assert_eq!(estate.enforced.as_ref().unwrap().names().len(), 4);
+    estate
+}
+
+#[test]
+fn who_agreed_to_one_wave_agreed_to_no_other() {
+    let mut estate = claiming(&["canary-a", "shop"]);
+    estate.run_until(Trigger::Held, 40);
+    estate.approve_what_is_held();
+    estate.run_until(Trigger::SoakFull, 2);
+    estate.observe_in_force();
+    for _ in 0..80 {
+        let decision = estate.hour();
+        assert!(!decision.namespaces.contains("shop"), "nobody agreed to what it takes in `shop`");
+    }
+    let held = estate.peek().held;
+    assert!(held.iter().all(|held| held.detail.contains("`shop`")), "{held:?}");
+    estate.approve_what_is_held();
+    assert!(estate.hour().namespaces.contains("shop"));
+}
+
+/// A namespace is made that both policies are about from its start.
+fn made(estate: &mut Estate) -> Decision {
+    estate.beside.as_mut().unwrap().1.insert("new".to_owned());
+    estate.hour();
+    let created = estate.now + SignedDuration::from_secs(1);
+    estate.namespace("new", &[("tier", "apps")], created);
+    estate.observed.namespaces.get_mut("new").unwrap().seen = Seen::Never;
+    estate.now = created + MINUTE;
+    estate.step()
+}
+
+#[test]
+fn a_namespace_that_is_made_like_those_agreed_to_asks_nobody_and_any_other_does() {
+    let mut estate = agreed(&["shop"]);
+    assert!(made(&mut estate).namespaces.contains("new"));
+    let mut estate = agreed(&[]);
+    let decision = made(&mut estate);
+    assert!(!decision.namespaces.contains("new") && asks(&decision), "nobody ever agreed to that");
+    estate.approve_what_is_held();
+    assert!(estate.step().namespaces.contains("new"));
+}
+
+#[test]
+fn a_form_that_is_lent_promotes_no_other_one_unasked() {
+    // What is enforced takes something, and what is lent takes nothing.
+    let mut estate = agreed(&[]);
+    estate.declare(|spec| {
+        spec["images"] = json!(["p.example/apps"]);
+        spec["require"] = json!({"sct": false});
+    });
+    let wanted = estate.peek().held[0].digest;
+    let target = json!({"kind": "SigningIdentityPolicy", "name": "apps", "digest": wanted});
+    estate.open("lends", json!({"allowChange": target}), HOUR * 24);
+    estate.rescan();
+    assert!(!estate.step().form.unwrap().spec.require.sct, "it is lent");
+    assert!(!made(&mut estate).namespaces.contains("new"));
+}
+
+#[test]
+fn what_was_let_go_and_comes_back_is_agreed_to_again() {
+    let mut estate = agreed(&["shop"]);
+    estate.declare(|spec| spec["namespaceSelector"]["matchLabels"]["canary"] = json!("true"));
+    estate.approve_what_is_held();
+    assert!(!estate.hour().namespaces.contains("shop"));
+    estate.declare(|spec| spec["namespaceSelector"] = json!({"matchLabels": {"tier": "apps"}}));
+    for _ in 0..100 {
+        assert!(!estate.hour().namespaces.contains("shop"), "what was agreed to before did what it was given for");
+    }
+    assert!(asks(&estate.peek()));
+    estate.now += HOUR;
+    estate.approve_what_is_held();
+    estate.rescan();
+    assert!(estate.step().namespaces.contains("shop"));
+}
+
+#[test]
+fn the_same_change_may_be_agreed_to_once_more() {
+    let mut estate = Estate::enforcing();
+    for round in 0..3 {
+        estate.declare(|spec| spec["require"] = json!({"sct": false}));
+        estate.rescan();
+        assert!(estate.step().form.unwrap().spec.require.sct, "{round}: it waits each time");
+        estate.approve_what_is_held();
+        assert!(!estate.step().form.unwrap().spec.require.sct, "{round}: it was agreed to");
+        estate.declare(|spec| spec["require"] = json!({"sct": true}));
+        estate.hour();
+    }
+}
