@@ -161,3 +161,36 @@ fn what_scans_saw_signed_has_passed_whatever_the_clock_says() {
     ask_now(&lab, "dated");
     assert_eq!(lab.status("dated").is("ClockSane"), "True");
 }
+
+#[test]
+fn a_rotation_that_needs_nobody_waits_until_it_breaks_no_more_than_it_may() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    let mut courier = carried(&shop, "by-itself");
+    let mut mirror = courier.mirror("by-itself");
+    mirror["spec"]["rotation"] = json!({"approval": "Automatic"});
+    lab.apply(&mirror);
+    shop.pod("old", &shop.image("old", shop.signed("old")));
+    let _operator = lab.operator();
+    shop.report(&json!({"namespaceSelector": {}}));
+    shop.until(1, 0, 0);
+    let other = Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap());
+    courier.repository.files.insert("trusted_root.json".to_owned(), other.trusted_root().to_string().into_bytes());
+    courier.refresh();
+    courier.deliver(&lab);
+    ask_now(&lab, "by-itself");
+    let why = "1 images would stop verifying and 0 could not be judged, and `rotation.maxNewlyFailing` is 0";
+    lab.until("it waits, and says why", |lab| {
+        let status = lab.status("by-itself");
+        if status.message("RotationPending").contains(why) { Ok(()) } else { Err(status.text()) }
+    });
+    // What it would break goes.
+    lab.delete("/api/v1/namespaces/shop/pods/old?gracePeriodSeconds=0");
+    shop.scan_now("without");
+    lab.within(std::time::Duration::from_secs(60), "it comes into force by itself", |lab| {
+        let status = lab.status("by-itself");
+        if status.at("/adopted/digest") == &json!(courier.root()) { Ok(()) } else { Err(status.text()) }
+    });
+    assert_eq!(lab.status("by-itself").at("/adopted/approvedBy"), &json!("rotation.approval: Automatic"));
+}
