@@ -6,6 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::Digest;
+use holdfast_core::api::policy::Desired;
 use holdfast_core::coverage::Coverage;
 use holdfast_core::engines::all::Capabilities;
 use holdfast_core::gate::loosening::{Approval, Form, LooseningKind};
@@ -150,4 +151,55 @@ fn of_policies_that_come_into_force_together_the_newcomer_asks() {
 fn policies_that_take_nothing_from_one_another_come_into_force_together() {
     let within = policy("web", &["r.example/web"], "other", &json!({}));
     assert_eq!(World::new(within, "2026-05-01T00:00:00Z").promoted(), ["apps", "web"]);
+}
+
+/// Seventeen policies that are all to be enforced about sixty-four namespaces: eleven that list much, and six that make of each namespace a set of its own.
+fn combined() -> World {
+    let much = |policy: usize| -> Vec<String> {
+        (0..128).map(|number| format!("r{policy}.example/{number}{}", "/abcdefgh".repeat(48))).collect()
+    };
+    let large = (0..11).map(|at| {
+        let images = much(at);
+        policy(&format!("large-{at:02}"), &images.iter().map(String::as_str).collect::<Vec<_>>(), "all", &json!({}))
+    });
+    let small = (0..6).map(|at| policy(&format!("small-{at}"), &["s.example/**"], &format!("bit-{at}"), &json!({})));
+    let namespaces = (0..64_usize).map(|number| {
+        let bits = (0..6).filter(|bit| number >> bit & 1 == 1).map(|bit| format!("bit-{bit}"));
+        let labels = bits.chain(["all".to_owned()]).map(|label| (label, "yes".to_owned())).collect();
+        let (created, seen) = (Some(at("2026-01-01T00:00:00Z")), Seen::Before);
+        (format!("n{number:02}"), Namespace { labels, created, seen })
+    });
+    World {
+        members: large.chain(small).collect(),
+        remembered: BTreeMap::new(),
+        namespaces: namespaces.collect(),
+        approvals: Vec::new(),
+    }
+}
+
+/// The policies that are told that there is no room for them.
+fn kept_out(world: &World) -> BTreeSet<String> {
+    let decided = world.pass(at(NOW));
+    let is_kept_out = |decision: &Decision| {
+        let checks = decision.status().checks;
+        checks.iter().any(|check| check.name == "EngineReady" && check.message.contains("16 MiB of admission rules"))
+    };
+    decided.into_iter().filter(|(_, decision)| is_kept_out(decision)).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn no_promotion_goes_beyond_what_admission_rules_may_come_to() {
+    let mut world = combined();
+    let beyond = kept_out(&world);
+    assert!(!beyond.is_empty() && beyond.len() < 11, "{beyond:?}");
+    assert!(beyond.iter().all(|name| name.starts_with("large-")), "who lists little comes in: {beyond:?}");
+    world.members.reverse();
+    assert_eq!(kept_out(&world), beyond, "in whatever order they are declared");
+    // What is only to report keeps nobody out.
+    for member in world.members.iter_mut().filter(|member| beyond.contains(&member.name)) {
+        member.form.spec.enforcement.desired = Desired::Audit;
+    }
+    assert_eq!(kept_out(&world), beyond);
+    world.members.retain(|member| !beyond.contains(&member.name));
+    assert!(kept_out(&world).is_empty());
 }

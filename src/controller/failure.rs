@@ -47,6 +47,16 @@ pub enum Failed {
         /// Why not.
         detail: String,
     },
+    /// The API server took it, and has something else now.
+    #[error(
+        "what is written as {kind} `{name}` comes back as something else: a mutating webhook or MutatingAdmissionPolicy changes it; find it and take it out"
+    )]
+    Altered {
+        /// The kind of the object.
+        kind: &'static str,
+        /// The object.
+        name: String,
+    },
     /// Leadership ended in mid-pass: nothing more is written.
     #[error("this replica no longer leads")]
     NotLeading,
@@ -78,13 +88,18 @@ impl Failed {
             Self::Silent { .. } => "unavailable",
             Self::TooLarge { .. } => "too_large",
             Self::Stuck { .. } => "stuck",
+            Self::Altered { .. } => "altered",
             Self::NotLeading => "not_leading",
         }
     }
 
-    /// Whether the API server does not take what was asked, whoever asks again: what it said.
+    /// Whether the API server does not take what was asked, or not as it was asked, whoever asks again: what it said.
     pub(crate) fn not_taken(&self) -> Option<String> {
-        let Self::Api { error, .. } = self else { return None };
+        let error = match self {
+            Self::Api { error, .. } => error,
+            Self::Altered { .. } => return Some(self.to_string()),
+            _ => return None,
+        };
         let kube::Error::Api(status) = error.as_ref() else { return None };
         let for_good = (400..500).contains(&status.code) && !matches!(status.code, 401 | 408 | 409 | 429);
         for_good.then(|| said(error))

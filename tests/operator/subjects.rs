@@ -121,6 +121,8 @@ fn requests() -> Vec<(Power, Value)> {
     vec![
         (Power::RewriteAdmissionPolicies, of("update", vap, "validatingadmissionpolicies", "", guard, "")),
         (Power::RewriteAdmissionPolicies, of("delete", vap, "validatingadmissionpolicybindings", "", guard, "")),
+        (Power::RewriteAdmissionPolicies, of("create", vap, "mutatingwebhookconfigurations", "", "", "")),
+        (Power::RewriteAdmissionPolicies, of("patch", vap, "mutatingadmissionpolicies", "", "any", "")),
         (
             Power::RewriteAdmissionPolicies,
             of("patch", "apiextensions.k8s.io", "customresourcedefinitions", "", "verifiedimages.holdfast.dev", ""),
@@ -157,6 +159,7 @@ fn shapes() -> Vec<Value> {
         (vec!["*"], vec!["*"]),
         (vec!["admissionregistration.k8s.io"], vec!["*"]),
         (vec!["admissionregistration.k8s.io"], vec!["validatingadmissionpolicies"]),
+        (vec!["admissionregistration.k8s.io"], vec!["mutatingwebhookconfigurations", "mutatingadmissionpolicies"]),
         (vec!["admissionregistration.k8s.io", "apiextensions.k8s.io"], vec!["customresourcedefinitions"]),
         (vec![""], vec!["*"]),
         (vec![""], vec!["nodes", "pods"]),

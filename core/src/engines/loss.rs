@@ -96,6 +96,8 @@ losses! {
         "use fewer and simpler patterns in one policy, or fewer images in a pod";
     PatternsTooLong => Stricter, "patterns and exempt images are more text than the API server takes of one rule: what no policy is about is told without those that list most, so their images are denied as others are",
         "use fewer and shorter patterns, as `registry.corp.internal/apps/**`";
+    OthersNotReported => NotExpressible, "before a policy is enforced, images that no policy is about are not reported in some namespaces: in all sets of policies that share one, more is listed than is written of rules that only report",
+        "use fewer and shorter patterns, as `registry.corp.internal/apps/**`, or fewer policies about the same namespaces";
     ShardsFull => Operational, "a policy has more verified digests than its shards can hold, so a write of them can fail and the last one stays in force",
         "shorten the retention, or split the policy";
 

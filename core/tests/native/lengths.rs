@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_core::engines::native::is_too_much;
 use holdfast_core::engines::native::length::EXPRESSION_LENGTH;
-use holdfast_core::engines::{Effect, LossKind, Object};
+use holdfast_core::engines::{Effect, LossKind, Object, Rendering};
 use serde_json::{Value, json};
 
 use crate::world::{Case, World, case_in, digest, review};
@@ -206,4 +207,75 @@ fn break_glasses_over_many_namespaces_open_those_alone() {
         assert!(denied(names[at], "2026-11-25T15:00:00Z"), "{at}");
     }
     assert!(denied(names[2_900], "2026-11-25T12:59:00Z") && denied(names[2_999], "2026-11-25T12:59:00Z"));
+}
+
+/// Policies that list much, each about every namespace, and ones that list little, about half of them each, so that no two namespaces have the same.
+fn combined(large: usize, small: usize, enforced: bool) -> World {
+    let names: Vec<String> = (0..1_usize << small).map(|at| format!("n{at:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::new(&names);
+    for policy in 0..large {
+        let images: Vec<String> = (0..128).map(|number| pattern(policy, number, 450, "")).collect();
+        world.policy(&format!("large-{policy:02}"), &json!({"images": images}), if enforced { &names } else { &[] });
+    }
+    for policy in 0..small {
+        let about = names.iter().enumerate().filter(|(at, _)| at >> policy & 1 == 1).map(|(_, name)| *name);
+        let about: Vec<&str> = about.collect();
+        let spec = json!({
+            "images": [format!("small-{policy}.example/**")], "namespaceSelector": crate::world::names(&about),
+        });
+        world.policy(&format!("small-{policy}"), &spec, if enforced { &about } else { &[] });
+    }
+    world
+}
+
+fn others<'r>(rendering: &'r Rendering, tier: &str) -> Vec<&'r Object> {
+    let begins = format!("holdfast-others-{tier}-");
+    let of_tier = rendering.objects.iter().filter(|object| object.name().starts_with(&begins));
+    of_tier.filter(|object| object.kind() == "ValidatingAdmissionPolicy").collect()
+}
+
+fn text(objects: &[&Object]) -> usize {
+    objects.iter().flat_map(|object| expressions(object)).map(|(_, expression)| expression.len()).sum()
+}
+
+#[test]
+fn what_only_reports_is_bounded_however_policies_are_combined() {
+    const BOUND: usize = 4 * 1024 * 1024;
+    let world = combined(11, 6, false);
+    let rendering = world.render();
+    for tier in ["audit", "warn"] {
+        let others = others(&rendering, tier);
+        let text = text(&others);
+        assert!(
+            !others.is_empty() && text < BOUND + others.len() * 20_000,
+            "{tier}: {} rules, {text} bytes",
+            others.len()
+        );
+        assert!(others.len() < 64, "{tier}: {} rules", others.len());
+    }
+    let told: BTreeSet<String> = rendering
+        .losses
+        .iter()
+        .filter(|loss| loss.kind == LossKind::OthersNotReported)
+        .filter_map(|loss| loss.policy.clone())
+        .collect();
+    assert!(told.contains("large-00") && told.contains("small-5"), "{told:?}");
+    assert!(rendering.losses.iter().all(|loss| loss.effect() != Effect::Wider) && rendering.refused.is_empty());
+    // Each policy has its own rule all the same, and whoever lists little has all of it.
+    let own = |object: &&Object| object.name().starts_with("holdfast-audit-") && object.kind().ends_with("Policy");
+    assert_eq!(rendering.objects.iter().filter(own).count(), 17);
+    assert_eq!(others(&combined(0, 6, false).render(), "audit").len(), 63);
+    let mut backwards = world;
+    backwards.policies.reverse();
+    assert_eq!(backwards.render(), rendering);
+}
+
+#[test]
+fn what_denies_is_rendered_whole() {
+    let world = combined(4, 6, true);
+    let rendering = world.render();
+    assert_eq!(others(&rendering, "enforce").len(), 64);
+    assert!(text(&others(&rendering, "enforce")) > 8 * 1024 * 1024 && rendering.refused.is_empty());
+    assert!(!is_too_much(&world.estate()) && is_too_much(&combined(6, 6, true).estate()));
 }

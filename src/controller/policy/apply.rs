@@ -43,6 +43,11 @@ impl Applied {
         let unwritten = EngineKind::ALL.iter().map(|kind| (*kind, failed.to_string())).collect();
         Self { unwritten, ..Self::default() }
     }
+
+    /// Looks again after this, or sooner where something else asks for it.
+    fn look_again(&mut self, wait: Duration) {
+        self.again = Some(self.again.map_or(wait, |sooner| sooner.min(wait)));
+    }
 }
 
 /// Carries out what was decided.
@@ -173,7 +178,7 @@ async fn native(
     if !part.is_empty() && closes {
         let changes: BTreeSet<&str> = part.iter().filter_map(changed).collect();
         if let Some(wait) = settles(context, observed, decided, &holdings, &changes, applied).await? {
-            applied.again = Some(wait);
+            applied.look_again(wait);
             return Ok(());
         }
         carry_out_all(context, &context.policies.live.now(), part, applied).await?;
@@ -184,7 +189,10 @@ async fn native(
     let there = context.policies.live.now();
     let is_seen = see(context, observed, decided, &holdings, &there, &BTreeSet::new()).await?.is_empty();
     let news = context.policies.observing.known(&there) != observed.said;
-    applied.again = if is_seen { news.then_some(Duration::ZERO) } else { Some(LOOK * 5) };
+    let wait = if is_seen { news.then_some(Duration::ZERO) } else { Some(LOOK * 5) };
+    if let Some(wait) = wait {
+        applied.look_again(wait);
+    }
     Ok(())
 }
 
@@ -196,16 +204,26 @@ async fn carry_out_all(
     applied: &mut Applied,
 ) -> Result<bool, Failed> {
     let mut all = true;
-    for change in changes {
-        let decides = decides(&change);
-        if let Err(failed) = carry_out(context, there, change).await {
-            let Some(said) = failed.not_taken().filter(|_| !failed.is_gone()) else { return Err(failed) };
-            tracing::error!(error = %failed, "the API server does not take an object");
-            applied.unwritten.insert(EngineKind::Native, said);
-            all &= !decides;
+    for change in &changes {
+        let tried = match context.policies.altered.rests(change) {
+            Some(altered) => Err(altered),
+            None => carry_out(context, there, change).await.inspect_err(tell_not_taken),
+        };
+        let Err(failed) = tried else { continue };
+        let Some(said) = failed.not_taken().filter(|_| !failed.is_gone()) else { return Err(failed) };
+        if matches!(failed, Failed::Altered { .. }) {
+            applied.look_again(super::altered::AGAIN);
         }
+        applied.unwritten.insert(EngineKind::Native, said);
+        all &= !decides(change);
     }
     Ok(all)
+}
+
+fn tell_not_taken(failed: &Failed) {
+    if failed.not_taken().is_some() && !failed.is_gone() {
+        tracing::error!(error = %failed, "the API server does not take an object as it is to be");
+    }
 }
 
 /// Whether a denial hangs on it: what only reports does so by its policy, which ignores faults, or by its binding, which does not deny.
@@ -232,16 +250,16 @@ fn notice_edits(context: &Context, there: &BTreeMap<(Kind, String), There>, appl
     });
 }
 
-async fn carry_out(context: &Context, there: &BTreeMap<(Kind, String), There>, change: Change) -> Result<(), Failed> {
+async fn carry_out(context: &Context, there: &BTreeMap<(Kind, String), There>, change: &Change) -> Result<(), Failed> {
     context.may_write()?;
     match change {
         Change::Write(object) => {
             let Some(kind) = Kind::of(object.kind()) else { return Ok(()) };
-            write(context, kind, there.get(&(kind, object.name().to_owned())), &object).await
+            write(context, kind, there.get(&(kind, object.name().to_owned())), object).await
         }
         Change::Delete { kind, name } => {
-            let Some(kind) = Kind::of(&kind) else { return Ok(()) };
-            delete(context, kind, there.get(&(kind, name.clone())), &name).await
+            let Some(kind) = Kind::of(kind) else { return Ok(()) };
+            delete(context, kind, there.get(&(kind, name.clone())), name).await
         }
         Change::Settle => Ok(()),
     }
@@ -270,9 +288,12 @@ async fn write(context: &Context, kind: Kind, over: Option<&There>, object: &Obj
             look_again_on_conflict(context, kind, name, &api, replaced).await?
         }
     };
-    context.policies.written.lock().insert((kind, name.to_owned()), object.digest());
-    tracing::info!(kind = kind.name(), name, digest = %object.digest(), "written");
+    let (key, compared) = ((kind, name.to_owned()), context.policies.altered.compare(kind, object, &written));
     context.policies.live.note(kind, written);
+    context.policies.written.lock().remove(&key);
+    compared?;
+    context.policies.written.lock().insert(key, object.digest());
+    tracing::info!(kind = kind.name(), name, digest = %object.digest(), "written");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! Policies are not independent: what no policy is about is denied by the union of all, and what one may admit hangs on all that are enforced. So there is one
 //! pass at a time, over everything, however many ask for one.
 
+mod altered;
 mod apply;
 mod foreign;
 mod live;
@@ -60,6 +61,8 @@ pub(crate) struct Policies {
     foreign: foreign::Foreign,
     /// The form each object had when this process wrote it.
     written: Mutex<BTreeMap<(live::Kind, String), Digest>>,
+    /// What was written and came back as something else.
+    altered: altered::Altered,
     /// Since when everything that closes is seen in force, while something that may open waits.
     settling: Mutex<Option<Instant>>,
     /// Since when something that may open waits for what closes.
@@ -85,6 +88,7 @@ impl Policies {
             observing: observing::Observing::new(client),
             foreign: foreign::Foreign::default(),
             written: Mutex::default(),
+            altered: altered::Altered::default(),
             settling: Mutex::default(),
             waits: Mutex::default(),
             unwritten: Mutex::default(),

@@ -9,6 +9,7 @@ mod healed;
 mod held;
 mod held_up;
 mod interrupted;
+mod mutated;
 mod packed;
 mod passed_by;
 mod promoted;

@@ -136,3 +136,9 @@ pub(super) fn of_length_together(policy: &str) -> Loss {
     let detail = "together with the other policies of a namespace its patterns and exempt images are too long, so no image counts there as one that it is about".to_owned();
     loss(Some(policy), LossKind::PatternsTooLong, "images", ">= 1.30", detail)
 }
+
+/// A policy some of whose namespaces have no report of other images.
+pub(super) fn of_reports(policy: &str) -> Loss {
+    let detail = "in some of its namespaces images that no policy is about are not reported: what the policies there list, set by set, is more text than is written of rules that only report".to_owned();
+    loss(Some(policy), LossKind::OthersNotReported, "otherImages", ">= 1.30", detail)
+}

@@ -23,6 +23,7 @@ mod scope;
 pub mod shards;
 pub mod steps;
 mod terms;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,7 @@ pub use guards::{GuardSettings, guards};
 pub use retain::{Basis, Held, Holding, Kept, Observed, Out, Proof};
 pub use shards::Shards;
 pub use steps::{Changes, Step, changes, steps};
+pub use together::{TOO_MUCH, is_too_much, listed};
 
 use self::cost::Costs;
 use self::exceptions::Ends;
@@ -158,15 +160,18 @@ impl<'e> Renderer<'e, '_> {
         costs
     }
 
-    /// One rule for each set of policies that are together somewhere and of which one denies other images.
+    /// One rule for each set of policies that are together somewhere and of which one denies other images. Of those that only report, as many as there is
+    /// room for; what denies is never left out.
     fn others(&self, rules: &Rules, rendering: &mut Rendering, costs: &mut Vec<(String, Costs)>) {
-        let mut by_set: BTreeMap<&Together<'e>, BTreeSet<&'e str>> = BTreeMap::new();
-        for (namespace, together) in &self.scope.together {
-            if !together.denying.is_empty() {
-                by_set.entry(together).or_default().insert(namespace);
+        let mut sets = together::sets(self.scope);
+        if self.tier != Tier::Enforce {
+            for together in together::beyond_reports(sets.keys().copied(), self.terms) {
+                sets.remove(together);
+                rendering.losses.extend(together.denying.iter().map(|policy| losses::of_reports(policy)));
             }
         }
-        for (together, namespaces) in by_set {
+        for (together, namespaces) in sets {
+            let namespaces: BTreeSet<&'e str> = namespaces.into_iter().collect();
             let (terms, left_out) = self.about(&together.policies);
             rendering.losses.extend(left_out.into_iter().map(losses::of_length_together));
             let places = namespaces.iter().filter_map(|at| Some((*at, self.scope.together.get(at)?))).collect();

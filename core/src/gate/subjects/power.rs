@@ -44,8 +44,8 @@ powers! {
         "who may reach kubelets through `nodes/proxy` runs things that no admission policy judges",
         "take `nodes/proxy` out of the role, or out of the wildcard that holds it";
     RewriteAdmissionPolicies => "rewrites admission policies",
-        "who may write ValidatingAdmissionPolicies or their bindings, or holdfast's definitions, switches its rules off; no admission policy can guard them",
-        "take the verbs out of the role, or name the objects it is about";
+        "who may write ValidatingAdmissionPolicies or their bindings, or holdfast's definitions, switches its rules off, and who may write mutating webhooks or MutatingAdmissionPolicies changes what holdfast writes; no admission policy can guard them",
+        "take the verbs out of the role, or name the objects it is about; of what mutates, a name is enough for anything";
     ActAsHoldfast => "acts as holdfast",
         "who has a token of holdfast's account, gets into its pods, runs pods as it or reads the Secrets of its namespace does whatever holdfast may; guards stop some of these ways, and reading Secrets is stopped by none",
         "give nobody these rights in holdfast's namespace, and none of them for all namespaces";

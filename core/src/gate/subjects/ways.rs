@@ -83,6 +83,13 @@ impl Grant {
             &["validatingadmissionpolicies", "validatingadmissionpolicybindings"],
         );
         self.gives(Power::RewriteAdmissionPolicies, rules && about(|name| name.starts_with("holdfast")));
+        // What changes what holdfast writes in passing may have any name; one that is deleted changes nothing.
+        let mutates = rule.gives(
+            &["create", "update", "patch"],
+            "admissionregistration.k8s.io",
+            &["mutatingwebhookconfigurations", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"],
+        );
+        self.gives(Power::RewriteAdmissionPolicies, mutates);
         // A definition that is there is not made again: who may only make some has no power over it.
         let kinds = rule.gives(
             &["update", "patch", "delete", "deletecollection"],

@@ -4,6 +4,7 @@
 //! [`forms_in_force`] says what a scan has to judge by, before there is one; [`decide`] makes one step of the gate for every policy and renders what the
 //! steps amount to.
 
+mod beyond;
 mod decided;
 mod facts;
 mod member;

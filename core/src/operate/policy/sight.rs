@@ -9,6 +9,7 @@ use super::facts::Facts;
 use super::standing::{Ready, Refusals, Standing, input};
 use crate::coverage::Coverage;
 use crate::engines::all::asks;
+use crate::engines::native::TOO_MUCH;
 use crate::engines::{EngineKind, EstatePolicy, Exception, Loss, Rendering, Rollout, Verified};
 use crate::gate::loosening::Beside;
 use crate::gate::{Decision, EngineState, Intent, Observation, decide, scan_of};
@@ -20,6 +21,8 @@ pub(super) struct Engines<'a> {
     pub(super) promoted: &'a BTreeMap<EngineKind, Rendering>,
     /// Which refuse what is enforced now.
     pub(super) current: &'a Refusals,
+    /// Policies whose promotion would be more than there is room for.
+    pub(super) beyond: &'a BTreeSet<String>,
 }
 
 /// What is known once everything was judged by the forms in force.
@@ -135,7 +138,8 @@ impl Sight<'_> {
             )),
             _ => None,
         });
-        current.into_iter().chain(faults).collect()
+        let beyond = engines.beyond.contains(name).then(|| own(&TOO_MUCH.to_owned()));
+        current.into_iter().chain(faults).chain(beyond).collect()
     }
 
     /// The namespaces a form selects, of those in which it may come to be enforced.
@@ -154,13 +158,22 @@ impl Sight<'_> {
         standings: &'s [Standing<'s>],
         enforced: impl Fn(&Standing<'s>, &Ready) -> BTreeSet<String>,
     ) -> BTreeMap<EngineKind, Rendering> {
+        self.rendered(self.policies(standings, enforced), Vec::new())
+    }
+
+    /// The forms in force, enforced in the namespaces that `enforced` says.
+    pub(super) fn policies<'s>(
+        &self,
+        standings: &'s [Standing<'s>],
+        enforced: impl Fn(&Standing<'s>, &Ready) -> BTreeSet<String>,
+    ) -> BTreeMap<&'s str, EstatePolicy<'s>> {
         let policies = standings.iter().filter_map(|standing| {
             let ready = standing.ready.as_ref()?;
             let Ready { policy, compiled, .. } = ready;
             let rollout = Rollout { enforced: enforced(standing, ready) };
             Some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
         });
-        self.rendered(policies.collect(), Vec::new())
+        policies.collect()
     }
 
     /// Renders what the gate decided.
