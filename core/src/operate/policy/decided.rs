@@ -32,7 +32,7 @@ pub struct Decided<'a> {
     pub unknown: Option<String>,
     /// What each engine is to be given.
     pub wanted: BTreeMap<EngineKind, Rendering>,
-    /// What each would be given once every policy is enforced wherever it selects: its losses are what a promotion would meet.
+    /// What each would lose and refuse once every policy is enforced wherever it selects: what a promotion would meet. Objects are not among it.
     pub promoted: BTreeMap<EngineKind, Rendering>,
     /// The digests that are verified, with what they rest on.
     pub holdings: BTreeMap<String, Holding>,
@@ -48,12 +48,12 @@ pub fn decide<'a>(facts: &Facts<'_>, forms: Forms<'a>, coverage: &Coverage, now:
     let beside = Owned::borrowed(&beside);
     let sight = Sight { facts, coverage, verified: &verified, beside: &beside, refusals: &refusals };
     // Losses are those of everything enforced: what a promotion would meet.
-    let promoted = sight.render(&standings, |standing, ready| {
+    let promoted = sight.foretell(&standings, |standing, ready| {
         let mut all = sight.selected(ready);
         all.extend(standing.enforced_before());
         all
     });
-    let current = refusals_of(&sight.render(&standings, |standing, _| standing.enforced_before()));
+    let current = refusals_of(&sight.foretell(&standings, |standing, _| standing.enforced_before()));
     let engines = Engines { promoted: &promoted, current: &current };
     let decisions = sight.decide_all(&standings, engines, now);
     let steps: Vec<Step<'a>> =
