@@ -168,7 +168,7 @@ impl Operator {
         };
         // Passes end before the lease is given up: a successor then finds nothing under way.
         let passes_stop = self.stop.child_token();
-        let (native, seen) = policy::start(&context, &self.readiness, &self.stop);
+        let (native, seen) = policy::watch(&context, &self.readiness, &self.stop);
         watching.extend(native);
         let mut passes = tokio::spawn(passes(context.clone(), queued, volumes, seen, passes_stop.clone()));
         let lease_stop = CancellationToken::new();
@@ -317,7 +317,7 @@ async fn passes(
         return;
     }
     context.metrics.concurrency(policy::CONTROLLER, 1);
-    let mut policies = tokio::spawn(policy::passes(context.clone(), stop.clone()));
+    let mut policies = policy::start(context.clone(), stop.clone());
     context.metrics.concurrency(mirror::CONTROLLER, mirror::CONCURRENCY);
     context.metrics.concurrency(coverage::CONTROLLER, coverage::CONCURRENCY);
     context.metrics.concurrency(break_glass::CONTROLLER, break_glass::CONCURRENCY);

@@ -48,11 +48,27 @@ impl Capabilities {
 
     /// What each engine that some policy of the estate asks for is given. One that refuses a policy that is enforced is left alone.
     pub fn render(&self, estate: &Estate<'_>) -> BTreeMap<EngineKind, Rendering> {
+        self.rendered(estate, Native::render)
+    }
+
+    /// What each could not express or would refuse, where it were given the estate: the same without the objects, of which those that list what is verified
+    /// are large.
+    pub fn foretell(&self, estate: &Estate<'_>) -> BTreeMap<EngineKind, Rendering> {
+        let mut renderings = self.rendered(estate, Native::without_parameters);
+        renderings.values_mut().for_each(|rendering| rendering.objects = Vec::new());
+        renderings
+    }
+
+    fn rendered(
+        &self,
+        estate: &Estate<'_>,
+        native: impl Fn(&Estate<'_>, &NativeCapability) -> Rendering,
+    ) -> BTreeMap<EngineKind, Rendering> {
         let asked = |kind| estate.policies.values().any(|policy| asks(&policy.declared.spec.engines, kind));
         let mut renderings = BTreeMap::new();
         for kind in EngineKind::ALL.iter().copied().filter(|kind| asked(*kind)) {
             let rendering = match kind {
-                EngineKind::Native => Native::render(estate, &self.native),
+                EngineKind::Native => native(estate, &self.native),
                 EngineKind::Kyverno => Kyverno::render(estate, &self.kyverno),
                 EngineKind::PolicyController => PolicyController::render(estate, &self.policy_controller),
                 EngineKind::Kubewarden => Kubewarden::render(estate, &self.kubewarden),

@@ -1,17 +1,20 @@
 //! A rendered object: complete, deterministic, and marked as ours.
 
+use std::io::{self, BufWriter, Write};
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::{EngineKind, names};
 use crate::Digest;
 pub use crate::api::common::{INTENT, MANAGED_BY};
+use crate::digest::Hasher;
 
 /// The longest name of a file before its ending, in bytes. File systems take 255 for the whole, also while it is written under another name.
 const MAX_FILE_NAME: usize = 200;
 
-/// What most objects fit in as JSON, in bytes.
-const USUAL_SIZE: usize = 8 * 1024;
+/// How many bytes of JSON are digested at once: most objects are not longer.
+const PIECE: usize = 8 * 1024;
 
 /// Which policy an object was rendered for.
 pub const POLICY: &str = "holdfast.dev/policy";
@@ -108,10 +111,10 @@ impl Object {
         body.insert("kind".to_owned(), json!(of.kind));
         body.insert("metadata".to_owned(), Value::Object(metadata));
         let mut body = Value::Object(body);
-        let unmarked = written(&body);
-        let digest = Digest::of(&unmarked).to_string();
+        let Written { digest, size } = written(&body);
+        let digest = digest.to_string();
         // Another annotation stands before it, so it comes with a comma.
-        let size = unmarked.len() + r#","":"""#.len() + INTENT.len() + digest.len();
+        let size = size + r#","":"""#.len() + INTENT.len() + digest.len();
         let annotations = body.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations"));
         if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
             annotations.insert(INTENT.to_owned(), Value::String(digest));
@@ -130,7 +133,7 @@ impl Object {
             };
             metadata.retain(|key, _| !of_server(key));
         }
-        let size = written(&body).len();
+        let size = written(&body).size;
         Self { engine, body, size }
     }
 
@@ -172,7 +175,7 @@ impl Object {
 
     /// The digest of the intent.
     pub fn digest(&self) -> Digest {
-        Digest::of(&written(&self.body))
+        written(&self.body).digest
     }
 
     /// How large it is, in bytes as JSON.
@@ -208,12 +211,38 @@ pub(super) fn fields<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> 
     Value::Object(object)
 }
 
-/// A value as JSON, written straight: as a text it would go through a formatter piece by piece.
-fn written(value: &Value) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(USUAL_SIZE);
-    match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => bytes,
-        Err(_) => Vec::new(),
+/// What a value is as JSON.
+struct Written {
+    digest: Digest,
+    /// In bytes.
+    size: usize,
+}
+
+/// A value as JSON, digested as it is written: the largest objects are a megabyte, and are looked at in every pass.
+fn written(value: &Value) -> Written {
+    let mut digested = BufWriter::with_capacity(PIECE, Digested::default());
+    // Nothing here fails: a value has keys that are texts, and a digest takes everything.
+    _ = serde_json::to_writer(&mut digested, value);
+    let Digested { hasher, size } = digested.into_inner().unwrap_or_default();
+    Written { digest: hasher.finish(), size }
+}
+
+/// Digests and counts what is written.
+#[derive(Default)]
+struct Digested {
+    hasher: Hasher,
+    size: usize,
+}
+
+impl Write for Digested {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.size += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -254,7 +283,13 @@ mod tests {
         let whole = Object::new(EngineKind::Native, of, None, "apps", For::Policy("apps"), rest.clone());
         let part = Object::part(EngineKind::PolicyController, of, Some("cosign-system"), "trust", rest);
         for object in [whole, part] {
-            assert_eq!(object.size(), written(object.body()).len(), "{}", object.name());
+            let text = object.body().to_string();
+            assert_eq!(
+                (object.size(), object.digest()),
+                (text.len(), Digest::of(text.as_bytes())),
+                "{}",
+                object.name()
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which digests are verified for which policies: a list that nothing but a proof gets into.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::native::retain::Kept;
 use crate::Digest;
@@ -11,7 +12,8 @@ use crate::verify::{Outcome, Verdict};
 /// earlier ones; there is no other way in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verified {
-    by_policy: BTreeMap<String, BTreeSet<Digest>>,
+    /// Shared by all that a pass renders: there may be a hundred thousand.
+    by_policy: BTreeMap<String, Arc<BTreeSet<Digest>>>,
 }
 
 impl Verified {
@@ -44,7 +46,7 @@ impl Verified {
 
     /// The digests verified for a policy, in order.
     pub fn of(&self, policy: &str) -> impl Iterator<Item = Digest> + '_ {
-        self.by_policy.get(policy).into_iter().flatten().copied()
+        self.by_policy.get(policy).into_iter().flat_map(|digests| digests.iter()).copied()
     }
 
     /// Whether a digest is verified for a policy.
@@ -54,8 +56,8 @@ impl Verified {
 
     fn insert(&mut self, policy: &str, digest: Digest) {
         match self.by_policy.get_mut(policy) {
-            Some(digests) => _ = digests.insert(digest),
-            None => _ = self.by_policy.insert(policy.to_owned(), BTreeSet::from([digest])),
+            Some(digests) => _ = Arc::make_mut(digests).insert(digest),
+            None => _ = self.by_policy.insert(policy.to_owned(), Arc::new(BTreeSet::from([digest]))),
         }
     }
 }

@@ -239,7 +239,7 @@ fn decides(change: &Change) -> bool {
 /// What is not there any more in the form in which this process wrote it: somebody else changed it, or took it away.
 fn notice_edits(context: &Context, there: &BTreeMap<(Kind, String), There>, applied: &mut Applied) {
     context.policies.written.lock().retain(|key, digest| {
-        let is_as_written = there.get(key).is_some_and(|there| there.object.digest() == *digest);
+        let is_as_written = there.get(key).is_some_and(|there| there.digest == *digest);
         if !is_as_written {
             let (kind, name) = key;
             context.metrics.put_back(kind.name());

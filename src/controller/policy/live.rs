@@ -1,12 +1,15 @@
 //! The native engine's objects as they are there: watched, and known at once where this process wrote them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use holdfast_core::Digest;
 use holdfast_core::engines::object::MANAGED_BY;
 use holdfast_core::engines::{EngineKind, Object};
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, TypeMeta};
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 /// Only what is labelled so is watched; what loses its label is gone, and is written anew.
@@ -40,6 +43,14 @@ impl Kind {
         }
     }
 
+    /// How many are listed at once: parameters are up to a megabyte each, and a page is in memory several times over while it is read.
+    pub(super) const fn page(self) -> u32 {
+        match self {
+            Self::Shard => 4,
+            Self::Policy | Self::Binding => 100,
+        }
+    }
+
     pub(super) fn resource(self) -> ApiResource {
         let (group, version, plural) = match self {
             Self::Shard => (holdfast_core::api::GROUP, holdfast_core::api::VERSION, "verifiedimages"),
@@ -69,7 +80,9 @@ pub(super) struct There {
     pub(super) version: Version,
     /// When this version was first seen, or written.
     pub(super) since: Instant,
-    pub(super) object: std::sync::Arc<Object>,
+    pub(super) object: Arc<Object>,
+    /// Of the object: what is there is looked at in every pass.
+    pub(super) digest: Digest,
 }
 
 /// Everything that is there.
@@ -96,14 +109,15 @@ impl NativeObjects {
         if all.get(&(kind, name.clone())).is_some_and(|known| !is_newer(&version, &known.version)) {
             return false;
         }
-        let Ok(body) = serde_json::to_value(&object) else { return false };
+        let Some(body) = body(object) else { return false };
         // Another engine is given admission policies, too; one of ours that says it is another's was made to say so.
         let is_known = all.contains_key(&(kind, name.clone()));
         if !is_known && Object::engine_of(&body).is_some_and(|engine| engine != EngineKind::Native) {
             return false;
         }
-        let object = std::sync::Arc::new(Object::found(EngineKind::Native, body));
-        all.insert((kind, name), There { version, since: Instant::now(), object });
+        let object = Object::found(EngineKind::Native, body);
+        let digest = object.digest();
+        all.insert((kind, name), There { version, since: Instant::now(), digest, object: Arc::new(object) });
         true
     }
 
@@ -138,6 +152,20 @@ impl NativeObjects {
     pub(super) fn now(&self) -> BTreeMap<(Kind, String), There> {
         self.all.lock().clone()
     }
+}
+
+/// An object as a value: what is large in it is moved, not written anew.
+fn body(object: DynamicObject) -> Option<Value> {
+    let DynamicObject { types, metadata, data } = object;
+    let types = types?;
+    let mut body = match data {
+        Value::Object(body) => body,
+        _ => Map::new(),
+    };
+    body.insert("apiVersion".to_owned(), Value::String(types.api_version));
+    body.insert("kind".to_owned(), Value::String(types.kind));
+    body.insert("metadata".to_owned(), serde_json::to_value(metadata).ok()?);
+    Some(Value::Object(body))
 }
 
 /// Guards are the chart's, but for the one that hangs on what is enforced.

@@ -37,8 +37,8 @@ use super::store::Store;
 use crate::clock;
 
 pub(crate) use memory::{Recalled, written_down};
-pub(crate) use passes::{Wake, passes};
-pub(crate) use watches::start;
+pub(crate) use passes::{Wake, start};
+pub(crate) use watches::watch;
 
 /// The name of the controller in metrics and logs.
 pub(crate) const CONTROLLER: &str = "signingidentitypolicy";
@@ -119,15 +119,11 @@ async fn over(context: &Context) -> Result<Duration, Failed> {
     let sight = sight(context, &intake.usable);
     let trust = context.trusts.at(now);
     let (nothing, engines) = (Evidence::new(), |kind, policy: &str| observed.engine(kind, policy));
-    // Judging takes a processor: whoever else is served by this thread does not wait for it.
-    let ((mut decided, coverage), news) = tokio::task::block_in_place(|| {
-        let facts = observed.facts(context, &sight, &nothing, &engines);
-        let forms = forms_in_force(&facts, now);
-        let news = publish(context, &forms);
-        let (coverage, evidence) = sight.assess(context, forms.policies(), trust);
-        let facts = Facts { evidence: &evidence, ..facts };
-        ((decide(&facts, forms, &coverage, now), coverage), news)
-    });
+    let facts = observed.facts(context, &sight, &nothing, &engines);
+    let forms = forms_in_force(&facts, now);
+    let news = publish(context, &forms);
+    let (coverage, evidence) = sight.assess(context, forms.policies(), trust);
+    let mut decided = decide(&Facts { evidence: &evidence, ..facts }, forms, &coverage, now);
     if news {
         // Scans judge by what is in force, and this one did not yet.
         context.scanning.queue.all();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +29,14 @@ impl Wake {
     }
 }
 
-/// Makes passes as they are asked for and as they are due, until `stop`.
-pub(crate) async fn passes(context: Arc<Context>, stop: CancellationToken) {
+/// Makes passes as they are asked for and as they are due, until `stop`: on a thread of its own. Judging takes a processor, and whoever else is served does not
+/// wait for it; and what a pass takes of memory, the next one takes again, while each thread that ever made one would keep as much for itself.
+pub(crate) fn start(context: Arc<Context>, stop: CancellationToken) -> JoinHandle<()> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(passes(context, stop)))
+}
+
+async fn passes(context: Arc<Context>, stop: CancellationToken) {
     let (mut wait, mut failures) = (Duration::ZERO, 0_u32);
     let mut leading = context.leadership.watch();
     loop {

@@ -9,7 +9,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -19,19 +19,19 @@ use super::live::{Kind, selector};
 use crate::serve::Readiness;
 
 /// Starts the watches; they end with `stop`. The receiver turns once all that is there was seen.
-pub(crate) fn start(
+pub(crate) fn watch(
     context: &Arc<Context>,
     ready: &Readiness,
     stop: &CancellationToken,
-) -> (Vec<JoinHandle<()>>, watch::Receiver<bool>) {
-    let (all, seen) = watch::channel(false);
+) -> (Vec<JoinHandle<()>>, Receiver<bool>) {
+    let (all, seen) = channel(false);
     let waits_for = Arc::new(Mutex::new(BTreeSet::from(Kind::ALL)));
     let tasks = Kind::ALL.into_iter().map(|kind| {
         let (context, stop, ready) = (context.clone(), stop.clone(), ready.gate(kind.name()));
         let (all, waits_for) = (all.clone(), waits_for.clone());
         tokio::spawn(async move {
             let api: Api<DynamicObject> = Api::all_with(context.client.clone(), &kind.resource());
-            let config = watcher::Config::default().labels(&selector());
+            let config = watcher::Config::default().labels(&selector()).page_size(kind.page());
             let mut stream = std::pin::pin!(watcher(api, config).backoff(Growing::default()));
             let mut listed = BTreeSet::new();
             loop {

@@ -99,8 +99,7 @@ impl Announcing<'_> {
     fn decided_against(&mut self, there: &Object, policy: &str) -> Option<BTreeSet<String>> {
         let stays = self.holdings.get(policy).map(|holding| &holding.digests);
         let goes = |digest: &Digest| stays.is_none_or(|stays| !stays.contains_key(digest));
-        let against: BTreeSet<String> =
-            digests(there, policy).iter().filter(|digest| goes(digest)).map(short).collect();
+        let against: BTreeSet<String> = digests(there, policy).filter(goes).map(|digest| short(&digest)).collect();
         self.left = self.left.checked_sub(against.len())?;
         Some(against)
     }
@@ -208,10 +207,10 @@ impl Announced {
 /// What a parameter proves in the form it is there, and for which policy; nothing where it is in none of these.
 fn written<'o>(forms: &[Form], object: &'o Object) -> Option<(&'o str, Written)> {
     let (range, policy) = Range::of(object.name())?;
-    let (form, listed) = (object.digest(), digests(object, policy));
+    let form = object.digest();
     let proves = forms.iter().filter(|known| known.object == form).filter_map(|known| {
-        let counts = |digest: &&Digest| !known.but.contains(&short(digest));
-        Some((known.basis?, listed.iter().filter(counts).copied().collect()))
+        let counts = |digest: &Digest| known.but.is_empty() || !known.but.contains(&short(digest));
+        Some((known.basis?, digests(object, policy).filter(counts).collect()))
     });
     let proves: BTreeMap<Digest, BTreeSet<Digest>> = proves.collect();
     let is_last = forms.last().is_some_and(|last| last.object == form);
@@ -234,11 +233,11 @@ fn mark(basis: &Basis) -> Digest {
 }
 
 /// The digests in a parameter. What it says of another policy than its own is never looked at.
-fn digests(shard: &Object, policy: &str) -> BTreeSet<Digest> {
+fn digests<'o>(shard: &'o Object, policy: &'o str) -> impl Iterator<Item = Digest> + 'o {
     let lists = shard.body().pointer("/spec/data").and_then(Value::as_object);
-    let of_policy = lists.into_iter().flatten().filter_map(|(key, list)| {
+    let of_policy = lists.into_iter().flatten().filter_map(move |(key, list)| {
         let is_of_policy = key.split_once('.').is_some_and(|(_, of)| of == policy);
         list.as_str().filter(|_| is_of_policy)
     });
-    of_policy.flat_map(|list| list.split(';')).filter_map(|hex| Digest::from_hex(hex).ok()).collect()
+    of_policy.flat_map(|list| list.split(';')).filter_map(|hex| Digest::from_hex(hex).ok())
 }

@@ -40,7 +40,7 @@ use self::length::TOGETHER_LENGTH;
 use self::rules::Rules;
 use self::scope::{Scope, Tier, Together, is_native, scopes};
 use self::terms::Terms;
-use super::{Engine, EngineKind, Estate, Refused, Rendering};
+use super::{Engine, EngineKind, Estate, Object, Refused, Rendering};
 
 /// The native engine.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,21 @@ impl Engine for Native {
     const KIND: EngineKind = EngineKind::Native;
 
     fn render(estate: &Estate<'_>, capability: &NativeCapability) -> Rendering {
+        Self::rendered(estate, capability, |shards| shards.objects().collect())
+    }
+}
+
+impl Native {
+    /// The same without the objects that list what is verified: they are large, and say nothing of losses.
+    pub(super) fn without_parameters(estate: &Estate<'_>, capability: &NativeCapability) -> Rendering {
+        Self::rendered(estate, capability, |_| Vec::new())
+    }
+
+    fn rendered(
+        estate: &Estate<'_>,
+        capability: &NativeCapability,
+        parameters: impl Fn(&Shards<'_>) -> Vec<Object>,
+    ) -> Rendering {
         let mut rendering = Rendering::default();
         if !estate.policies.values().any(is_native) {
             return rendering;
@@ -64,7 +79,7 @@ impl Engine for Native {
             Err(refused) => return Rendering { refused, ..rendering },
         };
         let shards = packed(estate, capability);
-        rendering.objects.extend(shards.values().flat_map(Shards::objects));
+        rendering.objects.extend(shards.values().flat_map(parameters));
         rendering.losses.extend(losses::of_estate(estate, capability, &shards));
         for (tier, scope) in &scopes(estate) {
             let renderer = Renderer { estate, terms: &terms, shards: &shards, tier: *tier, scope };

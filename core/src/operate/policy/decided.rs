@@ -32,7 +32,8 @@ pub struct Decided<'a> {
     pub unknown: Option<String>,
     /// What each engine is to be given.
     pub wanted: BTreeMap<EngineKind, Rendering>,
-    /// What each would be given once every policy is enforced wherever it selects, as far as there is room: its losses are what a promotion would meet.
+    /// What each would lose and refuse once every policy is enforced wherever it selects, as far as there is room: what a promotion would meet. Objects are
+    /// not among it.
     pub promoted: BTreeMap<EngineKind, Rendering>,
     /// The digests that are verified, with what they rest on.
     pub holdings: BTreeMap<String, Holding>,
@@ -49,11 +50,11 @@ pub fn decide<'a>(facts: &Facts<'_>, forms: Forms<'a>, coverage: &Coverage, now:
     let sight = Sight { facts, coverage, verified: &verified, beside: &beside, refusals: &refusals };
     let beyond = sight.beyond(&standings);
     // Losses are those of everything enforced: what a promotion would meet.
-    let promoted = sight.render(&standings, |standing, ready| {
+    let promoted = sight.foretell(&standings, |standing, ready| {
         let enforced = standing.enforced_before();
         if beyond.contains(standing.name()) { enforced } else { &enforced | &sight.selected(ready) }
     });
-    let current = refusals_of(&sight.render(&standings, |standing, _| standing.enforced_before()));
+    let current = refusals_of(&sight.foretell(&standings, |standing, _| standing.enforced_before()));
     let engines = Engines { promoted: &promoted, current: &current, beyond: &beyond };
     let decisions = sight.decide_all(&standings, engines, now);
     let steps: Vec<Step<'a>> =

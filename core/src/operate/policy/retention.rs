@@ -53,12 +53,16 @@ fn verdicts(coverage: &Coverage) -> BTreeMap<&str, BTreeMap<Digest, Reason>> {
         let Some(digest) = image.digest.or_else(|| written(&image.image)) else { continue };
         for verdict in &image.policies {
             let of = verdicts.entry(&verdict.policy).or_default().entry(digest).or_insert(verdict.reason);
-            if verdict.reason.outcome() == Outcome::Covered {
+            if is_proven(verdict.reason) {
                 *of = verdict.reason;
             }
         }
     }
     verdicts
+}
+
+fn is_proven(reason: Reason) -> bool {
+    reason.outcome() == Outcome::Covered
 }
 
 /// The digest an image is declared by.
@@ -77,17 +81,13 @@ impl Holder<'_> {
     fn hold(&self, verdicts: &BTreeMap<Digest, Reason>, verified: &mut Verified) -> Holding {
         let at_hand = self.at_hand();
         let evidence = |digest: &Digest| self.facts.evidence.get(digest).copied();
-        let mut digests: BTreeMap<Digest, Proof> = BTreeMap::new();
-        for (digest, reason) in verdicts {
-            if reason.outcome() == Outcome::Covered {
-                digests.insert(*digest, Proof { last_seen: self.now, evidence: evidence(digest) });
-            }
-        }
-        for (digest, proof) in self.before.iter().flat_map(|before| &before.digests) {
-            if digests.contains_key(digest) {
-                continue;
-            }
+        // Most stays as it was, pass after pass: a copy in which little changes is packed as tightly as what it is of.
+        let mut digests: BTreeMap<Digest, Proof> = self.before.map(|before| before.digests.clone()).unwrap_or_default();
+        digests.retain(|digest, proof| {
             let verdict = verdicts.get(digest).copied();
+            if verdict.is_some_and(is_proven) {
+                return true;
+            }
             let observed = Observed {
                 verdict,
                 evidence: evidence(digest),
@@ -98,12 +98,13 @@ impl Holder<'_> {
             };
             let basis = self.before.and_then(|before| before.basis.as_ref());
             let held = Held { digest: *digest, policy: &self.policy.name, basis, proof: *proof };
-            if let Ok(kept) = decide(held, &observed, self.now, self.facts.retention) {
-                verified.keep(&kept);
-                let last_seen = if observed.seen { self.now } else { proof.last_seen.min(self.now) };
-                digests.insert(*digest, Proof { last_seen, ..*proof });
-            }
-        }
+            let kept = decide(held, &observed, self.now, self.facts.retention);
+            proof.last_seen = if observed.seen { self.now } else { proof.last_seen.min(self.now) };
+            kept.inspect(|kept| verified.keep(kept)).is_ok()
+        });
+        let proven = verdicts.iter().filter(|(_, reason)| is_proven(**reason));
+        let now = |digest: &Digest| Proof { last_seen: self.now, evidence: evidence(digest) };
+        digests.extend(proven.map(|(digest, _)| (*digest, now(digest))));
         // A root that is not at hand today is the one it was when it is back.
         let before = self.before.and_then(|before| before.basis.as_ref()).map(|basis| &basis.trust);
         let accepted = |name: &&String| self.policy.trust_roots.contains(*name);

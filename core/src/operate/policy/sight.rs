@@ -10,14 +10,14 @@ use super::standing::{Ready, Refusals, Standing, input};
 use crate::coverage::Coverage;
 use crate::engines::all::asks;
 use crate::engines::native::TOO_MUCH;
-use crate::engines::{EngineKind, EstatePolicy, Exception, Loss, Rendering, Rollout, Verified};
+use crate::engines::{EngineKind, Estate, EstatePolicy, Exception, Loss, Rendering, Rollout, Verified};
 use crate::gate::loosening::Beside;
 use crate::gate::{Decision, EngineState, Intent, Observation, decide, scan_of};
 
 /// What engines would be given.
 #[derive(Clone, Copy)]
 pub(super) struct Engines<'a> {
-    /// With every policy enforced wherever it selects.
+    /// With every policy enforced wherever it selects; without the objects.
     pub(super) promoted: &'a BTreeMap<EngineKind, Rendering>,
     /// Which refuse what is enforced now.
     pub(super) current: &'a Refusals,
@@ -152,13 +152,13 @@ impl Sight<'_> {
             .collect()
     }
 
-    /// Renders the forms in force, enforced in the namespaces that `enforced` says.
-    pub(super) fn render<'s>(
+    /// What would be lost and refused with the forms in force, enforced in the namespaces that `enforced` says.
+    pub(super) fn foretell<'s>(
         &self,
         standings: &'s [Standing<'s>],
         enforced: impl Fn(&Standing<'s>, &Ready) -> BTreeSet<String>,
     ) -> BTreeMap<EngineKind, Rendering> {
-        self.rendered(self.policies(standings, enforced), Vec::new())
+        self.facts.capabilities.foretell(&self.estate(self.policies(standings, enforced), Vec::new()))
     }
 
     /// The forms in force, enforced in the namespaces that `enforced` says.
@@ -195,15 +195,15 @@ impl Sight<'_> {
                 _ => None,
             })
         });
-        self.rendered(policies.collect(), exceptions.collect())
+        self.facts.capabilities.render(&self.estate(policies.collect(), exceptions.collect()))
     }
 
-    fn rendered<'e>(
+    fn estate<'e>(
         &'e self,
         policies: BTreeMap<&'e str, EstatePolicy<'e>>,
         exceptions: Vec<Exception<'e>>,
-    ) -> BTreeMap<EngineKind, Rendering> {
-        self.facts.capabilities.render(&self.facts.estate(policies, exceptions, self.verified.clone()))
+    ) -> Estate<'e> {
+        self.facts.estate(policies, exceptions, self.verified.clone())
     }
 }
 

@@ -164,7 +164,7 @@ fn refused<'m>(facts: &Facts<'m>, form: impl Fn(&'m Member) -> Option<PolicyForm
         let enforced = facts.remembered(&member.name).enforced.as_ref().map(Enforced::names).unwrap_or_default();
         (member.name.as_str(), EstatePolicy { declared, compiled, rollout: Rollout { enforced } })
     });
-    refusals_of(&facts.capabilities.render(&facts.estate(policies.collect(), Vec::new(), Verified::default())))
+    refusals_of(&facts.capabilities.foretell(&facts.estate(policies.collect(), Vec::new(), Verified::default())))
 }
 
 pub(super) fn refusals_of(renderings: &BTreeMap<EngineKind, Rendering>) -> Refusals {
