@@ -6,12 +6,16 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::Digest;
+use holdfast_core::api::SigningIdentityPolicy;
 use holdfast_core::api::policy::Desired;
 use holdfast_core::coverage::Coverage;
 use holdfast_core::engines::all::Capabilities;
+use holdfast_core::gate::break_glass::ActiveBreakGlass;
 use holdfast_core::gate::loosening::{Approval, Form, LooseningKind};
 use holdfast_core::gate::{Canaries, Decision, Enforced, Event, History, Namespace, Seen};
-use holdfast_core::operate::policy::{EngineSeen, Facts, Member, RETENTION, Remembered, decide, forms_in_force};
+use holdfast_core::operate::policy::{
+    Decided, EngineSeen, Facts, Member, RETENTION, Remembered, Told, decide, forms_in_force, status,
+};
 use holdfast_core::trust::clock::Sanity;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -54,6 +58,9 @@ struct World {
     remembered: BTreeMap<String, Remembered>,
     namespaces: BTreeMap<String, Namespace>,
     approvals: Vec<Approval>,
+    glasses: Vec<ActiveBreakGlass>,
+    /// Namespaces in which an image was let in that nobody verified.
+    open: BTreeSet<String>,
 }
 
 impl World {
@@ -73,11 +80,18 @@ impl World {
         ]);
         let mut members = vec![apps, other];
         members.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { members, remembered, namespaces, approvals: Vec::new() }
+        Self { members, remembered, namespaces, approvals: Vec::new(), glasses: Vec::new(), open: BTreeSet::new() }
     }
 
     /// What is decided of each policy.
     fn pass(&self, now: Timestamp) -> BTreeMap<String, Decision> {
+        self.decided(now, |decided| {
+            decided.steps.into_iter().map(|step| (step.standing.name().to_owned(), step.decision)).collect()
+        })
+    }
+
+    /// What is made of all that is decided.
+    fn decided<T>(&self, now: Timestamp, made: impl FnOnce(Decided<'_>) -> T) -> T {
         let (lost, left_out, holdings, trust) = Default::default();
         let (repositories, inventory, evidence) = Default::default();
         let capabilities = Capabilities::assumed(&BTreeMap::new());
@@ -85,7 +99,8 @@ impl World {
             let kept = self.remembered.get(policy).and_then(|kept| kept.enforced.as_ref());
             let names = kept.map(Enforced::names).unwrap_or_default();
             let (canaries, faults) = (Canaries::Right, Vec::new());
-            EngineSeen { present: true, ready: true, canaries, faults, told: names.clone(), in_force: names }
+            let in_force = &names - &self.open;
+            EngineSeen { present: true, ready: true, canaries, faults, told: names, in_force }
         };
         let facts = Facts {
             members: &self.members,
@@ -105,11 +120,36 @@ impl World {
             scan: Err("there was none"),
             clock: Sanity::Sane,
             approvals: &self.approvals,
-            break_glasses: &[],
+            break_glasses: &self.glasses,
             retention: RETENTION,
         };
-        let decided = decide(&facts, forms_in_force(&facts, now), &Coverage::default(), now);
-        decided.steps.into_iter().map(|step| (step.standing.name().to_owned(), step.decision)).collect()
+        made(decide(&facts, forms_in_force(&facts, now), &Coverage::default(), now))
+    }
+
+    /// What is said of whether `apps` denies: the status, the reason and the message; and the phase it is in.
+    fn enforcing(&self) -> (String, String, String, String) {
+        let now = at(NOW);
+        let apps = self.members.iter().find(|member| member.name == "apps").unwrap();
+        let policy = SigningIdentityPolicy::new("apps", apps.form.spec.clone());
+        let namespaces = &self.namespaces;
+        let (coverage, engines, left_out) = (Coverage::default(), BTreeMap::new(), BTreeSet::new());
+        let told = Told {
+            policy: &policy,
+            coverage: &coverage,
+            engines: &engines,
+            fault: None,
+            namespaces,
+            left_out: &left_out,
+            can_bypass: &[],
+            can_bypass_beyond: None,
+        };
+        let status = self.decided(now, |decided| {
+            let step = decided.steps.iter().find(|step| step.standing.name() == "apps").unwrap();
+            status(step, &decided, &told, now)
+        });
+        let said = status.conditions.iter().find(|condition| condition.type_ == "Enforcing").unwrap();
+        let phase = status.enforcement.unwrap().phase;
+        (said.status.clone(), said.reason.clone(), said.message.clone(), phase)
     }
 
     /// Which policies come to be enforced in the new namespace.
@@ -174,6 +214,8 @@ fn combined() -> World {
         remembered: BTreeMap::new(),
         namespaces: namespaces.collect(),
         approvals: Vec::new(),
+        glasses: Vec::new(),
+        open: BTreeSet::new(),
     }
 }
 
@@ -202,4 +244,37 @@ fn no_promotion_goes_beyond_what_admission_rules_may_come_to() {
     assert_eq!(kept_out(&world), beyond);
     world.members.retain(|member| !beyond.contains(&member.name));
     assert!(kept_out(&world).is_empty());
+}
+
+#[test]
+fn it_is_not_said_to_deny_where_a_break_glass_is_open_or_it_was_seen_not_to() {
+    let other = policy("other", &["o.example/**"], "other", &json!({}));
+    let mut world = World::new(other, "2026-03-02T00:00:00Z");
+    world.namespaces.remove(BOTH);
+    let said = |world: &World| {
+        let (status, reason, message, phase) = world.enforcing();
+        assert_eq!(phase, "Enforcing", "what is remembered stays: {message}");
+        (status, reason, message)
+    };
+    let (status, reason, _) = said(&world);
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Denies"));
+    let glass = |policy: &str| ActiveBreakGlass {
+        name: "inc".to_owned(),
+        loosen: serde_json::from_value(json!({"returnToAudit": {"policy": policy, "namespaces": ["shop"]}})).unwrap(),
+        until: at("2026-07-01T02:00:00Z"),
+        approved_by: Vec::new(),
+    };
+    world.glasses = vec![glass("apps")];
+    let (status, reason, message) = said(&world);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Excepted"), "{message}");
+    for word in ["`inc`", "`shop`", "2026-07-01T02:00:00Z"] {
+        assert!(message.contains(word), "{message}");
+    }
+    world.glasses = vec![glass("other")];
+    assert_eq!(said(&world).0, "True");
+    world.glasses.clear();
+    world.open.insert("shop".to_owned());
+    let (status, reason, message) = said(&world);
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "NotInForce"), "{message}");
+    assert!(message.contains("`shop`"), "{message}");
 }

@@ -154,6 +154,9 @@ async fn native(
     let empty = Vec::new();
     let is_left_alone = decided.wanted.get(&EngineKind::Native).is_some_and(|rendering| rendering.left_alone);
     if is_left_alone {
+        // What is there is asked all the same whether it is in force.
+        let there = context.policies.live.now();
+        see(context, observed, decided, &decided.holdings, &there, &BTreeSet::new()).await?;
         return Ok(());
     }
     let rendered = decided.wanted.get(&EngineKind::Native).map_or(&empty, |rendering| &rendering.objects);

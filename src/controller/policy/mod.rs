@@ -6,6 +6,7 @@
 mod altered;
 mod apply;
 mod foreign;
+mod in_force;
 mod live;
 mod memory;
 mod observe;

@@ -24,12 +24,10 @@ use super::super::agreements;
 use super::super::context::Context;
 use super::super::coverage::{Sight, compiled};
 use super::super::failure::Failed;
+use super::in_force::Rules;
 use super::live::{Kind, There};
 use super::memory::Recalled;
 use super::observing::Said;
-
-/// How long what was just written may take to come into force before something is amiss.
-const TAKES_A_MOMENT: Duration = Duration::from_secs(10);
 
 /// Everything a pass knows before anything was judged.
 pub(super) struct Observed {
@@ -56,6 +54,8 @@ pub(super) struct Observed {
     /// What the native engine's objects are, and what was seen of them.
     pub(super) there: BTreeMap<(Kind, String), There>,
     pub(super) said: BTreeMap<String, (Said, BTreeSet<String>)>,
+    /// For how long it has been looked whether they are in force.
+    pub(super) looking: Duration,
     /// What other engines hold, where they are there.
     pub(super) foreign: BTreeMap<EngineKind, Vec<Denial>>,
     pub(super) denials: Vec<Denial>,
@@ -112,6 +112,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
         ending: ending(context),
         left_out: left_out(&discovered),
         said: context.policies.observing.known(&there),
+        looking: context.policies.observing.looking(),
         unwritten: context.policies.unwritten.lock().clone(),
         discovered,
         capabilities,
@@ -259,29 +260,11 @@ impl Observed {
         EngineSeen { present: true, ready, canaries, faults: Vec::new(), told, in_force }
     }
 
-    /// Whether every rule there is over a namespace that concerns the policy was seen in force.
+    /// Whether every rule over a namespace that concerns the policy was seen in force. In one that is on its way out nothing can be tried.
     fn denies_in(&self, policy: &str, namespace: &str) -> bool {
-        let over = |binding: &There| super::namespaces_of(&binding.object).any(|name| name == namespace);
-        let concerns = |binding: &There| super::policy_of(&binding.object).is_none_or(|of| of == policy);
-        let bindings = self.there.iter().filter(|((kind, _), binding)| {
-            *kind == Kind::Binding && super::denies(&binding.object) && over(binding) && concerns(binding)
-        });
-        let mut seen = 0;
-        for ((_, name), binding) in bindings {
-            let is_there = self.there.contains_key(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
-            let in_force = match self.said.get(name) {
-                Some((said, over)) if *said == Said::InForce => over.contains(namespace),
-                Some(_) if binding.since.elapsed() > TAKES_A_MOMENT => false,
-                // Not asked yet in the form it has, or not in force yet: what was seen before stands for as long as that takes.
-                _ => self.was_observed(policy, namespace),
-            };
-            if !is_there || !in_force {
-                return false;
-            }
-            seen += 1;
-        }
-        // The form of images, and the policy itself: one rule alone is not all of it.
-        seen >= 2
+        let looking = if self.ending.contains(namespace) { Duration::ZERO } else { self.looking };
+        let rules = Rules { there: &self.there, said: &self.said, looking };
+        rules.deny_in(policy, namespace, self.was_observed(policy, namespace))
     }
 
     fn was_observed(&self, policy: &str, namespace: &str) -> bool {

@@ -67,6 +67,8 @@ struct Observation {
 pub(crate) struct Observing {
     client: Client,
     seen: Mutex<BTreeMap<String, Observation>>,
+    /// When this began: at the start, or when everything was doubted.
+    since: Mutex<Instant>,
 }
 
 /// What there is to try.
@@ -91,12 +93,18 @@ impl Observation {
 impl Observing {
     /// Nothing observed yet.
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, seen: Mutex::default() }
+        Self { client, seen: Mutex::default(), since: Mutex::new(Instant::now()) }
     }
 
     /// Everything is observed anew.
     pub(crate) fn doubt(&self) {
         self.seen.lock().clear();
+        *self.since.lock() = Instant::now();
+    }
+
+    /// For how long it has been observed.
+    pub(super) fn looking(&self) -> Duration {
+        self.since.lock().elapsed()
     }
 
     /// What has to be tried: bindings over pods, in a form that was not seen in force. `usable` says in which namespaces pods can be made at all; `but`

@@ -29,6 +29,12 @@ fn named_namespaces_go_back_to_audit_and_come_back_without_holdfast() {
     estate.denied("shop", &bad, "is not verified");
     let status = estate.until_phase("Enforcing");
     assert!(status.text().contains("inc"), "status names it: {}", status.text());
+    let said = lab.until("nobody says that it denies everywhere", |_| {
+        let status = estate.policy_status("apps");
+        let is_said = (status.is("Enforcing"), status.reason("Enforcing")) == ("False", "Excepted");
+        if is_said { Ok(status.message("Enforcing").to_owned()) } else { Err(status.text()) }
+    });
+    assert!(said.contains("`inc`") && said.contains("`billing`") && !said.contains("`shop`"), "{said}");
     operator.stop();
     // Its end is in the rule itself.
     lab.within(Duration::from_secs(40), "it is denied again with nobody there", |_| {

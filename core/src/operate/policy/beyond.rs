@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::sight::Sight;
+use super::sight::{Sight, policies};
 use super::standing::Standing;
 use crate::api::policy::Desired;
 use crate::engines::Verified;
@@ -24,11 +24,11 @@ impl Sight<'_> {
         growing.sort_unstable();
         let is_within = |count: &usize| {
             let come_in: BTreeSet<&str> = growing.iter().take(*count).map(|(.., name)| *name).collect();
-            let policies = self.policies(standings, |standing, ready| {
+            let members = policies(standings, |standing, ready| {
                 let enforced = standing.enforced_before();
                 if come_in.contains(standing.name()) { &enforced | &self.selected(ready) } else { enforced }
             });
-            !is_too_much(&self.facts.estate(policies, Vec::new(), Verified::default()))
+            !is_too_much(&self.facts.estate(members, Vec::new(), Verified::default()))
         };
         if is_within(&growing.len()) {
             return BTreeSet::new();

@@ -10,6 +10,8 @@ reasons! {
         ReportsOnly => None, "the policy denies nowhere yet", "read `status.enforcement`: it says what it waits for";
         Denies => None, "the policy denies in every namespace it was promoted in, as was observed", "nothing";
         NotObserved => Platform, "something was promoted that was not yet observed in force", "wait; after a quarter of an hour, see what the engine says of its objects";
+        NotInForce => Security, "the policy was seen in force and is so no longer: an image that nobody verified was admitted, or no canary could tell", "see who changed the engine's objects; holdfast writes them anew";
+        Excepted => Security, "a break-glass opens namespaces that the policy is enforced in, until its end", "close it as soon as it is not needed";
         NoEngine => Platform, "no engine is declared that could enforce it", "name one in `engines`";
         Refused => Platform, "an engine could not be given the policy for enforcement", "do what the message says, or take the engine out";
         Widens => Platform, "an engine would admit what the policy declares bad", "do what the loss says, or take the engine out";

@@ -158,22 +158,7 @@ impl Sight<'_> {
         standings: &'s [Standing<'s>],
         enforced: impl Fn(&Standing<'s>, &Ready) -> BTreeSet<String>,
     ) -> BTreeMap<EngineKind, Rendering> {
-        self.facts.capabilities.foretell(&self.estate(self.policies(standings, enforced), Vec::new()))
-    }
-
-    /// The forms in force, enforced in the namespaces that `enforced` says.
-    pub(super) fn policies<'s>(
-        &self,
-        standings: &'s [Standing<'s>],
-        enforced: impl Fn(&Standing<'s>, &Ready) -> BTreeSet<String>,
-    ) -> BTreeMap<&'s str, EstatePolicy<'s>> {
-        let policies = standings.iter().filter_map(|standing| {
-            let ready = standing.ready.as_ref()?;
-            let Ready { policy, compiled, .. } = ready;
-            let rollout = Rollout { enforced: enforced(standing, ready) };
-            Some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
-        });
-        policies.collect()
+        self.facts.capabilities.foretell(&self.estate(policies(standings, enforced), Vec::new()))
     }
 
     /// Renders what the gate decided.
@@ -205,6 +190,20 @@ impl Sight<'_> {
     ) -> Estate<'e> {
         self.facts.estate(policies, exceptions, self.verified.clone())
     }
+}
+
+/// The forms in force, enforced in the namespaces that `enforced` says.
+pub(super) fn policies<'s>(
+    standings: &'s [Standing<'s>],
+    enforced: impl Fn(&Standing<'s>, &Ready) -> BTreeSet<String>,
+) -> BTreeMap<&'s str, EstatePolicy<'s>> {
+    let policies = standings.iter().filter_map(|standing| {
+        let ready = standing.ready.as_ref()?;
+        let Ready { policy, compiled, .. } = ready;
+        let rollout = Rollout { enforced: enforced(standing, ready) };
+        Some((standing.name(), EstatePolicy { declared: policy, compiled, rollout }))
+    });
+    policies.collect()
 }
 
 /// A loss without a policy concerns all.

@@ -15,7 +15,7 @@ use crate::coverage::Coverage;
 use crate::engines::all::asks;
 use crate::engines::{Effect, EngineKind, Loss, Object, Rendering, Version};
 use crate::gate::rollout::Phase;
-use crate::gate::{Alarm, AlarmKind, Check, Namespace};
+use crate::gate::{Alarm, AlarmKind, Check, Enforced, Intent, Namespace};
 use crate::operate::said::{self, Change, Said, second, short};
 use crate::verify::Outcome;
 
@@ -272,13 +272,32 @@ fn enforcing(step: &Step<'_>) -> Said {
     let Some(enforced) = enforced else {
         return Said::new(ConditionType::Enforcing, false, PolicyReason::ReportsOnly, summary(step));
     };
+    let no = |reason: PolicyReason, message: String| Said::new(ConditionType::Enforcing, false, reason, message);
+    if let Some(alarm) = decision.alarms.iter().find(|alarm| alarm.kind == AlarmKind::NotInForce) {
+        return no(PolicyReason::NotInForce, alarm.message.clone());
+    }
+    let open: Vec<String> = decision.intents.iter().filter_map(|intent| opens(intent, enforced)).collect();
+    if !open.is_empty() {
+        return no(PolicyReason::Excepted, open.join("; "));
+    }
     let unseen = enforced.namespaces.iter().filter(|(_, standing)| standing.observed.is_none());
     let unseen: Vec<&str> = unseen.map(|(name, _)| name.as_str()).collect();
     if unseen.is_empty() {
         return Said::new(ConditionType::Enforcing, true, PolicyReason::Denies, summary(step));
     }
-    let message = format!("it is being put in force in `{}`", unseen.join("`, `"));
-    Said::new(ConditionType::Enforcing, false, PolicyReason::NotObserved, message)
+    no(PolicyReason::NotObserved, format!("it is being put in force in `{}`", unseen.join("`, `")))
+}
+
+/// What a break-glass opens of the namespaces that are enforced, and until when.
+fn opens(intent: &Intent, enforced: &Enforced) -> Option<String> {
+    let Intent::Except { break_glass, namespaces, until } = intent else { return None };
+    let named = namespaces.iter().filter(|name| enforced.namespaces.contains_key(*name));
+    let named: Vec<&str> = named.map(String::as_str).collect();
+    let until = second(*until);
+    (!named.is_empty()).then(|| {
+        let all = enforced.namespaces.len();
+        format!("break-glass `{break_glass}` opens `{}` until {until}, of {all} in which it denies", named.join("`, `"))
+    })
 }
 
 fn degraded(step: &Step<'_>, told: &Told<'_>) -> Said {
