@@ -63,7 +63,10 @@ mod tests {
         let version = Version { uid: "1".to_owned(), resource_version: "1".to_owned() };
         let since = Instant::now().checked_sub(age).expect("the machine runs for longer");
         let object = Object::found(EngineKind::Native, body);
-        ((kind, name.to_owned()), There { version, since, digest: object.digest(), object: std::sync::Arc::new(object) })
+        (
+            (kind, name.to_owned()),
+            There { version, since, digest: object.digest(), object: std::sync::Arc::new(object) },
+        )
     }
 
     fn world(age: Duration) -> BTreeMap<(Kind, String), There> {
