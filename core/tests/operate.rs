@@ -90,13 +90,13 @@ fn seen() -> impl Strategy<Value = Seen> {
     let root = || proptest::option::weighted(0.8, 0..5_usize);
     (root(), root(), any::<[bool; 4]>(), proptest::bool::weighted(0.1), -30..240_i32, rehearsed()).prop_map(
         |(offered, approved, [automatic, tuf, counts, current], fault, minutes, rehearsed)| Seen {
-            rehearsed,
             offered,
             approved,
             automatic,
             tuf,
             counts,
             current,
+            rehearsed,
             fault,
             minutes,
         },
