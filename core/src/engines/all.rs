@@ -55,7 +55,9 @@ impl Capabilities {
     /// are large.
     pub fn foretell(&self, estate: &Estate<'_>) -> BTreeMap<EngineKind, Rendering> {
         let mut renderings = self.rendered(estate, Native::without_parameters);
-        renderings.values_mut().for_each(|rendering| rendering.objects = Vec::new());
+        for rendering in renderings.values_mut() {
+            rendering.objects = Vec::new();
+        }
         renderings
     }
 

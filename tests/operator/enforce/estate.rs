@@ -16,6 +16,7 @@ use crate::registry_support::Registry;
 
 const GROUP: &str = "/apis/holdfast.dev/v1alpha1";
 const SHARDS: &str = "/apis/holdfast.dev/v1alpha1/verifiedimages";
+const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
 
 /// The shop.
 pub(crate) struct Estate<'a>(pub(crate) Shop<'a>);
@@ -114,7 +115,18 @@ impl<'a> Estate<'a> {
             }
             .unwrap();
         }
-        // One that is not among them any more stays until the operator has taken its bindings away: without it, they deny everything.
+        // What no longer is among them goes with its bindings: those would deny what it did not list.
+        let bindings = self.lab.call("GET", BINDINGS, None);
+        let gone = bindings["items"].as_array().unwrap().iter().filter(|binding| {
+            binding["spec"]["paramRef"]["name"].as_str().is_some_and(|parameter| there.contains_key(parameter))
+        });
+        for binding in gone {
+            let path = format!("{BINDINGS}/{}", binding["metadata"]["name"].as_str().unwrap());
+            self.lab.call_as(HOLDFAST, "DELETE", &path, &json!({})).unwrap();
+        }
+        for name in there.keys() {
+            self.lab.clean(&format!("{SHARDS}/{name}")).unwrap();
+        }
         listed["data"]["document.json"] = json!(document.to_string());
         self.lab.call_as(HOLDFAST, "PUT", &path, &listed).unwrap();
         digests
