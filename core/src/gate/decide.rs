@@ -239,11 +239,7 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
     // What keeps the next wave waiting is no alarm: only what is enforced can be other than it was.
     let there = |namespace: &str| enforced.namespaces.contains_key(namespace);
     say_what_fails(input, form, &enforced, &evaluate(form, input.observed, &there, before, now), &mut notes);
-    if let (Trigger::NoNamespace, Some(wave)) = (trigger, &next) {
-        let message =
-            format!("the wave `{}` selects no namespace; correct its selector, or take it out", wave.wave.name);
-        notes.alarm(AlarmKind::WaveEmpty, message);
-    }
+    say_empty(trigger, next.as_ref(), &mut notes);
     in_force.except(input, &enforced, &mut notes);
     let break_glasses = open_glasses(input, form, &mut notes);
     notes.alarms.sort();
@@ -277,6 +273,12 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
         alarms: notes.alarms,
         held: notes.held,
     }
+}
+
+fn say_empty(trigger: Trigger, next: Option<&WaveScope>, notes: &mut Notes) {
+    let Some(wave) = next.filter(|_| trigger == Trigger::NoNamespace) else { return };
+    let message = format!("the wave `{}` selects no namespace; correct its selector, or take it out", wave.wave.name);
+    notes.alarm(AlarmKind::WaveEmpty, message);
 }
 
 /// What decides the next phase.
