@@ -15,7 +15,12 @@ fn canaries(world: &World) -> Vec<Canary> {
         let of = world.policies.iter().find(|(declared, ..)| declared.metadata.name.as_deref() == Some(policy));
         of.map(|(declared, ..)| declared.spec.images.as_slice())
     };
-    world.render().objects.iter().filter_map(|object| canary(object, patterns, &BTreeMap::new())).collect()
+    world
+        .render()
+        .objects
+        .iter()
+        .filter_map(|object| canary(object, patterns, &BTreeMap::new(), std::iter::empty()))
+        .collect()
 }
 
 /// Whether the binding that a canary is for denies its image, or reports it.

@@ -120,8 +120,9 @@ impl Observing {
         let mut seen = self.seen.lock();
         seen.retain(|name, _| there.contains_key(&(Kind::Binding, name.clone())));
         let (mut trials, mut anew) = (Vec::new(), 0);
+        let shards = there.iter().filter(|((kind, _), _)| *kind == Kind::Shard).map(|(_, there)| &*there.object);
         for ((_, name), binding) in there.iter().filter(|((kind, _), _)| *kind == Kind::Binding) {
-            let Some(canary) = canary(&binding.object, patterns, holdings) else { continue };
+            let Some(canary) = canary(&binding.object, patterns, holdings, shards.clone()) else { continue };
             let Some(rule) = there.get(&(Kind::Policy, canary.rule.clone())) else { continue };
             if but.contains(name.as_str()) || but.contains(canary.rule.as_str()) {
                 continue;

@@ -147,6 +147,16 @@ impl<'a> Shards<'a> {
     }
 }
 
+/// Whether a parameter of a policy lists a digest.
+pub(super) fn lists(shard: &Object, policy: &str, digest: Digest) -> bool {
+    let hex = digest.hex();
+    let lists = shard.body().pointer("/spec/data").and_then(Value::as_object);
+    lists.into_iter().flatten().any(|(key, list)| {
+        let is_it = key.split_once('.').is_some_and(|(begins, of)| of == policy && hex.starts_with(begins));
+        is_it && list.as_str().is_some_and(|list| list.split(';').any(|listed| listed == hex))
+    })
+}
+
 fn first(digest: Digest) -> u8 {
     let [first, ..] = digest.as_bytes();
     *first
