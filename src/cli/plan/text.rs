@@ -103,11 +103,14 @@ fn print_candidate(candidate: &Candidate, style: Style, out: &mut dyn Write) -> 
     let Some(impact) = &candidate.impact else { return Ok(()) };
     writeln!(
         out,
-        "    of {} images in scope, {} would stop verifying and {} would begin to",
+        "    of {} images that were judged by it, {} would stop verifying and {} would begin to",
         impact.checked,
         impact.newly_failing.len(),
         impact.newly_passing.len()
     )?;
+    if impact.unjudged > 0 {
+        writeln!(out, "    {} more could not be judged", impact.unjudged)?;
+    }
     for (mark, images) in [("-", &impact.newly_failing), ("+", &impact.newly_passing)] {
         for image in images.iter().take(MAX_WORKLOADS) {
             writeln!(out, "      {mark} {}", printable(image))?;

@@ -113,7 +113,7 @@ fn a_rotation_that_waits_says_what_it_would_change() {
             if status.at("/candidate/impact") == &wanted { Ok(status) } else { Err(status.text()) }
         })
     };
-    let status = told(json!({"checked": 3, "newlyFailing": 1, "newlyPassing": 1, "examples": [old]}));
+    let status = told(json!({"checked": 3, "unjudged": 0, "newlyFailing": 1, "newlyPassing": 1, "examples": [old]}));
     assert_eq!(status.reason("RotationPending"), "AwaitingApproval");
     // What comes meanwhile is judged by it as well.
     let late = shop.signed("late");
@@ -121,7 +121,7 @@ fn a_rotation_that_waits_says_what_it_would_change() {
     shop.pod("late", &shop.image("late", late));
     shop.until(2, 2, 0);
     shop.scan_now("again");
-    told(json!({"checked": 4, "newlyFailing": 1, "newlyPassing": 1, "examples": [old]}));
+    told(json!({"checked": 4, "unjudged": 0, "newlyFailing": 1, "newlyPassing": 1, "examples": [old]}));
     // And so it comes.
     approve(&lab, "bob", "rotates", courier.root()).unwrap();
     lab.until("nothing waits", |lab| {
