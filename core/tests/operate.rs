@@ -110,7 +110,13 @@ impl Seen {
             self.approved.iter().map(|of| (ROOTS[*of].root.digest, "bob".to_owned())).collect();
         let impact = match self.rehearsed {
             Rehearsed::By(_, failing, unjudged) => {
-                Impact { checked: 9, unjudged, newly_failing: vec![String::new(); failing], newly_passing: Vec::new() }
+                let images = |count| vec![String::new(); count];
+                Impact {
+                    checked: 9,
+                    unjudged: images(unjudged),
+                    newly_failing: images(failing),
+                    newly_passing: Vec::new(),
+                }
             }
             Rehearsed::NotNeeded | Rehearsed::Awaited => Impact::default(),
         };

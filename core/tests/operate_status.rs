@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use holdfast_core::Digest;
 use holdfast_core::api::TrustRootMirror;
+use holdfast_core::api::mirror::RotationApproval;
 use holdfast_core::operate::mirror::distribution::{Distribution, Limits, Namespace};
 use holdfast_core::operate::mirror::memory::{MemoryFault, Stored};
 use holdfast_core::operate::mirror::status::{Accepted, Distributed, Failure, Import, Report};
-use holdfast_core::operate::mirror::{Facts, MirrorReason, ReadRoot, Record, Rehearsal, decide};
+use holdfast_core::operate::mirror::{Facts, MirrorReason, NotYet, ReadRoot, Record, Rehearsal, decide};
 use holdfast_core::trust::freshness::{Freshness, Limit};
 use holdfast_core::trust::held::{Held, HeldRoot};
 use holdfast_core::trust::tuf::{RefusalKind, State};
@@ -157,6 +158,32 @@ fn held_once(root: &ReadRoot) -> Held {
     thread_local! { static MADE: std::cell::RefCell<BTreeMap<String, Held>> = const { std::cell::RefCell::new(BTreeMap::new()) }; }
     let key = root.root.digest.hex();
     MADE.with(|made| made.borrow_mut().entry(key).or_insert_with(|| held(root)).clone())
+}
+
+#[test]
+fn a_rotation_that_asks_nobody_waits_while_the_repository_is_past_its_limit() {
+    let (kept, next) = (record(&root(1)), root(2));
+    let (held, mut spec) = (held_once(&next), mirror(true, false).spec);
+    spec.rotation.approval = RotationApproval::Automatic;
+    let at = |counts, now| {
+        let facts = Facts {
+            name: NAME,
+            spec: &spec,
+            held: Some(&held),
+            record: Some(&kept),
+            offered: Some(&next),
+            agreed: &[],
+            declaration_counts: counts,
+            judged: &[],
+            rehearsal: Rehearsal::NotNeeded,
+            consumers_current: true,
+        };
+        decide(&facts, now).candidate.map(|candidate| candidate.not_yet)
+    };
+    let (soon, years) = (start() + SignedDuration::from_hours(1), start() + SignedDuration::from_hours(24 * 3650));
+    assert_eq!(at(true, soon), None, "it is adopted");
+    assert_eq!(at(true, years), Some(Some(NotYet::PastItsLimit)));
+    assert_eq!(at(false, soon), Some(Some(NotYet::NotCounted)));
 }
 
 fn distribution(record: &Record, taken: bool) -> Distribution {

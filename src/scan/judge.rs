@@ -108,7 +108,7 @@ impl Judge {
                 }
                 (both(verdict, self.of(ledger, &image, runs, policy), runs), Some(declared))
             }
-            Subject::Unreadable(_) | Subject::Unresolved => {
+            Subject::Unreadable(_) | Subject::LeftOut | Subject::Unresolved => {
                 (PolicyVerdict::of(policy, Reason::DigestUnresolved, "there is nothing to judge"), None)
             }
         }
@@ -164,37 +164,37 @@ impl Judge {
         wants.into_values().collect()
     }
 
-    /// The newest time of signing that each trust root vouches for, of what passes.
-    pub fn signed_at(&self, seen: &[(Arc<Sighting>, Vec<usize>)]) -> BTreeMap<String, Timestamp> {
-        let mut newest: BTreeMap<String, Timestamp> = BTreeMap::new();
-        for (sighting, policies) in seen {
-            for policy in policies.iter().filter_map(|at| self.policies.get(*at)) {
-                for (root, at) in self.finding(sighting, policy, &[]).iter().flat_map(|finding| &finding.signed_at) {
-                    match newest.get_mut(root) {
-                        Some(known) => *known = (*at).max(*known),
-                        None => drop(newest.insert(root.clone(), *at)),
-                    }
-                }
-            }
-        }
-        newest
-    }
-
-    /// Judges what was not judged before, on every processor: what follows finds it remembered.
-    pub fn catch_up(&self, seen: &[(Arc<Sighting>, Vec<usize>)]) {
-        let next = AtomicUsize::new(0);
+    /// Judges what was not judged before, on every processor: what follows finds it remembered. The newest time of signing that each trust root vouches for, of
+    /// what passes.
+    pub fn catch_up(&self, seen: &[(Arc<Sighting>, Vec<usize>)]) -> BTreeMap<String, Timestamp> {
+        let (next, newest) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
         let workers = std::thread::available_parallelism().map_or(1, usize::from).min(seen.len());
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
+                    let mut found = BTreeMap::new();
                     while let Some((sighting, policies)) = seen.get(next.fetch_add(1, Ordering::Relaxed)) {
                         for policy in policies.iter().filter_map(|at| self.policies.get(*at)) {
-                            self.finding(sighting, policy, &[]);
+                            let finding = self.finding(sighting, policy, &[]);
+                            let times = finding.iter().flat_map(|finding| &finding.signed_at);
+                            newer(&mut found, times.map(|(root, at)| (root, at)));
                         }
                     }
+                    newer(&mut newest.lock(), &found);
                 });
             }
         });
+        newest.into_inner()
+    }
+}
+
+/// Takes over whichever times are newer.
+fn newer<'a>(newest: &mut BTreeMap<String, Timestamp>, times: impl IntoIterator<Item = (&'a String, &'a Timestamp)>) {
+    for (root, at) in times {
+        match newest.get_mut(root) {
+            Some(known) => *known = (*at).max(*known),
+            None => drop(newest.insert(root.clone(), *at)),
+        }
     }
 }
 

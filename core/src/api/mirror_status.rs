@@ -174,11 +174,11 @@ pub struct ImpactStatus {
     /// Images that could not be judged: their evidence is not at hand, or nobody could look.
     #[serde(default)]
     pub unjudged: u64,
-    /// Images that would stop verifying.
+    /// Images that would not verify, and are not known not to now.
     pub newly_failing: u64,
     /// Images that would begin to.
     pub newly_passing: u64,
-    /// Some of them.
+    /// Some of those that would not verify and, after them, of those that could not be judged.
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub examples: Vec<String>,

@@ -79,6 +79,16 @@ pub struct ImageResult {
     pub by_tag: bool,
 }
 
+impl ImageResult {
+    /// What people know it by: as it is declared and, where a node says that it runs another digest, with that.
+    pub fn named(&self) -> String {
+        match self.runs {
+            Some(runs) => format!("{} (runs {runs})", self.image),
+            None => self.image.clone(),
+        }
+    }
+}
+
 /// Images by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]

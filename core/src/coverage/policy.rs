@@ -171,6 +171,11 @@ fn decides(spec: &SigningIdentityPolicySpec, signers: &[Signer]) -> Digest {
 }
 
 impl CompiledPolicy {
+    /// Whether it accepts the trust of a mirror.
+    pub fn accepts(&self, mirror: &str) -> bool {
+        self.trust_roots.iter().any(|root| root == mirror)
+    }
+
     /// Whether a namespace with these labels is meant.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         self.namespaces.matches(labels)

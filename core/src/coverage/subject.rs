@@ -9,11 +9,16 @@ use crate::verify::{Outcome, Reason};
 /// How many characters are kept of what is too long to be a reference.
 const KEPT: usize = 512;
 
+/// How what stands for images that are left out begins: no reference does.
+const LEFT_OUT: &str = "(left out: ";
+
 /// What there is to judge of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// It has no one reading.
     Unreadable(ImageError),
+    /// It stands for images of a pod that has more than are looked at.
+    LeftOut,
     /// A tag, and nobody says what it stands for.
     Unresolved,
     /// One digest: declared, or by tag and running.
@@ -37,6 +42,9 @@ pub enum Subject {
 impl Subject {
     /// Of an image.
     pub fn of(image: &Image) -> Self {
+        if image.written.starts_with(LEFT_OUT) {
+            return Self::LeftOut;
+        }
         let reference = match ImageRef::parse(&image.written) {
             Ok(reference) => reference,
             Err(error) => return Self::Unreadable(error),
@@ -52,7 +60,7 @@ impl Subject {
     /// Every digest there is to look for, with the repository it is declared in.
     pub fn digests(&self) -> (Option<&ImageRef>, Vec<Digest>) {
         match self {
-            Self::Unreadable(_) | Self::Unresolved => (None, Vec::new()),
+            Self::Unreadable(_) | Self::LeftOut | Self::Unresolved => (None, Vec::new()),
             Self::One { image, digest } => (Some(image), vec![*digest]),
             Self::Two { image, declared, runs } => (Some(image), vec![*declared, *runs]),
         }
@@ -64,6 +72,10 @@ impl Subject {
             Self::Unreadable(error) => {
                 Some((Reason::DigestUnresolved, format!("{error}; no engine can tell which image that is")))
             }
+            Self::LeftOut => Some((
+                Reason::ListingTruncated,
+                "a pod has more images than are looked at; nobody knows of the rest".to_owned(),
+            )),
             Self::Unresolved => Some((
                 Reason::DigestUnresolved,
                 "it names a tag and no digest, and no node says what runs under it".to_owned(),
@@ -106,6 +118,11 @@ pub fn image(written: &str, image_id: Option<&str>) -> Image {
     let runs = image_id.and_then(running);
     let same = |runs: &Digest| ImageRef::parse(written).is_ok_and(|image| image.digest() == Some(*runs));
     Image { written: readable(written), runs: runs.filter(|runs| !same(runs)) }
+}
+
+/// What stands for images that are left out, of a pod of which no more than `most` are looked at.
+pub fn left_out(more: usize, most: usize) -> Image {
+    Image { written: format!("{LEFT_OUT}{more} images of a pod with more than {most})"), runs: None }
 }
 
 /// What is written, or of what no engine reads because it is too long, its beginning and what tells it from others: whoever declares a workload writes what
@@ -173,6 +190,13 @@ mod tests {
         assert!(matches!(Subject::of(&one), Subject::Unreadable(_)));
         let longest = format!("registry.corp/{}", "x".repeat(MAX_REFERENCE - 14));
         assert_eq!(image(&longest, None).written, longest);
+    }
+
+    #[test]
+    fn of_what_is_left_out_nobody_knows_anything() {
+        let subject = Subject::of(&left_out(3, 256));
+        assert_eq!(subject, Subject::LeftOut);
+        assert_eq!(subject.nothing().map(|(reason, _)| reason), Some(Reason::ListingTruncated));
     }
 
     #[test]

@@ -106,6 +106,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let Rehearsed { trust, roots, coverage } = rehearse(
         trust,
         |impacts| in_force(&places, &memory, &args.approve, impacts, now),
+        |policy, mirror| policies.iter().any(|of| of.name == policy && of.accepts(mirror)),
         |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now),
     )?;
     let rendered = args.render.as_deref().map(render::rendered).transpose()?.unwrap_or_default();

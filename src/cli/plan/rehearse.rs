@@ -24,33 +24,51 @@ pub(super) struct Rehearsed {
     pub(super) coverage: Coverage,
 }
 
-/// Judges by what is in force, then by each candidate, and then by what comes into force on that.
+/// Judges by what is in force, then by each candidate, and then by what comes into force on that: one after another, since what one rotation takes away may be
+/// what lets another pass.
 pub(super) fn rehearse(
-    trust: Vec<TrustView>,
+    mut trust: Vec<TrustView>,
     in_force: impl Fn(&Impacts) -> Result<Vec<TrustView>, CliError>,
+    accepts: impl Fn(&str, &str) -> bool,
     mut assess: impl FnMut(&Roots) -> Coverage,
 ) -> Result<Rehearsed, CliError> {
-    let roots = prepared(&trust, None)?;
-    let coverage = assess(&roots);
+    let mut roots = prepared(&trust, None)?;
+    let mut coverage = assess(&roots);
     let mut impacts = Impacts::new();
-    for (at, view) in trust.iter().enumerate() {
-        let Some(candidate) = &view.candidate else { continue };
-        let impact = Impact::between(&coverage, &assess(&prepared(&trust, Some(at))?));
-        impacts.insert(view.name.clone(), (candidate.root.digest, impact));
+    while let Some(adopted) = next(&trust, &coverage, &mut impacts, &in_force, &accepts, &mut assess)? {
+        trust = adopted;
+        roots = prepared(&trust, None)?;
+        coverage = assess(&roots);
     }
-    if impacts.is_empty() {
-        return Ok(Rehearsed { trust, roots, coverage });
-    }
-    let mut trust = in_force(&impacts)?;
     for view in &mut trust {
         if let (Some(candidate), Some((_, impact))) = (&mut view.candidate, impacts.get(&view.name)) {
             candidate.impact = Some(impact.clone());
         }
     }
-    let roots = prepared(&trust, None)?;
-    let mut coverage = assess(&roots);
     name_cures(&trust, &mut coverage);
     Ok(Rehearsed { trust, roots, coverage })
+}
+
+/// Judges by each candidate, until one comes into force on that: the trust of every mirror then.
+fn next(
+    trust: &[TrustView],
+    coverage: &Coverage,
+    impacts: &mut Impacts,
+    in_force: &impl Fn(&Impacts) -> Result<Vec<TrustView>, CliError>,
+    accepts: &impl Fn(&str, &str) -> bool,
+    assess: &mut impl FnMut(&Roots) -> Coverage,
+) -> Result<Option<Vec<TrustView>>, CliError> {
+    for (at, view) in trust.iter().enumerate() {
+        let Some(candidate) = &view.candidate else { continue };
+        let by_candidate = assess(&prepared(trust, Some(at))?);
+        let impact = Impact::between(coverage, &by_candidate, |policy| accepts(policy, &view.name));
+        impacts.insert(view.name.clone(), (candidate.root.digest, impact));
+        let then = in_force(impacts)?;
+        if then.iter().any(|then| then.name == view.name && then.candidate.is_none()) {
+            return Ok(Some(then));
+        }
+    }
+    Ok(None)
 }
 
 /// The trust of every mirror, as it is in force or would be; `rehearsed` says what each candidate would change, where that was judged.
@@ -87,7 +105,7 @@ pub(super) fn in_force(
 fn name_cures(trust: &[TrustView], coverage: &mut Coverage) {
     for view in trust {
         let Some(impact) = view.candidate.as_ref().and_then(|candidate| candidate.impact.as_ref()) else { continue };
-        for image in coverage.images.iter_mut().filter(|image| impact.newly_passing.contains(&image.image)) {
+        for image in coverage.images.iter_mut().filter(|image| impact.newly_passing.contains(&image.named())) {
             image.message =
                 format!("{}; the rotation of `{}` that awaits approval would cure it", image.message, view.name);
         }

@@ -108,10 +108,10 @@ fn print_candidate(candidate: &Candidate, style: Style, out: &mut dyn Write) -> 
         impact.newly_failing.len(),
         impact.newly_passing.len()
     )?;
-    if impact.unjudged > 0 {
-        writeln!(out, "    {} more could not be judged", impact.unjudged)?;
+    if !impact.unjudged.is_empty() {
+        writeln!(out, "    {} more could not be judged", impact.unjudged.len())?;
     }
-    for (mark, images) in [("-", &impact.newly_failing), ("+", &impact.newly_passing)] {
+    for (mark, images) in [("-", &impact.newly_failing), ("+", &impact.newly_passing), ("?", &impact.unjudged)] {
         for image in images.iter().take(MAX_WORKLOADS) {
             writeln!(out, "      {mark} {}", printable(image))?;
         }

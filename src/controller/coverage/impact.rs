@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
+use super::super::candidates::{Judgement, in_force};
 use super::super::context::Context;
 use super::super::failure::Failed;
 use super::observe::{Observed, assess};
@@ -24,6 +25,7 @@ const EVERY: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct JudgedBy {
     candidate: Digest,
+    beside: Digest,
     scanned: Option<Timestamp>,
     at: Instant,
 }
@@ -38,17 +40,21 @@ pub(super) async fn impact(
     observed: &Observed,
 ) -> Result<Option<Duration>, Failed> {
     let name = report.name_any();
-    let (Some(judge), Some(last)) = (&observed.judge, &observed.scan.last) else { return Ok(None) };
-    let is_accepted =
-        |mirror: &String| judge.policies.iter().any(|policy| policy.trust_roots.iter().any(|root| root == mirror));
+    let (Some(judge), Some(last)) = (&observed.judge, &observed.scan.last) else {
+        context.candidates.forget_report(&name);
+        return Ok(None);
+    };
+    let is_accepted = |mirror: &str| judge.policies.iter().any(|policy| policy.accepts(mirror));
     let waiting: Vec<_> = context.candidates.waiting().into_iter().filter(|(mirror, _)| is_accepted(mirror)).collect();
+    let beside = in_force(&judge.policies, &judge.roots);
     for (mirror, root) in &waiting {
         let candidate = root.root().digest;
         let is_known = {
             let known = context.scanning.known.lock();
             let before = known.get(&name).and_then(|known| known.judged_by.get(mirror));
             before.is_some_and(|before| {
-                before.candidate == candidate && before.scanned == Some(last.finished) && before.at.elapsed() < EVERY
+                let same = before.candidate == candidate && before.beside == beside;
+                same && before.scanned == Some(last.finished) && before.at.elapsed() < EVERY
             })
         };
         if is_known {
@@ -60,13 +66,23 @@ pub(super) async fn impact(
         let (snapshot, ledger) = (observed.snapshot.clone(), observed.ledger.clone());
         let judged = tokio::task::spawn_blocking(move || assess(&by_candidate, &snapshot, &ledger, false)).await;
         let judged = judged.map_err(|error| Failed::stuck("judge by the candidate of", mirror, &error))?;
-        let impact = Impact::between(&observed.coverage, &judged.coverage);
-        if context.candidates.judged(mirror, candidate, &name, impact, saw_everything(report, observed)) {
+        if !context.scanning.is_there(context, report) {
+            return Ok(None);
+        }
+        let accepts =
+            |policy: &str| judge.policies.iter().any(|judged| judged.name == policy && judged.accepts(mirror));
+        let judgement = Judgement {
+            report: report.metadata.uid.clone(),
+            beside,
+            everything: saw_everything(report, observed),
+            impact: Impact::between(&observed.coverage, &judged.coverage, accepts),
+        };
+        if context.candidates.judged(mirror, candidate, &name, judgement) {
             context.mirrors.one(mirror);
         }
         let mut known = context.scanning.known.lock();
         let known = known.entry(name.clone()).or_default().of(report.metadata.uid.as_ref());
-        let judged = JudgedBy { candidate, scanned: Some(last.finished), at: Instant::now() };
+        let judged = JudgedBy { candidate, beside, scanned: Some(last.finished), at: Instant::now() };
         known.judged_by.insert(mirror.clone(), judged);
     }
     forget(context, report, &waiting.iter().map(|(mirror, _)| mirror.as_str()).collect::<Vec<_>>());

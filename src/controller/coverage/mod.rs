@@ -29,7 +29,7 @@ pub(crate) use details::tidy;
 pub(crate) use policies::{FormsInForce, Policies, compiled, policies};
 pub(crate) use registries::{Registries, registries};
 pub(crate) use scanning::Scanning;
-pub(crate) use sight::{Sight, sight};
+pub(crate) use sight::{Sight, sight, that_counts};
 
 /// The name of the controller in metrics and logs.
 pub(crate) const CONTROLLER: &str = "bundlecoveragereport";

@@ -218,8 +218,7 @@ pub(super) fn assess(judge: &Judge, snapshot: &Snapshot, ledger: &Mutex<Ledger>,
         let ledger = ledger.lock();
         wants.iter().filter_map(|want| Some((ledger.get(&want.target)?, want.policies.clone()))).collect()
     };
-    judge.catch_up(&seen);
-    let signed_at = judge.signed_at(&seen);
+    let signed_at = judge.catch_up(&seen);
     let unseen = {
         let ledger = ledger.lock();
         let has_to_be_seen = |want: &&Want| match ledger.get(&want.target) {

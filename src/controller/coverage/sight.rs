@@ -28,12 +28,17 @@ pub(crate) struct Sight {
     seen: Option<(Arc<Registries>, Arc<Mutex<Ledger>>)>,
 }
 
-/// Looks at what scans saw last. The report that counts is the oldest that looks at every namespace: one that somebody adds takes nothing over.
-pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
+/// The report that counts: the oldest that looks at every namespace. One that somebody adds takes nothing over.
+pub(crate) fn that_counts(context: &Context) -> Option<BundleCoverageReport> {
     let reports = context.caches.reports.state();
     let whole = reports.iter().filter_map(|report| report.0.as_ref().ok()).filter(|report| looks_at_everything(report));
     let made = |report: &BundleCoverageReport| report.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let Some(report) = whole.min_by_key(|report| (made(report), report.name_any())) else {
+    whole.min_by_key(|report| (made(report), report.name_any())).cloned()
+}
+
+/// Looks at what scans saw last.
+pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
+    let Some(report) = that_counts(context) else {
         let snapshot = observe::running(context, true, &NamespaceSelector::default(), policies).1;
         let why = "no BundleCoverageReport looks at every namespace and at templates; declare one without `namespaceSelector`";
         return Sight { snapshot, scan: Err(why.to_owned()), seen: None };

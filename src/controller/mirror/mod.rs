@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use holdfast_core::api::TrustRootMirror;
+use holdfast_core::Digest;
+use holdfast_core::api::{SigningIdentityPolicySpec, TrustRootMirror};
 use holdfast_core::gate::TrustRootState;
 use holdfast_core::operate::mirror::memory::{Stored, Witness};
 use holdfast_core::operate::mirror::status::{Import, Mend};
-use holdfast_core::operate::mirror::{Decision, Facts, Rehearsal, decide, schedule};
+use holdfast_core::operate::mirror::{Decision, Facts, Impact, Record, Rehearsal, decide, schedule};
 use holdfast_core::operate::policy::Trust;
 use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::freshness::Freshness;
@@ -27,7 +28,9 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
+use super::candidates::in_force;
 use super::context::Context;
+use super::coverage::that_counts;
 use super::failure::Failed;
 use super::jitter;
 use super::pass::{self, retry_after};
@@ -152,6 +155,11 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
     if !context.is_there(mirror) {
         return Ok(Action::await_change());
     }
+    let mut turn = None;
+    if adopts(&observed, &decision) {
+        turn = Some(context.candidates.turn().await);
+        decision = decided(context, mirror, &observed, now);
+    }
     let applied = match apply::apply(context, mirror, &observed, &decision).await {
         Err(failed @ Failed::TooLarge { .. }) => {
             context.metrics.fails(CONTROLLER, failed.category());
@@ -162,6 +170,7 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
         applied => applied?,
     };
     publish(context, mirror, &observed, &decision);
+    drop(turn);
     report::report(context, mirror, &observed, &decision, &applied, now).await?;
 
     let state = observed.held.as_ref().map(|Held { state, .. }| state);
@@ -180,7 +189,7 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
 /// Decides, and says what scans know of the candidate.
 fn decided(context: &Context, mirror: &TrustRootMirror, observed: &Observed, now: Timestamp) -> Decision {
     let name = mirror.name_any();
-    let rehearsed = context.candidates.rehearsed(&name);
+    let rehearsed = rehearsed(context, &name, now);
     let rehearsal = match &rehearsed {
         Some((digest, impact)) => Rehearsal::Of(*digest, impact),
         None if is_relied_on(context, &name) => Rehearsal::Awaited,
@@ -193,12 +202,28 @@ fn decided(context: &Context, mirror: &TrustRootMirror, observed: &Observed, now
     decision
 }
 
-/// Whether a policy accepts the trust, as it is declared or as it is in force; one that cannot be read may.
+/// What the candidate that waits would change for all that runs, where that was judged by what is in force now.
+fn rehearsed(context: &Context, mirror: &str, now: Timestamp) -> Option<(Digest, Impact)> {
+    let (forms, report) = (context.forms.now()?, that_counts(context)?);
+    let beside = in_force(&forms.usable, &context.trusts.at(now));
+    context.candidates.rehearsed(mirror, &report.name_any(), report.metadata.uid.as_ref(), beside)
+}
+
+/// Whether other trust than before comes into force.
+fn adopts(observed: &Observed, decision: &Decision) -> bool {
+    let adopted = |record: &Record| record.adopted.clone();
+    decision.record.as_ref().and_then(adopted) != observed.record.kept().and_then(|kept| adopted(&kept.value))
+}
+
+/// Whether a policy accepts the trust, as it is declared or as it is in force; one that cannot be read, or of which nobody knows what is in force, may.
 fn is_relied_on(context: &Context, mirror: &str) -> bool {
-    let names = |roots: &[String]| roots.iter().any(|root| root == mirror);
     let declared = context.caches.policies.state();
-    declared.iter().any(|policy| policy.0.as_ref().map_or(true, |policy| names(&policy.spec.trust_roots)))
-        || context.forms.now().is_none_or(|forms| forms.usable.iter().any(|policy| names(&policy.trust_roots)))
+    let accepts = |spec: &SigningIdentityPolicySpec| spec.trust_roots.iter().any(|root| root == mirror);
+    declared.iter().any(|policy| policy.0.as_ref().map_or(true, |policy| accepts(&policy.spec)))
+        || context
+            .forms
+            .now()
+            .is_none_or(|forms| !forms.unusable.is_empty() || forms.usable.iter().any(|policy| policy.accepts(mirror)))
 }
 
 /// Tells scans what is in force, and what waits.

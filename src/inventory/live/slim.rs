@@ -1,7 +1,7 @@
 //! The parts of pods and templates that are read; the rest is never allocated.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::coverage::subject;
 use k8s_openapi::api::core::v1::Pod;
@@ -275,6 +275,22 @@ fn revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Templat
     Ok(serde_json::from_value(data).ok().map(|Data { spec }| spec))
 }
 
+/// No more uses than are looked at: every image once, before any is there again, and a word for those that are left out.
+fn at_most(uses: Vec<Use>) -> Vec<Use> {
+    if uses.len() <= MAX_USES {
+        return uses;
+    }
+    let mut known = BTreeSet::new();
+    let (mut kept, _): (Vec<Use>, Vec<Use>) =
+        uses.into_iter().partition(|of| known.insert((of.image.written.clone(), of.image.runs)));
+    let more = kept.len().saturating_sub(MAX_USES);
+    if more > 0 {
+        kept.truncate(MAX_USES);
+        kept.push(Use::new("…", subject::left_out(more, MAX_USES)));
+    }
+    kept
+}
+
 impl PodSpec {
     fn shape(&self, status: &PodStatus) -> Shape {
         let containers = [&self.init_containers, &self.containers, &self.ephemeral_containers].into_iter().flatten();
@@ -291,15 +307,8 @@ impl PodSpec {
         let secrets = self.image_pull_secrets.iter().filter(|secret| secret.name.len() <= LONGEST_NAME);
         let mut secrets: Vec<Box<str>> = secrets.map(|secret| secret.name.as_str().into()).collect();
         secrets.sort_unstable();
-        let mut uses: Vec<Use> = containers.chain(volumes).collect();
-        if uses.len() > MAX_USES {
-            let more = uses.len() - MAX_USES;
-            uses.truncate(MAX_USES);
-            let said = format!("(and {more} images more: of one pod, no more than {MAX_USES} are looked at)");
-            uses.push(Use::new("…", subject::image(&said, None)));
-        }
         Shape {
-            uses: uses.into_iter().collect(),
+            uses: at_most(containers.chain(volumes).collect()).into_iter().collect(),
             pull_secrets: secrets.into(),
             service_account: self.service_account_name.as_deref().map(Into::into),
         }

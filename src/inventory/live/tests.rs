@@ -97,7 +97,10 @@ fn of_what_is_larger_than_anything_that_runs_little_is_kept() {
     }))));
     let seen = seen(&live);
     assert!(seen.len() <= 300 && seen.iter().all(|line| line.len() < 2000), "{} lines", seen.len());
-    assert!(seen.iter().any(|line| line.contains("and 744 images more")), "what is left out is said");
+    assert!(
+        seen.iter().any(|line| line.contains("(left out: 744 images of a pod with more than 256)")),
+        "what is left out is said"
+    );
     assert!(live.snapshot(true, &|_| true).inventory.workloads()[0].to_string().len() < 500);
 }
 
@@ -283,6 +286,19 @@ proptest! {
         for name in truth.keys() { live.pod(Event::Delete(object(*name, 0))); }
         prop_assert_eq!((live.pods(), live.images(), live.shapes()), (0, 0, 0));
     }
+}
+
+#[test]
+fn the_same_image_many_times_hides_no_other() {
+    let mut live = Live::new();
+    let mut containers = vec![json!({"name": "c", "image": "r.corp/a:1"}); 300];
+    containers.push(json!({"name": "last", "image": "r.corp/b:1"}));
+    live.pod(Event::Apply(pod(
+        json!({"metadata": {"name": "a", "namespace": "shop"}, "spec": {"containers": containers}}),
+    )));
+    let snapshot = live.snapshot(false, &|_| true);
+    let images: Vec<&str> = snapshot.inventory.images().iter().map(|image| image.written.as_str()).collect();
+    assert_eq!(images, ["r.corp/a:1", "r.corp/b:1"]);
 }
 
 #[test]

@@ -162,35 +162,85 @@ fn what_scans_saw_signed_has_passed_whatever_the_clock_says() {
     assert_eq!(lab.status("dated").is("ClockSane"), "True");
 }
 
+/// A courier whose rotations ask nobody.
+fn automatic(shop: &Shop<'_>, name: &str) -> Courier {
+    let courier = carried(shop, name);
+    let mut mirror = courier.mirror(name);
+    mirror["spec"]["rotation"] = json!({"approval": "Automatic"});
+    shop.lab.apply(&mirror);
+    courier
+}
+
+/// Brings in other trust.
+fn rotate(shop: &Shop<'_>, courier: &mut Courier, to: &Sigstore) {
+    courier.repository.files.insert("trusted_root.json".to_owned(), to.trusted_root().to_string().into_bytes());
+    courier.refresh();
+    courier.deliver(shop.lab);
+}
+
+const WOULD_BREAK: &str =
+    "1 images would stop verifying and 0 could not be judged, and `rotation.maxNewlyFailing` is 0";
+
 #[test]
 fn a_rotation_that_needs_nobody_waits_until_it_breaks_no_more_than_it_may() {
     let Some(lab) = Lab::enter() else { return };
     let Some(registry) = Registry::plain(true) else { return };
     let shop = Shop::open(&lab, registry);
-    let mut courier = carried(&shop, "by-itself");
-    let mut mirror = courier.mirror("by-itself");
-    mirror["spec"]["rotation"] = json!({"approval": "Automatic"});
-    lab.apply(&mirror);
+    let mut courier = automatic(&shop, "by-itself");
     shop.pod("old", &shop.image("old", shop.signed("old")));
+    // What another policy finds wanting anyway, or a report that asks nobody, makes none of it harmless.
+    let require = json!({"attestations": ["https://slsa.dev/provenance/v1"]});
+    shop.policy("attested", &json!({"trustRoots": ["by-itself"], "require": require}));
     let _operator = lab.operator();
     shop.report(&json!({"namespaceSelector": {}}));
-    shop.until(1, 0, 0);
-    let other = Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap());
-    courier.repository.files.insert("trusted_root.json".to_owned(), other.trusted_root().to_string().into_bytes());
-    courier.refresh();
-    courier.deliver(&lab);
+    let mut nowhere = lab.get("/apis/holdfast.dev/v1alpha1/bundlecoveragereports/cluster").unwrap();
+    nowhere["metadata"] = json!({"name": "nowhere"});
+    nowhere["spec"]["registries"] = json!([]);
+    nowhere.as_object_mut().unwrap().remove("status");
+    lab.apply(&nowhere);
+    let status = shop.until(0, 1, 0);
+    assert_eq!(of_reason(&status, "PredicateMissing"), 1, "{}", status.text());
+    rotate(&shop, &mut courier, &Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap()));
     ask_now(&lab, "by-itself");
-    let why = "1 images would stop verifying and 0 could not be judged, and `rotation.maxNewlyFailing` is 0";
     lab.until("it waits, and says why", |lab| {
         let status = lab.status("by-itself");
-        if status.message("RotationPending").contains(why) { Ok(()) } else { Err(status.text()) }
+        if status.message("RotationPending").contains(WOULD_BREAK) { Ok(()) } else { Err(status.text()) }
     });
     // What it would break goes.
     lab.delete("/api/v1/namespaces/shop/pods/old?gracePeriodSeconds=0");
     shop.scan_now("without");
-    lab.within(std::time::Duration::from_secs(60), "it comes into force by itself", |lab| {
+    lab.within(std::time::Duration::from_secs(90), "it comes into force by itself", |lab| {
         let status = lab.status("by-itself");
         if status.at("/adopted/digest") == &json!(courier.root()) { Ok(()) } else { Err(status.text()) }
     });
     assert_eq!(lab.status("by-itself").at("/adopted/approvedBy"), &json!("rotation.approval: Automatic"));
+}
+
+#[test]
+fn of_two_rotations_that_break_nothing_alone_one_waits() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    let names = ["one", "other"];
+    let mut couriers = names.map(|name| automatic(&shop, name));
+    shop.policy("apps", &json!({"trustRoots": names}));
+    shop.pod("old", &shop.image("old", shop.signed("old")));
+    let _operator = lab.operator();
+    shop.report(&json!({"namespaceSelector": {}}));
+    shop.until(1, 0, 0);
+    let to = Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap());
+    couriers.iter_mut().for_each(|courier| rotate(&shop, courier, &to));
+    names.iter().for_each(|name| ask_now(&lab, name));
+    let new = json!(couriers.first().unwrap().root());
+    lab.within(std::time::Duration::from_secs(60), "one comes into force, and the other waits", |lab| {
+        let [one, other] = names.map(|name| lab.status(name));
+        let is_new = |status: &crate::lab::Status| status.at("/adopted/digest") == &new;
+        let waits = |status: &crate::lab::Status| status.message("RotationPending").contains(WOULD_BREAK);
+        if is_new(&one) && waits(&other) || is_new(&other) && waits(&one) {
+            Ok(())
+        } else {
+            Err(format!("{}\n{}", one.text(), other.text()))
+        }
+    });
+    shop.until(1, 0, 0);
 }

@@ -57,14 +57,15 @@ pub enum Rehearsal<'a> {
 }
 
 impl Rehearsal<'_> {
-    /// Whether no more than `most` images may stop verifying by the trust of this digest.
-    fn allows(&self, offered: Digest, most: u32) -> bool {
+    /// What speaks against the trust of this digest, where no more than `most` images may stop verifying by it.
+    fn against(&self, offered: Digest, most: u32) -> Option<NotYet> {
         match self {
-            Self::NotNeeded => true,
-            Self::Awaited => false,
-            Self::Of(digest, impact) => {
-                *digest == offered && u32::try_from(impact.may_fail()).is_ok_and(|failing| failing <= most)
+            Self::NotNeeded => None,
+            Self::Of(digest, impact) if *digest == offered => {
+                let breaks = u32::try_from(impact.may_fail()).map_or(true, |failing| failing > most);
+                breaks.then_some(NotYet::BreaksTooMany)
             }
+            Self::Awaited | Self::Of(..) => Some(NotYet::NotRehearsed),
         }
     }
 }
@@ -80,6 +81,23 @@ pub struct Candidate {
     /// What that means for the images in scope, where they were judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impact: Option<Impact>,
+    /// Why it is not adopted by itself, where the mirror declares that it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_yet: Option<NotYet>,
+}
+
+/// Why a rotation that asks nobody is not adopted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NotYet {
+    /// It was declared while nobody asked whether its writer may.
+    NotCounted,
+    /// The repository is past its limit, or the clock is behind: what stops verifying then may do so for that alone.
+    PastItsLimit,
+    /// What runs was not judged by it.
+    NotRehearsed,
+    /// More images may stop verifying than may.
+    BreaksTooMany,
 }
 
 /// What is in force and what waits.
@@ -113,11 +131,13 @@ pub fn decide(facts: &Facts<'_>, now: Timestamp) -> Decision {
     };
     // Of a memory that cannot be read nothing is known: what is offered now is no first import.
     let offered = facts.offered.filter(|_| unreadable.is_none());
-    let adoption = Adoption::of(facts, before, offered);
+    let freshness = state.map(|state| freshness(facts, state, now));
+    let is_current = freshness.as_ref().is_none_or(|freshness| freshness.staleness().is_none());
+    let adoption = Adoption::of(facts, before, offered, is_current);
     let roles = state.map(State::roles).unwrap_or_default();
     let budget = Budget::of(&roles, adoption.adopted.as_ref().map(|adopted| &adopted.root), now);
     Decision {
-        freshness: state.map(|state| freshness(facts, state, now)),
+        freshness,
         clock: state.map_or(Sanity::Sane, |state| state.memory().clock_floor.judge(now)),
         record: remembered(facts, &adoption, now),
         adopted: adoption.adopted,
@@ -151,25 +171,25 @@ enum Answer {
     Same,
     /// It comes into force, by whom.
     Adopt(String),
-    /// It waits.
-    Wait,
+    /// It waits; why, where it asks nobody.
+    Wait(Option<NotYet>),
 }
 
 impl Adoption {
-    fn of(facts: &Facts<'_>, before: Option<ReadRoot>, offered: Option<&ReadRoot>) -> Self {
+    fn of(facts: &Facts<'_>, before: Option<ReadRoot>, offered: Option<&ReadRoot>, is_current: bool) -> Self {
         let (Some(adopted), Some(offered)) = (&before, offered) else {
             let by = before.is_none().then(|| "the first import".to_owned());
             return Self { adopted: before.or_else(|| offered.cloned()), candidate: None, by, replaced: None };
         };
         let changes = RootDiff::between(&adopted.root, &offered.root);
-        match answer(facts, adopted, offered, &changes) {
+        match answer(facts, adopted, offered, &changes, is_current) {
             Answer::Same => Self { adopted: before, candidate: None, by: None, replaced: None },
             Answer::Adopt(by) => {
                 let replaced = Some((adopted.root.digest, changes));
                 Self { adopted: Some(offered.clone()), candidate: None, by: Some(by), replaced }
             }
-            Answer::Wait => {
-                let candidate = Candidate { root: offered.root.clone(), changes, impact: None };
+            Answer::Wait(not_yet) => {
+                let candidate = Candidate { root: offered.root.clone(), changes, impact: None, not_yet };
                 Self { adopted: before, candidate: Some(candidate), by: None, replaced: None }
             }
         }
@@ -177,7 +197,7 @@ impl Adoption {
 }
 
 /// Who agreed to a rotation. What is declared by its digest, or key by key, was approved with the mirror; the same key material in other bytes needs nobody.
-fn answer(facts: &Facts<'_>, adopted: &ReadRoot, offered: &ReadRoot, changes: &RootDiff) -> Answer {
+fn answer(facts: &Facts<'_>, adopted: &ReadRoot, offered: &ReadRoot, changes: &RootDiff, is_current: bool) -> Answer {
     let digest = offered.root.digest;
     if adopted.root.digest == digest {
         return Answer::Same;
@@ -188,17 +208,25 @@ fn answer(facts: &Facts<'_>, adopted: &ReadRoot, offered: &ReadRoot, changes: &R
     if let Some((_, by)) = facts.agreed.iter().find(|(of, _)| *of == digest) {
         return Answer::Adopt(by.clone());
     }
-    if !facts.declaration_counts {
-        return Answer::Wait;
-    }
+    let rotation = &facts.spec.rotation;
     if facts.spec.bootstrap.is_none() {
-        return Answer::Adopt("the mirror's declaration".to_owned());
+        return if facts.declaration_counts {
+            Answer::Adopt("the mirror's declaration".to_owned())
+        } else {
+            Answer::Wait(None)
+        };
     }
-    match facts.spec.rotation.approval {
-        RotationApproval::Automatic if facts.rehearsal.allows(digest, facts.spec.rotation.max_newly_failing) => {
-            Answer::Adopt("rotation.approval: Automatic".to_owned())
-        }
-        RotationApproval::Automatic | RotationApproval::Required => Answer::Wait,
+    if rotation.approval == RotationApproval::Required {
+        return Answer::Wait(None);
+    }
+    let against = match is_current {
+        _ if !facts.declaration_counts => Some(NotYet::NotCounted),
+        false => Some(NotYet::PastItsLimit),
+        true => facts.rehearsal.against(digest, rotation.max_newly_failing),
+    };
+    match against {
+        Some(not_yet) => Answer::Wait(Some(not_yet)),
+        None => Answer::Adopt("rotation.approval: Automatic".to_owned()),
     }
 }
 

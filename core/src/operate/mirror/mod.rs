@@ -14,7 +14,7 @@ mod record;
 pub mod schedule;
 pub mod status;
 
-pub use adoption::{Candidate, Decision, Facts, Rehearsal, decide};
+pub use adoption::{Candidate, Decision, Facts, NotYet, Rehearsal, decide};
 pub use impact::Impact;
 pub use in_force::InForce;
 pub use reason::MirrorReason;

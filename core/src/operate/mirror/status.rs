@@ -211,10 +211,16 @@ impl Report<'_> {
         });
         let impact = candidate.impact.as_ref().map(|impact| ImpactStatus {
             checked: count(impact.checked),
-            unjudged: count(impact.unjudged),
+            unjudged: count(impact.unjudged.len()),
             newly_failing: count(impact.newly_failing.len()),
             newly_passing: count(impact.newly_passing.len()),
-            examples: impact.newly_failing.iter().take(MAX_EXAMPLES).map(|image| short(image)).collect(),
+            examples: impact
+                .newly_failing
+                .iter()
+                .chain(&impact.unjudged)
+                .take(MAX_EXAMPLES)
+                .map(|image| short(image))
+                .collect(),
         });
         CandidateStatus {
             digest,

@@ -129,7 +129,7 @@ fn ratio(totals: &Totals) -> String {
 fn worst(coverage: &Coverage, old: &BundleCoverageReportStatus, now: Timestamp) -> Vec<WorstStatus> {
     let open = coverage.images.iter().filter(|image| image.outcome != Outcome::Covered).take(MAX_WORST);
     open.map(|image| {
-        let (name, reason) = (short(&named(image)), image.reason.to_string());
+        let (name, reason) = (short(&image.named()), image.reason.to_string());
         let before = old.worst.iter().find(|worst| worst.image == name && worst.reason == reason);
         WorstStatus {
             since: before.and_then(|worst| worst.since.clone()).or_else(|| Some(second(now).to_string())),
@@ -144,14 +144,6 @@ fn worst(coverage: &Coverage, old: &BundleCoverageReportStatus, now: Timestamp) 
         }
     })
     .collect()
-}
-
-/// An image, and what runs where that is another.
-fn named(image: &ImageResult) -> String {
-    match image.runs {
-        Some(runs) => format!("{} (runs {runs})", image.image),
-        None => image.image.clone(),
-    }
 }
 
 /// One line a day on which a scan ended: how it was at the last look.
@@ -184,7 +176,7 @@ fn incomplete(facts: &Facts<'_>) -> Option<(ReportReason, String)> {
         .iter()
         .map(|(reason, (images, example))| {
             let images = if *images == 1 { "1 image".to_owned() } else { format!("{images} images") };
-            format!("{images}: {reason} (owner {}), as {}: {}", reason.owner(), named(example), example.message)
+            format!("{images}: {reason} (owner {}), as {}: {}", reason.owner(), example.named(), example.message)
         })
         .collect();
     (!causes.is_empty()).then(|| (ReportReason::CouldNotLook, format!("could not look at {}", causes.join("; "))))

@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use super::{Distributed, Import, Mend, Report};
 use crate::api::common::Condition;
 use crate::api::condition::ConditionType;
-use crate::api::mirror::RotationApproval;
-use crate::operate::mirror::adoption::Candidate;
+use crate::operate::mirror::adoption::{Candidate, NotYet};
 use crate::operate::mirror::distribution::ConsumerState;
 use crate::operate::mirror::reason::MirrorReason;
 use crate::operate::mirror::schedule::warns_at;
@@ -124,18 +123,19 @@ impl Report<'_> {
 
     /// Why what would come into force by itself does not.
     fn not_by_itself(&self, candidate: &Candidate) -> String {
-        let rotation = &self.mirror.spec.rotation;
-        if rotation.approval != RotationApproval::Automatic {
-            return String::new();
-        }
-        let most = rotation.max_newly_failing;
-        match &candidate.impact {
-            Some(impact) if u32::try_from(impact.may_fail()).map_or(true, |failing| failing > most) => format!(
+        let most = self.mirror.spec.rotation.max_newly_failing;
+        match (candidate.not_yet, &candidate.impact) {
+            (None, _) => String::new(),
+            (Some(NotYet::NotCounted), _) => "; it is not adopted by itself: `rotation.approval: Automatic` was declared before the guards were in force as they are; set it to Required and back".to_owned(),
+            (Some(NotYet::PastItsLimit), _) => {
+                "; it is not adopted by itself while the repository is past its limit".to_owned()
+            }
+            (Some(NotYet::BreaksTooMany), Some(impact)) => format!(
                 "; it is not adopted by itself: {} images would stop verifying and {} could not be judged, and `rotation.maxNewlyFailing` is {most}",
                 impact.newly_failing.len(),
-                impact.unjudged
+                impact.unjudged.len()
             ),
-            _ => "; it is adopted by itself once a BundleCoverageReport that looks at everything has judged by it what runs".to_owned(),
+            (Some(NotYet::NotRehearsed | NotYet::BreaksTooMany), _) => "; it is adopted by itself once the oldest BundleCoverageReport that looks at everything has judged by it what runs".to_owned(),
         }
     }
 
