@@ -127,3 +127,84 @@ pub(super) fn prepared(trust: &[TrustView], candidate: Option<usize>) -> Result<
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::coverage::{ImageResult, PolicyVerdict};
+    use holdfast_core::operate::mirror::Candidate;
+    use holdfast_core::trust::budget::Budget;
+    use holdfast_core::trust::clock::Sanity;
+    use holdfast_core::trust::diff::RootDiff;
+    use holdfast_core::trust::root::TrustRoot;
+    use holdfast_core::verify::Reason;
+    use holdfast_testpki::Sigstore;
+
+    use super::*;
+
+    fn root(mirror: &str, domain: &str) -> TrustRoot {
+        let sigstore = Sigstore::of(domain, "2026-01-01T00:00:00Z".parse().unwrap());
+        TrustRoot::from_json(mirror, sigstore.trusted_root().to_string().as_bytes()).unwrap()
+    }
+
+    fn rotating(mirror: &str, [adopted, next]: [TrustRoot; 2]) -> TrustView {
+        let changes = RootDiff::between(&adopted, &next);
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        let expiry_budget = Budget::of(&[], Some(&adopted), now);
+        TrustView {
+            name: mirror.to_owned(),
+            roles: Vec::new(),
+            notes: Vec::new(),
+            freshness: None,
+            clock: Sanity::Sane,
+            adopted: Some(adopted),
+            candidate: Some(Candidate { root: next, changes, impact: None, not_yet: None }),
+            held: Vec::new(),
+            asks_for: Vec::new(),
+            kept: None,
+            expiry_budget,
+            refused: None,
+            unseen: None,
+        }
+    }
+
+    /// One image, verified while either mirror has the old trust.
+    fn judged(roots: &Roots, old: &[Digest]) -> Coverage {
+        let verifies = roots.values().any(|ready| old.contains(&ready.root().digest));
+        let reason = if verifies { Reason::Verified } else { Reason::UntrustedAuthority };
+        let verdict = PolicyVerdict { policy: "apps".to_owned(), reason, message: String::new(), signers: Vec::new() };
+        let image = ImageResult {
+            image: "image".to_owned(),
+            runs: None,
+            digest: None,
+            outcome: reason.outcome(),
+            reason,
+            message: String::new(),
+            owner: reason.owner(),
+            policies: vec![verdict],
+            workloads: Vec::new(),
+            by_tag: false,
+        };
+        Coverage { images: vec![image], ..Coverage::default() }
+    }
+
+    #[test]
+    fn of_two_rotations_that_break_nothing_alone_one_waits() {
+        let roots = ["one", "other"].map(|name| (name, [root(name, "old.example"), root(name, "new.example")]));
+        let trust = || -> Vec<TrustView> { roots.iter().map(|(name, roots)| rotating(name, roots.clone())).collect() };
+        let old: Vec<Digest> = roots.iter().map(|(_, [old, _])| old.digest).collect();
+        let in_force = |impacts: &Impacts| {
+            let mut then = trust();
+            for view in &mut then {
+                if impacts.get(&view.name).is_some_and(|(_, impact)| impact.may_fail() == 0) {
+                    view.adopted = view.candidate.take().map(|candidate| candidate.root);
+                }
+            }
+            Ok(then)
+        };
+        let rehearsed = rehearse(trust(), in_force, |_, _| true, |roots| judged(roots, &old)).unwrap();
+        let waits = |at: usize| rehearsed.trust.get(at).unwrap().candidate.as_ref();
+        assert!(waits(0).is_none(), "the first comes into force");
+        assert_eq!(waits(1).unwrap().impact.as_ref().unwrap().newly_failing, ["image"]);
+        assert_eq!(rehearsed.coverage.images.first().unwrap().reason, Reason::Verified);
+    }
+}
