@@ -229,8 +229,12 @@ fn of_two_rotations_that_break_nothing_alone_one_waits() {
     shop.report(&json!({"namespaceSelector": {}}));
     shop.until(1, 0, 0);
     let to = Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap());
-    couriers.iter_mut().for_each(|courier| rotate(&shop, courier, &to));
-    names.iter().for_each(|name| ask_now(&lab, name));
+    for courier in &mut couriers {
+        rotate(&shop, courier, &to);
+    }
+    for name in names {
+        ask_now(&lab, name);
+    }
     let new = json!(couriers.first().unwrap().root());
     lab.within(std::time::Duration::from_secs(60), "one comes into force, and the other waits", |lab| {
         let [one, other] = names.map(|name| lab.status(name));

@@ -95,9 +95,11 @@ mod tests {
         "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
     ];
 
-    /// Images, each with what policies say of it.
-    fn coverage(images: &[(&str, Option<&str>, &[(&str, Reason)])]) -> Coverage {
-        let image = |(image, runs, said): &(&str, Option<&str>, &[(&str, Reason)])| {
+    /// An image, what runs of it, and what policies say of it.
+    type Seen<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, Reason)]);
+
+    fn coverage(images: &[Seen<'_>]) -> Coverage {
+        let image = |(image, runs, said): &Seen<'_>| {
             let verdict = |(policy, reason): &(&str, Reason)| PolicyVerdict {
                 policy: (*policy).to_owned(),
                 reason: *reason,
