@@ -37,8 +37,14 @@ pub(crate) fn create(bare: &Cluster, native: &Cluster, sizes: Option<&str>) {
         "{:>8} {:>8} {:>8} {:>7}   p50, p95, p99 in ms, pods a second",
         "digests", "policies", "matching", "clients"
     );
-    let (usual, more) = (sizes != Some("more"), sizes.is_some());
-    for size in SIZES.into_iter().filter(|_| usual).chain(MORE.into_iter().filter(|_| more)) {
+    let all = SIZES.map(|size| (size, false)).into_iter().chain(MORE.map(|size| (size, true)));
+    let is_asked_for = |size: Size, more: bool| match sizes {
+        None => !more,
+        Some("all") => true,
+        Some("more") => more,
+        Some(these) => these.split(',').any(|one| one == format!("{}/{}", size.policies, size.matching)),
+    };
+    for (size, _) in all.filter(|(size, more)| is_asked_for(*size, *more)) {
         let world = World::new(size);
         enforce(native, &world, &world.objects());
         for load in LOADS {

@@ -1,7 +1,8 @@
 //! What the native engine costs an API server, and how fast what is written is in force: `cargo bench --bench admission`.
 //!
 //! A word asks for one part: `create`, `memory`, `force`, `restart`; `forms` only where it is asked for. `--restarts N` and `--tries N` for other numbers,
-//! `--sizes all` for every size of an estate, `--sizes more` for those alone that are not measured otherwise. Of restarts: `--policies N`, `--kinds N` for other people's custom kinds beside ours, `--inline` for digests in
+//! `--sizes all` for every size of an estate, `--sizes more` for those alone that are not measured otherwise, `--sizes 200/5,50/5` for these
+//! (policies, and how many of them match). Of restarts: `--policies N`, `--kinds N` for other people's custom kinds beside ours, `--inline` for digests in
 //! the policies themselves, and `--flag FLAG` for one more flag of the API server.
 #![allow(
     clippy::unwrap_used,

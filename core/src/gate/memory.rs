@@ -26,6 +26,9 @@ pub struct Enforced {
     pub namespaces: BTreeMap<String, Standing>,
     /// The waves that were promoted, by name.
     pub waves: BTreeMap<String, WaveStanding>,
+    /// When an hour was last counted for the namespaces that are gone, where some are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Timestamp>,
 }
 
 /// How far a namespace has come.
@@ -39,9 +42,9 @@ pub struct Standing {
     /// When every engine was first observed to deny there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Timestamp>,
-    /// Since when the namespace itself is gone, where it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gone: Option<Timestamp>,
+    /// For how many hours the namespace itself is gone, where it is.
+    #[serde(default, rename = "goneForHours", skip_serializing_if = "Option::is_none")]
+    pub gone: Option<u32>,
 }
 
 impl Standing {
@@ -71,7 +74,13 @@ impl Enforced {
 
     /// Nothing enforced yet, of a policy in this form.
     pub(super) fn nothing(form: PolicyForm<'_>) -> Self {
-        Self { spec: form.spec.clone(), keys: form.keys.clone(), namespaces: BTreeMap::new(), waves: BTreeMap::new() }
+        Self {
+            spec: form.spec.clone(),
+            keys: form.keys.clone(),
+            namespaces: BTreeMap::new(),
+            waves: BTreeMap::new(),
+            counted: None,
+        }
     }
 
     /// The form that is in force.

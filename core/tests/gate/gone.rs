@@ -3,6 +3,7 @@
 use crate::estate::{Estate, names};
 use holdfast_core::gate::Decision;
 use holdfast_core::gate::history::Event;
+use holdfast_core::trust::clock::Sanity;
 use jiff::SignedDuration;
 
 fn without(estate: &mut Estate, gone: &[&str]) {
@@ -12,10 +13,16 @@ fn without(estate: &mut Estate, gone: &[&str]) {
     estate.step();
 }
 
-fn later(estate: &mut Estate, hours: i64) -> Decision {
+fn jump(estate: &mut Estate, hours: i64) -> Decision {
     estate.now += SignedDuration::from_hours(hours);
     estate.rescan();
     estate.step()
+}
+
+/// An hour after the other.
+fn later(estate: &mut Estate, hours: i64) -> Decision {
+    (1..hours).for_each(|_| drop(jump(estate, 1)));
+    jump(estate, hours.min(1))
 }
 
 #[test]
@@ -34,6 +41,24 @@ fn the_name_of_a_namespace_that_is_gone_is_kept_for_a_week() {
     let forgot = Event::Forgotten { namespaces: names(&["billing"]) };
     assert!(estate.history.records().iter().any(|record| record.event == forgot), "the history says so");
     assert!(later(&mut estate, 24 * 8).namespaces.contains("shop"));
+}
+
+#[test]
+fn a_clock_that_jumps_forgets_nothing() {
+    for back in [false, true] {
+        let mut estate = Estate::enforcing();
+        without(&mut estate, &["billing"]);
+        for _ in 0..40 {
+            assert!(jump(&mut estate, 24 * 8).namespaces.contains("billing"));
+            if back {
+                jump(&mut estate, -24 * 8);
+            }
+        }
+        // Nor does one that is known to be behind.
+        let behind = Sanity::Behind { floor: estate.now + SignedDuration::from_hours(24 * 365), now: estate.now };
+        estate.observed.clock = Some(behind);
+        assert!(later(&mut estate, 24 * 14).namespaces.contains("billing"));
+    }
 }
 
 #[test]
