@@ -10,6 +10,7 @@ use crate::registry_support::Registry;
 
 const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 const SHARD: &str = "/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff.apps";
+const RULE: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/holdfast-enforce-apps";
 
 /// A MutatingAdmissionPolicy with its binding; both go with this.
 struct Mutates<'a> {
@@ -51,6 +52,16 @@ impl Drop for Mutates<'_> {
     }
 }
 
+/// A rule that somebody opens while nothing that may open is written.
+fn opened_it_is_put_back(lab: &Lab) {
+    let spec = lab.get(RULE).unwrap()["spec"].clone();
+    lab.patch(RULE, &json!({"spec": {"validations": [{"expression": "true"}]}}));
+    lab.within(Duration::from_secs(10), "the rule is put back", |lab| {
+        let now = lab.get(RULE).unwrap()["spec"].clone();
+        if now == spec { Ok(()) } else { Err(now["validations"].to_string()) }
+    });
+}
+
 #[test]
 fn a_list_that_comes_back_with_more_than_was_written_is_told_and_not_written_in_a_rush() {
     let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
@@ -75,6 +86,7 @@ fn a_list_that_comes_back_with_more_than_was_written_is_told_and_not_written_in_
     assert!(said.contains("VerifiedImages `holdfast-verified-00-ff.apps`") && said.contains(words), "{said}");
     assert!(operator.says(words), "it is logged");
     assert!(lab.get(SHARD).unwrap()["spec"]["data"].get(&key).is_some(), "nothing else would be told here");
+    opened_it_is_put_back(&lab);
     let before = lab.proxy().writes().len();
     std::thread::sleep(Duration::from_secs(6));
     let written = lab.proxy().writes().len() - before;
