@@ -165,8 +165,9 @@ async fn native(
     context.policies.verified.announce(rendered, &decided.holdings, &context.policies.live).await?;
     let there = context.policies.live.now();
     notice_edits(context, &there, applied);
-    let Changes { closing, opening, unused } =
-        changes(there.values().map(|there| &*there.object), rendered.iter().chain(&guard));
+    let mut changes = changes(there.values().map(|there| &*there.object), rendered.iter().chain(&guard));
+    context.policies.stood.put_back(&there, &mut changes);
+    let Changes { closing, opening, unused } = changes;
     let holdings = Arc::new(std::mem::take(&mut decided.holdings));
     context.policies.verified.decided(holdings.clone());
     // Lists are read at once; rules and bindings take a moment at each API server.
@@ -258,7 +259,11 @@ async fn carry_out(context: &Context, there: &BTreeMap<(Kind, String), There>, c
     match change {
         Change::Write(object) => {
             let Some(kind) = Kind::of(object.kind()) else { return Ok(()) };
-            write(context, kind, there.get(&(kind, object.name().to_owned())), object).await
+            let done = write(context, kind, there.get(&(kind, object.name().to_owned())), object).await;
+            if kind == Kind::Policy {
+                context.policies.stood.wrote(object, &done);
+            }
+            done
         }
         Change::Delete { kind, name } => {
             let Some(kind) = Kind::of(kind) else { return Ok(()) };

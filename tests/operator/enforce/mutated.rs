@@ -55,7 +55,8 @@ impl Drop for Mutates<'_> {
 /// A rule that somebody opens while nothing that may open is written.
 fn opened_it_is_put_back(lab: &Lab) {
     let spec = lab.get(RULE).unwrap()["spec"].clone();
-    lab.patch(RULE, &json!({"spec": {"validations": [{"expression": "true"}]}}));
+    let nothing_said = json!({"annotations": {"holdfast.dev/intent": null}});
+    lab.patch(RULE, &json!({"metadata": nothing_said, "spec": {"validations": [{"expression": "true"}]}}));
     lab.within(Duration::from_secs(10), "the rule is put back", |lab| {
         let now = lab.get(RULE).unwrap()["spec"].clone();
         if now == spec { Ok(()) } else { Err(now["validations"].to_string()) }
