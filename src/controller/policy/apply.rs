@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::api::SigningIdentityPolicy;
-use holdfast_core::engines::native::{Changes, Step as Change, changes};
+use holdfast_core::engines::native::{Changes, Holding, Step as Change, changes};
 use holdfast_core::engines::{EngineKind, Object};
 use holdfast_core::operate::policy::Decided;
 use jiff::Timestamp;
@@ -154,10 +154,7 @@ async fn native(
     let empty = Vec::new();
     let is_left_alone = decided.wanted.get(&EngineKind::Native).is_some_and(|rendering| rendering.left_alone);
     if is_left_alone {
-        // What is there is asked all the same whether it is in force.
-        let there = context.policies.live.now();
-        see(context, observed, decided, &decided.holdings, &there, &BTreeSet::new()).await?;
-        return Ok(());
+        return ask(context, observed, decided, &decided.holdings, applied).await;
     }
     let rendered = decided.wanted.get(&EngineKind::Native).map_or(&empty, |rendering| &rendering.objects);
     let guard = super::scope::guard(context, decided);
@@ -190,12 +187,23 @@ async fn native(
     }
     context.policies.waits.lock().take();
     // What was just written is seen in force at once where it can be: the next pass then knows.
-    let there = context.policies.live.now();
-    let is_seen = see(context, observed, decided, &holdings, &there, &BTreeSet::new()).await?.is_empty();
-    let news = context.policies.observing.known(&there) != observed.said;
-    let wait = if is_seen { news.then_some(Duration::ZERO) } else { Some(LOOK * 5) };
-    if let Some(wait) = wait {
-        applied.look_again(wait);
+    ask(context, observed, decided, &holdings, applied).await
+}
+
+/// Asks of what is there whether it is in force. The next pass says so, and is made soon where that is news, or where there is more to ask.
+async fn ask(
+    context: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    holdings: &BTreeMap<String, Holding>,
+    applied: &mut Applied,
+) -> Result<(), Failed> {
+    let (there, observing) = (context.policies.live.now(), &context.policies.observing);
+    let is_seen = see(context, observed, decided, holdings, &there, &BTreeSet::new()).await?.is_empty();
+    if is_seen && observing.known(&there) != observed.said {
+        applied.look_again(Duration::ZERO);
+    } else if !is_seen || observing.asks_on() {
+        applied.look_again(LOOK * 5);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::live::{Kind, There};
-use super::observing::Said;
+use super::observations::Said;
 
 /// How long what was just written may take to come into force before something is amiss.
 const TAKES_A_MOMENT: Duration = Duration::from_secs(10);

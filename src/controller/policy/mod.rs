@@ -9,6 +9,7 @@ mod foreign;
 mod in_force;
 mod live;
 mod memory;
+mod observations;
 mod observe;
 mod observing;
 mod passes;

@@ -27,7 +27,7 @@ use super::super::failure::Failed;
 use super::in_force::Rules;
 use super::live::{Kind, There};
 use super::memory::Recalled;
-use super::observing::Said;
+use super::observations::Said;
 
 /// Everything a pass knows before anything was judged.
 pub(super) struct Observed {

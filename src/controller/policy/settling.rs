@@ -12,8 +12,8 @@ use super::super::context::Context;
 use super::super::failure::Failed;
 use super::apply::{Applied, LOOK};
 use super::live::{Kind, There};
+use super::observations::Said;
 use super::observe::Observed;
-use super::observing::Said;
 
 /// How long an API server that is not asked may still go on as before: up to a second was measured on one.
 const OTHERS_SETTLE: Duration = Duration::from_secs(2);
