@@ -60,14 +60,16 @@ pub(super) async fn apply(
     decided: &mut Decided<'_>,
     now: Timestamp,
 ) -> Result<Applied, Failed> {
+    let mut applied = Applied::default();
     if decided.unknown.is_some() {
-        return Ok(Applied::default());
+        // Nothing is written, and what somebody changes meanwhile is seen all the same.
+        ask(context, observed, decided, &decided.holdings, &mut applied).await?;
+        return Ok(applied);
     }
     remember(context, decided, now).await?;
     let looked = observed.namespaces.iter().map(|(name, namespace)| (name.clone(), namespace.created));
     *context.policies.looked.lock() = Some(looked.collect());
     mark(context, observed, decided).await?;
-    let mut applied = Applied::default();
     native(context, observed, decided, &mut applied).await?;
     super::foreign::apply(context, observed, decided, &mut applied).await?;
     let_go(context, observed, decided).await?;

@@ -30,10 +30,13 @@ impl Rules<'_> {
         });
         let mut seen = 0;
         for ((_, name), binding) in bindings {
-            let is_there = self.there.contains_key(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
-            let is_new = binding.since.elapsed() <= TAKES_A_MOMENT;
+            let rule = self.there.get(&(Kind::Policy, super::rule_of(&binding.object).to_owned()));
+            let is_there = rule.is_some();
+            let is_new = rule.is_some_and(|rule| rule.since.max(binding.since).elapsed() <= TAKES_A_MOMENT);
             let in_force = match self.said.get(name) {
                 Some((Said::InForce, over)) => over.contains(namespace),
+                // It cannot be asked as long as that lasts, and says nothing against what was seen before.
+                Some((Said::Excepted, _)) => before,
                 // Not in force yet: what was seen before stands for as long as that takes.
                 Some(_) => is_new && before,
                 // Not asked yet in the form it has. Where nobody comes to ask, nobody knows.
@@ -89,6 +92,7 @@ mod tests {
             ["form", "judge"].into_iter().map(|name| (name.to_owned(), (said.clone(), over.clone()))).collect()
         };
         let (unasked, seen, open) = (BTreeMap::new(), both(&Said::InForce), both(&Said::Open));
+        let excepted = both(&Said::Excepted);
         for (age, looking, said, before, want) in [
             (old, old, &seen, false, true),
             (old, old, &seen, true, true),
@@ -102,6 +106,9 @@ mod tests {
             (new, old, &unasked, true, true),
             (new, old, &open, true, true),
             (old, new, &open, true, false),
+            // What cannot be asked, for a break-glass.
+            (old, old, &excepted, true, true),
+            (old, old, &excepted, false, false),
         ] {
             let there = world(age);
             let rules = Rules { there: &there, said, looking };

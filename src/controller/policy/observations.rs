@@ -27,6 +27,8 @@ pub(super) enum Said {
     Denies(String),
     /// Nobody knows: something else stood in the way.
     Unclear(String),
+    /// Nobody asks: where it judges, a break-glass lets in what a canary would have denied.
+    Excepted,
 }
 
 impl std::fmt::Display for Said {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Said {
             Self::Open => f.write_str("it lets an image in that nobody verified"),
             Self::Denies(said) => write!(f, "it denies an image that is verified: {said}"),
             Self::Unclear(said) => write!(f, "no canary can tell, for something else: {said}"),
+            Self::Excepted => f.write_str("no canary can tell, for a break-glass"),
         }
     }
 }
@@ -67,9 +70,24 @@ pub(super) struct Trial {
     is_last: bool,
 }
 
+/// Whether something can be tried in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It can.
+    Usable,
+    /// A break-glass stands in the way.
+    Excepted,
+    /// It is not there, or on its way out.
+    Gone,
+}
+
 /// What was observed of each binding, by its name.
 #[derive(Debug, Default)]
-pub(super) struct Observations(BTreeMap<String, Observation>);
+pub(super) struct Observations {
+    seen: BTreeMap<String, Observation>,
+    /// What could not be tried at the last look, because a break-glass stands in the way wherever it judges.
+    excepted: BTreeSet<String>,
+}
 
 impl Observation {
     fn is_of(&self, binding: &There, rule: &There) -> bool {
@@ -84,17 +102,18 @@ impl Observation {
 }
 
 impl Observations {
-    /// What has to be tried: bindings over pods, in a form that was not seen in force. `usable` says in which namespaces pods can be made at all; `but`
-    /// names what is about to change.
+    /// What has to be tried: bindings over pods, in a form that was not seen in force. `places` says in which namespaces pods of a rule can be made at all;
+    /// `but` names what is about to change.
     pub(super) fn trials<'p>(
         &mut self,
         there: &BTreeMap<(Kind, String), There>,
         patterns: &dyn Fn(&str) -> Option<&'p [String]>,
         holdings: &BTreeMap<String, Holding>,
-        usable: &dyn Fn(&str, &str) -> bool,
+        places: &dyn Fn(&str, &str) -> Place,
         but: &BTreeSet<&str>,
     ) -> Vec<Trial> {
-        let seen = &mut self.0;
+        let (seen, excepted) = (&mut self.seen, &mut self.excepted);
+        excepted.clear();
         seen.retain(|name, _| there.contains_key(&(Kind::Binding, name.clone())));
         let (mut trials, mut anew) = (Vec::new(), Vec::new());
         let shards = there.iter().filter(|((kind, _), _)| *kind == Kind::Shard).map(|(_, there)| &*there.object);
@@ -108,8 +127,13 @@ impl Observations {
             if known.is_some_and(Observation::rests) {
                 continue;
             }
-            let candidates = canary.namespaces.iter().map(String::as_str);
-            let candidates: Vec<&str> = candidates.filter(|at| usable(&canary.rule, at)).collect();
+            let of: Vec<(&str, Place)> =
+                canary.namespaces.iter().map(|at| (at.as_str(), places(&canary.rule, at))).collect();
+            let candidates: Vec<&str> =
+                of.iter().filter(|(_, place)| *place == Place::Usable).map(|(at, _)| *at).collect();
+            if candidates.is_empty() && of.iter().any(|(_, place)| *place == Place::Excepted) {
+                excepted.insert(name.clone());
+            }
             let Some(namespace) = place(&candidates, known, seen.get(name)).map(str::to_owned) else { continue };
             let was_vain = |at: &str| known.is_some_and(|known| known.vain.contains(at));
             let is_last = candidates.iter().all(|at| *at == namespace || was_vain(at));
@@ -127,7 +151,7 @@ impl Observations {
 
     /// Whether something stood in the way of trying anew what was seen in force, and another namespace is still to be asked.
     pub(super) fn asks_on(&self) -> bool {
-        self.0.values().any(|known| !known.vain.is_empty() && known.tried.elapsed() < PATIENT)
+        self.seen.values().any(|known| !known.vain.is_empty() && known.tried.elapsed() < PATIENT)
     }
 
     /// Takes note of what a trial showed. What something else stood in the way of contradicts nothing while there are namespaces to ask: whoever may limit
@@ -138,7 +162,7 @@ impl Observations {
             tracing::debug!(binding = canary.binding, ?said, "not seen in force");
         }
         let tried = Instant::now();
-        let known = self.0.get_mut(&canary.binding).filter(|known| known.binding == binding && known.rule == rule);
+        let known = self.seen.get_mut(&canary.binding).filter(|known| known.binding == binding && known.rule == rule);
         let since = known.as_ref().map_or(tried, |known| known.since);
         let known = known.filter(|known| known.said == Said::InForce);
         if let Some(known) = known.filter(|_| matches!(said, Said::Unclear(_)) && !is_last) {
@@ -148,7 +172,7 @@ impl Observations {
         }
         let (namespaces, vain) = (canary.namespaces.into_iter().collect(), BTreeSet::new());
         let seen = Observation { binding, rule, place, at: tried, since, said, namespaces, tried, vain };
-        self.0.insert(canary.binding, seen);
+        self.seen.insert(canary.binding, seen);
     }
 
     /// What was tried and is not seen in force, in the form it has; `but` names what is about to change.
@@ -157,7 +181,7 @@ impl Observations {
         there: &'t BTreeMap<(Kind, String), There>,
         but: &BTreeSet<&str>,
     ) -> Vec<(&'t There, Said)> {
-        let seen = &self.0;
+        let seen = &self.seen;
         let bindings = there.iter().filter(|((kind, name), _)| *kind == Kind::Binding && !but.contains(name.as_str()));
         let unseen = bindings.filter_map(|((_, name), binding)| {
             let known = seen.get(name).filter(|known| known.said != Said::InForce)?;
@@ -168,16 +192,21 @@ impl Observations {
         unseen.collect()
     }
 
-    /// What is known of each binding in the form that is there.
+    /// What is known of each binding and its rule in the form that is there.
     pub(super) fn known(&self, there: &BTreeMap<(Kind, String), There>) -> BTreeMap<String, (Said, BTreeSet<String>)> {
-        let seen = &self.0;
-        let is_current = |name: &String, known: &Observation| {
-            there.get(&(Kind::Binding, name.clone())).is_some_and(|binding| binding.version == known.binding)
-        };
-        seen.iter()
-            .filter(|(name, known)| is_current(name, known))
-            .map(|(name, known)| (name.clone(), (known.said.clone(), known.namespaces.clone())))
-            .collect()
+        let bindings = there.iter().filter(|((kind, _), _)| *kind == Kind::Binding);
+        let known = bindings.filter_map(|((_, name), binding)| {
+            let rule = there.get(&(Kind::Policy, super::rule_of(&binding.object).to_owned()))?;
+            let is_excepted = self.excepted.contains(name);
+            // What cannot be asked anew stands as it was, where a break-glass changed the rule.
+            let stands =
+                |known: &Observation| known.is_of(binding, rule) || (is_excepted && known.binding == binding.version);
+            match self.seen.get(name).filter(|known| stands(known)) {
+                Some(known) => Some((name.clone(), (known.said.clone(), known.namespaces.clone()))),
+                None => is_excepted.then(|| (name.clone(), (Said::Excepted, BTreeSet::new()))),
+            }
+        });
+        known.collect()
     }
 }
 
@@ -232,7 +261,7 @@ mod tests {
     impl Observations {
         /// Tries what is to be tried, and gives where.
         fn step(&mut self, there: &BTreeMap<(Kind, String), There>, answer: impl Fn(&str) -> Said) -> Vec<String> {
-            let trials = self.trials(there, &|_| None, &BTreeMap::new(), &|_, _| true, &BTreeSet::new());
+            let trials = self.trials(there, &|_| None, &BTreeMap::new(), &|_, at| place_of(at), &BTreeSet::new());
             let places = trials.iter().map(|trial| trial.namespace.clone()).collect();
             for trial in trials {
                 let said = answer(&trial.namespace);
@@ -248,7 +277,7 @@ mod tests {
         /// What was observed was so long ago that it is to be made again.
         fn age(&mut self) {
             let long_ago = Instant::now().checked_sub(COUNTS_FOR * 2).unwrap();
-            for known in self.0.values_mut() {
+            for known in self.seen.values_mut() {
                 (known.at, known.since) = (long_ago, long_ago);
             }
         }
@@ -256,6 +285,28 @@ mod tests {
 
     fn refused_in_a(place: &str) -> Said {
         if place == "a" { Said::Unclear("a limit".to_owned()) } else { Said::InForce }
+    }
+
+    fn place_of(namespace: &str) -> Place {
+        match namespace {
+            "excepted" => Place::Excepted,
+            "gone" => Place::Gone,
+            _ => Place::Usable,
+        }
+    }
+
+    #[test]
+    fn what_a_break_glass_stands_in_the_way_of_is_no_answer() {
+        let mut seen = Observations::default();
+        for (over, said) in [
+            (&["excepted", "gone"][..], Some(Said::Excepted)),
+            (&["gone"], None),
+            (&["a", "excepted"], Some(Said::InForce)),
+        ] {
+            let there = world("1", said.as_ref().map_or("none", |_| over[0]), over);
+            seen.step(&there, |_| Said::InForce);
+            assert_eq!(seen.says(&there), said, "{over:?}");
+        }
     }
 
     #[test]
@@ -299,6 +350,16 @@ mod tests {
             seen.step(&there, |_| refused_in_a("a"));
         }
         assert_eq!(seen.says(&there), Some(refused_in_a("a")));
+    }
+
+    #[test]
+    fn what_was_seen_of_a_rule_is_not_known_of_another_form_of_it() {
+        let mut seen = Observations::default();
+        seen.step(&world("1", "1", &["b"]), |_| Said::InForce);
+        assert_eq!(seen.says(&world("1", "1", &["b"])), Some(Said::InForce));
+        for other in [world("2", "1", &["b"]), world("1", "2", &["b"])] {
+            assert_eq!(seen.says(&other), None);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::super::MANAGER;
 use super::super::failure::{Failed, within};
 use super::live::{Kind, There};
-use super::observations::{Observations, Said, Trial};
+use super::observations::{Observations, Place, Said, Trial};
 
 /// How many canaries are on their way at once.
 const AT_ONCE: usize = 8;
@@ -53,10 +53,10 @@ impl Observing {
         there: &BTreeMap<(Kind, String), There>,
         patterns: &dyn Fn(&str) -> Option<&'p [String]>,
         holdings: &BTreeMap<String, Holding>,
-        usable: &dyn Fn(&str, &str) -> bool,
+        places: &dyn Fn(&str, &str) -> Place,
         but: &BTreeSet<&str>,
     ) -> Vec<Trial> {
-        self.seen.lock().trials(there, patterns, holdings, usable, but)
+        self.seen.lock().trials(there, patterns, holdings, places, but)
     }
 
     /// Tries, and takes note.
