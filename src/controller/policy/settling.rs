@@ -84,10 +84,12 @@ pub(super) async fn see<'t>(
         let is_excepted = excepted.iter().any(|(policy, at)| {
             at == namespace && (rule == format!("holdfast-enforce-{policy}") || !rule.starts_with("holdfast-enforce-"))
         });
-        match observed.namespaces.contains_key(namespace) && !observed.ending.contains(namespace) {
-            false => Place::Gone,
-            true if is_excepted => Place::Excepted,
-            true => Place::Usable,
+        if !observed.namespaces.contains_key(namespace) || observed.ending.contains(namespace) {
+            Place::Gone
+        } else if is_excepted {
+            Place::Excepted
+        } else {
+            Place::Usable
         }
     };
     let observing = &context.policies.observing;
