@@ -18,6 +18,7 @@ use serde_json::json;
 use super::super::MANAGER;
 use super::super::context::Context;
 use super::super::failure::{Failed, within};
+use super::super::rest::AGAIN;
 use super::FINALIZER;
 use super::live::{Kind, There};
 use super::observe::Observed;
@@ -226,7 +227,7 @@ async fn carry_out_all(
         let Err(failed) = tried else { continue };
         let Some(said) = failed.not_taken().filter(|_| !failed.is_gone()) else { return Err(failed) };
         if matches!(failed, Failed::Altered { .. }) {
-            applied.look_again(super::altered::AGAIN);
+            applied.look_again(AGAIN);
         }
         applied.unwritten.insert(EngineKind::Native, said);
         all &= !decides(change);
