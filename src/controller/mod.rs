@@ -17,6 +17,7 @@ mod pass;
 mod policy;
 mod queue;
 pub(crate) mod reading;
+mod rest;
 mod secrets;
 pub mod settings;
 mod sight;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -21,11 +22,13 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::MANAGER;
 use super::failure::{Failed, within};
+use super::rest::Rest;
 
 /// Which policy, or what else, a document is about.
 pub(crate) use holdfast_core::engines::object::POLICY;
@@ -134,12 +137,15 @@ pub(crate) struct Store {
     client: Client,
     api: Api<ConfigMap>,
     namespace: String,
+    /// What came back from a write as something else.
+    altered: Arc<Mutex<BTreeMap<String, Rest>>>,
 }
 
 impl Store {
     /// A store in holdfast's own namespace.
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client.clone(), namespace), client, namespace: namespace.to_owned() }
+        let api = Api::namespaced(client.clone(), namespace);
+        Self { api, client, namespace: namespace.to_owned(), altered: Arc::default() }
     }
 
     /// The memory of a mirror's repository.
@@ -308,6 +314,9 @@ impl Store {
         if size > MAX_DATA {
             return Err(Failed::TooLarge { name, size, max: MAX_DATA });
         }
+        if self.altered.lock().get(&name).is_some_and(Rest::lasts) {
+            return Err(altered(name));
+        }
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let written = match over {
             None => within("create", &name, self.api.create(&params, &object)).await?,
@@ -317,9 +326,32 @@ impl Store {
                 within("replace", &name, self.api.replace(&name, &params, &object)).await?
             }
         };
+        self.compare(name, &object, &written)?;
         let version = written.resource_version().unwrap_or_default();
         Ok(Place { stored: Stored { uid: written.uid().unwrap_or_default(), revision }, version })
     }
+
+    /// What mutates changes a write on its way, in holdfast's own name: what is remembered then is not what was written.
+    fn compare(&self, name: String, object: &ConfigMap, answer: &ConfigMap) -> Result<(), Failed> {
+        let mut all = self.altered.lock();
+        let before = all.remove(&name);
+        if is_as_written(object, answer) {
+            return Ok(());
+        }
+        all.insert(name.clone(), Rest::begun(before));
+        Err(altered(name))
+    }
+}
+
+/// Whether an answer holds what was written. Nothing fills in anything of it, so any difference is somebody's.
+fn is_as_written(object: &ConfigMap, answer: &ConfigMap) -> bool {
+    let bytes = |of: &ConfigMap| of.binary_data.clone().unwrap_or_default();
+    let text = |of: &ConfigMap| of.data.clone().unwrap_or_default();
+    text(answer) == text(object) && bytes(answer) == bytes(object) && answer.labels() == object.labels()
+}
+
+fn altered(name: String) -> Failed {
+    Failed::Altered { kind: "ConfigMap", name }
 }
 
 /// What a ConfigMap of this namespace remembers something of, if it does.
@@ -425,3 +457,6 @@ fn read_record(object: &ConfigMap) -> Result<Record, String> {
     json::read(text.as_bytes(), json::Limits { max_len: MAX_DATA, max_depth: MAX_DEPTH })
         .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_core::engines::native::{Native, NativeCapability, Step, steps};
-use holdfast_core::engines::{Engine, Object, Verified};
-use serde_json::json;
+use holdfast_core::engines::native::{Changes, Native, NativeCapability, Step, changes, steps};
+use holdfast_core::engines::object::INTENT;
+use holdfast_core::engines::{Engine, EngineKind, Object, Verified};
+use serde_json::{Value, json};
 
 use crate::vap::ApiServer;
 use crate::world::{Case, NEW, case_in, digest, names, world};
@@ -118,6 +119,30 @@ fn what_a_policy_looks_for_stays_until_it_no_longer_judges() {
     assert!(!touched(closing).contains(of_leaving) && !touched(opening).contains(of_leaving));
     assert!(touched(unused).contains(of_leaving) && !deleted(unused).contains("VerifiedImages"));
     assert!(touched(closing).contains("holdfast-verified-00-ff.open"), "what judges still is closed first");
+}
+
+/// A rule with one field of it changed by somebody.
+fn edited(rule: &Object, pointer: &str, value: Value) -> Object {
+    let mut body = rule.body().clone();
+    *body.pointer_mut(pointer).unwrap() = value;
+    Object::found(EngineKind::Native, body)
+}
+
+/// What was opened by hand waits for nothing: what is written over it was there before.
+#[test]
+fn a_rule_that_somebody_changed_is_put_back_with_what_closes() {
+    let wanted = world().render().objects;
+    let rule = wanted.iter().find(|object| object.name() == "holdfast-enforce-apps").unwrap();
+    let over = |there: &Object| changes([there], [rule]);
+    let opened = edited(rule, "/spec/validations", json!([{"expression": "true"}]));
+    let put_back = Changes { closing: vec![Step::Write(rule.clone())], ..Changes::default() };
+    assert_eq!(over(&opened), put_back);
+    // In a form of its own, it may be one that denies more than what is wanted.
+    let waits = Changes { opening: vec![Step::Write(rule.clone())], ..Changes::default() };
+    let said = format!("/metadata/annotations/{}", INTENT.replace('/', "~1"));
+    for other in [json!("sha256:00"), json!(null)] {
+        assert_eq!(over(&edited(&opened, &said, other)), waits);
+    }
 }
 
 /// One policy gets another number of shards, and no object of another one is touched.

@@ -1,30 +1,21 @@
 //! What comes back from a write as something else. Mutating admission changes what is written in holdfast's own name, so no guard tells it from holdfast's.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use holdfast_core::Digest;
 use holdfast_core::engines::Object;
 use holdfast_core::engines::native::Step as Change;
 use kube::api::DynamicObject;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::super::failure::Failed;
+use super::super::rest::Rest;
 use super::live::Kind;
-
-/// The shortest wait before what came back as something else is written again.
-pub(super) const AGAIN: Duration = Duration::from_secs(2);
-/// The longest.
-const PATIENT: Duration = Duration::from_secs(10);
 
 struct Seen {
     /// What was written.
     wanted: Digest,
-    /// Since when it comes back as something else.
-    since: Instant,
-    /// When it was last written.
-    at: Instant,
+    rest: Rest,
 }
 
 /// What came back as something else, by its name.
@@ -37,15 +28,15 @@ impl Altered {
     /// # Errors
     /// [`Failed::Altered`], where it is something else.
     pub(super) fn compare(&self, kind: Kind, wanted: &Object, answer: &DynamicObject) -> Result<(), Failed> {
-        let (key, digest, at) = ((kind, wanted.name().to_owned()), wanted.digest(), Instant::now());
+        let (key, digest) = ((kind, wanted.name().to_owned()), wanted.digest());
         let answer = serde_json::to_value(answer).map(|body| Object::found(wanted.engine(), body));
         let mut all = self.0.lock();
         if answer.is_ok_and(|answer| answer.body() == wanted.body()) {
             all.remove(&key);
             return Ok(());
         }
-        let since = all.get(&key).filter(|seen| seen.wanted == digest).map_or(at, |seen| seen.since);
-        all.insert(key, Seen { wanted: digest, since, at });
+        let before = all.get(&key).filter(|seen| seen.wanted == digest).map(|seen| seen.rest);
+        all.insert(key, Seen { wanted: digest, rest: Rest::begun(before) });
         Err(failed(kind, wanted.name()))
     }
 
@@ -55,14 +46,7 @@ impl Altered {
         let kind = Kind::of(object.kind())?;
         let all = self.0.lock();
         let seen = all.get(&(kind, object.name().to_owned())).filter(|seen| seen.wanted == object.digest())?;
-        (seen.at.elapsed() < seen.rest()).then(|| failed(kind, object.name()))
-    }
-}
-
-impl Seen {
-    /// What goes on for long is tried less often.
-    fn rest(&self) -> Duration {
-        (self.since.elapsed() / 8).clamp(AGAIN, PATIENT)
+        seen.rest.lasts().then(|| failed(kind, object.name()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::api::SigningIdentityPolicy;
-use holdfast_core::engines::native::{Changes, Step as Change, changes};
+use holdfast_core::engines::native::{Changes, Holding, Step as Change, changes};
 use holdfast_core::engines::{EngineKind, Object};
 use holdfast_core::operate::policy::Decided;
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use serde_json::json;
 use super::super::MANAGER;
 use super::super::context::Context;
 use super::super::failure::{Failed, within};
+use super::super::rest::AGAIN;
 use super::FINALIZER;
 use super::live::{Kind, There};
 use super::observe::Observed;
@@ -60,14 +61,16 @@ pub(super) async fn apply(
     decided: &mut Decided<'_>,
     now: Timestamp,
 ) -> Result<Applied, Failed> {
+    let mut applied = Applied::default();
     if decided.unknown.is_some() {
-        return Ok(Applied::default());
+        // Nothing is written, and what somebody changes meanwhile is seen all the same.
+        ask(context, observed, decided, &decided.holdings, &mut applied).await?;
+        return Ok(applied);
     }
     remember(context, decided, now).await?;
     let looked = observed.namespaces.iter().map(|(name, namespace)| (name.clone(), namespace.created));
     *context.policies.looked.lock() = Some(looked.collect());
     mark(context, observed, decided).await?;
-    let mut applied = Applied::default();
     native(context, observed, decided, &mut applied).await?;
     super::foreign::apply(context, observed, decided, &mut applied).await?;
     let_go(context, observed, decided).await?;
@@ -154,10 +157,7 @@ async fn native(
     let empty = Vec::new();
     let is_left_alone = decided.wanted.get(&EngineKind::Native).is_some_and(|rendering| rendering.left_alone);
     if is_left_alone {
-        // What is there is asked all the same whether it is in force.
-        let there = context.policies.live.now();
-        see(context, observed, decided, &decided.holdings, &there, &BTreeSet::new()).await?;
-        return Ok(());
+        return ask(context, observed, decided, &decided.holdings, applied).await;
     }
     let rendered = decided.wanted.get(&EngineKind::Native).map_or(&empty, |rendering| &rendering.objects);
     let guard = super::scope::guard(context, decided);
@@ -165,8 +165,9 @@ async fn native(
     context.policies.verified.announce(rendered, &decided.holdings, &context.policies.live).await?;
     let there = context.policies.live.now();
     notice_edits(context, &there, applied);
-    let Changes { closing, opening, unused } =
-        changes(there.values().map(|there| &*there.object), rendered.iter().chain(&guard));
+    let mut changes = changes(there.values().map(|there| &*there.object), rendered.iter().chain(&guard));
+    context.policies.stood.put_back(&there, &mut changes);
+    let Changes { closing, opening, unused } = changes;
     let holdings = Arc::new(std::mem::take(&mut decided.holdings));
     context.policies.verified.decided(holdings.clone());
     // Lists are read at once; rules and bindings take a moment at each API server.
@@ -189,12 +190,23 @@ async fn native(
     }
     context.policies.waits.lock().take();
     // What was just written is seen in force at once where it can be: the next pass then knows.
-    let there = context.policies.live.now();
-    let is_seen = see(context, observed, decided, &holdings, &there, &BTreeSet::new()).await?.is_empty();
-    let news = context.policies.observing.known(&there) != observed.said;
-    let wait = if is_seen { news.then_some(Duration::ZERO) } else { Some(LOOK * 5) };
-    if let Some(wait) = wait {
-        applied.look_again(wait);
+    ask(context, observed, decided, &holdings, applied).await
+}
+
+/// Asks of what is there whether it is in force. The next pass says so, and is made soon where that is news, or where there is more to ask.
+async fn ask(
+    context: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    holdings: &BTreeMap<String, Holding>,
+    applied: &mut Applied,
+) -> Result<(), Failed> {
+    let (there, observing) = (context.policies.live.now(), &context.policies.observing);
+    let is_seen = see(context, observed, decided, holdings, &there, &BTreeSet::new()).await?.is_empty();
+    if is_seen && observing.known(&there) != observed.said {
+        applied.look_again(Duration::ZERO);
+    } else if !is_seen || observing.asks_on() {
+        applied.look_again(LOOK * 5);
     }
     Ok(())
 }
@@ -215,7 +227,7 @@ async fn carry_out_all(
         let Err(failed) = tried else { continue };
         let Some(said) = failed.not_taken().filter(|_| !failed.is_gone()) else { return Err(failed) };
         if matches!(failed, Failed::Altered { .. }) {
-            applied.look_again(super::altered::AGAIN);
+            applied.look_again(AGAIN);
         }
         applied.unwritten.insert(EngineKind::Native, said);
         all &= !decides(change);
@@ -258,7 +270,11 @@ async fn carry_out(context: &Context, there: &BTreeMap<(Kind, String), There>, c
     match change {
         Change::Write(object) => {
             let Some(kind) = Kind::of(object.kind()) else { return Ok(()) };
-            write(context, kind, there.get(&(kind, object.name().to_owned())), object).await
+            let done = write(context, kind, there.get(&(kind, object.name().to_owned())), object).await;
+            if kind == Kind::Policy {
+                context.policies.stood.wrote(object, &done);
+            }
+            done
         }
         Change::Delete { kind, name } => {
             let Some(kind) = Kind::of(kind) else { return Ok(()) };

@@ -9,12 +9,14 @@ mod foreign;
 mod in_force;
 mod live;
 mod memory;
+mod observations;
 mod observe;
 mod observing;
 mod passes;
 mod report;
 mod scope;
 mod settling;
+mod stood;
 mod verified;
 mod watches;
 
@@ -62,6 +64,8 @@ pub(crate) struct Policies {
     foreign: foreign::Foreign,
     /// The form each object had when this process wrote it.
     written: Mutex<BTreeMap<(live::Kind, String), Digest>>,
+    /// The form each rule had, before anybody changed it.
+    stood: stood::Stood,
     /// What was written and came back as something else.
     altered: altered::Altered,
     /// Since when everything that closes is seen in force, while something that may open waits.
@@ -89,6 +93,7 @@ impl Policies {
             observing: observing::Observing::new(client),
             foreign: foreign::Foreign::default(),
             written: Mutex::default(),
+            stood: stood::Stood::default(),
             altered: altered::Altered::default(),
             settling: Mutex::default(),
             waits: Mutex::default(),
@@ -106,6 +111,7 @@ impl Policies {
         self.observing.doubt();
         self.looked.lock().take();
         self.written.lock().clear();
+        self.stood.doubt();
     }
 }
 

@@ -27,7 +27,7 @@ use super::super::failure::Failed;
 use super::in_force::Rules;
 use super::live::{Kind, There};
 use super::memory::Recalled;
-use super::observing::Said;
+use super::observations::Said;
 
 /// Everything a pass knows before anything was judged.
 pub(super) struct Observed {
@@ -252,8 +252,12 @@ impl Observed {
             let binding = self.there.get(&(Kind::Binding, name.to_owned()));
             binding.is_some_and(|binding| super::policy_of(&binding.object) == Some(policy))
         };
-        let of_policy: Vec<&(Said, BTreeSet<String>)> =
-            self.said.iter().filter(|(name, _)| is_of(name)).map(|(_, said)| said).collect();
+        let of_policy: Vec<&(Said, BTreeSet<String>)> = self
+            .said
+            .iter()
+            .filter(|(name, (said, _))| *said != Said::Excepted && is_of(name))
+            .map(|(_, said)| said)
+            .collect();
         let canaries = canaries(of_policy.iter().map(|(said, _)| said));
         let ready = of_policy.is_empty() || of_policy.iter().all(|(said, _)| *said == Said::InForce);
         let in_force = told.iter().filter(|namespace| self.denies_in(policy, namespace)).cloned().collect();
@@ -301,7 +305,7 @@ fn canaries<'s>(said: impl Iterator<Item = &'s Said>) -> Canaries {
         let canary = match said {
             Said::Open => return Canaries::UnsignedAdmitted,
             Said::Denies(_) => Canaries::SignedDenied,
-            Said::Unclear(_) => Canaries::Unknown,
+            Said::Unclear(_) | Said::Excepted => Canaries::Unknown,
             Said::InForce => Canaries::Right,
         };
         worst = match (worst, canary) {

@@ -12,8 +12,8 @@ use super::super::context::Context;
 use super::super::failure::Failed;
 use super::apply::{Applied, LOOK};
 use super::live::{Kind, There};
+use super::observations::{Place, Said};
 use super::observe::Observed;
-use super::observing::Said;
 
 /// How long an API server that is not asked may still go on as before: up to a second was measured on one.
 const OTHERS_SETTLE: Duration = Duration::from_secs(2);
@@ -80,14 +80,20 @@ pub(super) async fn see<'t>(
         Some(step.standing.ready.as_ref()?.form.spec.images.as_slice())
     };
     let excepted: BTreeSet<(String, String)> = super::excepted(decided);
-    let usable = |rule: &str, namespace: &str| {
+    let places = |rule: &str, namespace: &str| {
         let is_excepted = excepted.iter().any(|(policy, at)| {
             at == namespace && (rule == format!("holdfast-enforce-{policy}") || !rule.starts_with("holdfast-enforce-"))
         });
-        observed.namespaces.contains_key(namespace) && !observed.ending.contains(namespace) && !is_excepted
+        if !observed.namespaces.contains_key(namespace) || observed.ending.contains(namespace) {
+            Place::Gone
+        } else if is_excepted {
+            Place::Excepted
+        } else {
+            Place::Usable
+        }
     };
     let observing = &context.policies.observing;
-    let trials = observing.trials(there, &patterns, holdings, &usable, but);
+    let trials = observing.trials(there, &patterns, holdings, &places, but);
     observing.try_all(trials).await?;
     Ok(observing.unseen(there, but))
 }

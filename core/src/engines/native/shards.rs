@@ -8,7 +8,7 @@
 //! Every shard of a policy costs each pod that the policy judges one more evaluation, so a policy has one shard until that is full. Shards are ranges of the
 //! first two digits, equally wide, and their number is a power of two that changes only when it has to: so a changed digest rewrites one object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -76,6 +76,17 @@ pub fn counts<'n>(names: impl IntoIterator<Item = &'n str>) -> BTreeMap<String, 
         *count = count.saturating_add(1);
     }
     counts
+}
+
+/// Whether shards of these names hold every digest of a policy, whatever it is.
+pub fn hold_all<'n>(names: impl IntoIterator<Item = &'n str>, policy: &str) -> bool {
+    let of_policy = names.into_iter().filter_map(Range::of).filter(|(_, of)| *of == policy);
+    let ranges: BTreeSet<Range> = of_policy.map(|(range, _)| range).collect();
+    // In order, so that what none of them holds is a gap before the next.
+    let end = ranges
+        .into_iter()
+        .fold(0, |end, range| if u16::from(range.from) <= end { end.max(u16::from(range.to) + 1) } else { end });
+    end > u16::from(u8::MAX)
 }
 
 /// The verified digests of one policy.

@@ -1,15 +1,15 @@
 //! In which order objects are written, so that at no moment less is denied than before and after, and nothing verified is denied in passing.
 //!
-//! First what closes: parameters, new policies, and bindings with what they gain. When that is in force, what may open: policies change, and bindings lose
-//! what they lose. When that is in force, what nothing refers to any more. Between the settlings both the old and the new objects judge, and a pod has to pass all of them; so shards
-//! of a policy that goes stay until its bindings are gone.
+//! First what closes: parameters, new policies and those that somebody changed, and bindings with what they gain. When that is in force, what may open:
+//! policies change, and bindings lose what they lose. When that is in force, what nothing refers to any more. Between the settlings both the old and the new
+//! objects judge, and a pod has to pass all of them; so shards of a policy that goes stay until its bindings are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::objects::{BINDING_KIND, POLICY_KIND, SHARD_KIND};
-use crate::engines::object::{For, POLICY, Type};
+use crate::engines::object::{For, INTENT, POLICY, Type};
 use crate::engines::{EngineKind, Object};
 
 /// One thing to do, before the next.
@@ -34,7 +34,7 @@ const VALUES: &str = "/spec/matchResources/namespaceSelector/matchExpressions/0/
 /// force before; and what nothing refers to any more once that is in force, too.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
-    /// Parameters, new policies, and bindings with what they gain.
+    /// Parameters, new policies and those that somebody changed, and bindings with what they gain.
     pub closing: Vec<Step>,
     /// Changed policies, and bindings with what they lose.
     pub opening: Vec<Step>,
@@ -80,9 +80,12 @@ pub fn changes<'a>(
         plan.write(phase, have.shards.get(name).copied(), wanted);
     }
     for (name, wanted) in &want.policies {
-        // A policy that is there already may admit more when it is written anew, so that waits for what closes.
+        // A policy that is there already may admit more when it is written anew, so that waits for what closes. What somebody changed was there as it is wanted,
+        // and may be open until it is so again.
         let current = have.policies.get(name).copied();
-        plan.write(if current.is_none() { 1 } else { 3 }, current, wanted);
+        let was_so = |current| intent(wanted).is_some_and(|wanted| intent(current) == Some(wanted));
+        let closes = current.is_none_or(was_so);
+        plan.write(if closes { 1 } else { 3 }, current, wanted);
     }
     for (name, wanted) in &want.bindings {
         let passing = have.bindings.get(name).map(|current| with_leaving_namespaces(current, wanted));
@@ -119,6 +122,11 @@ impl<'a> Objects<'a> {
 
 fn declared_policy(object: &Object) -> Option<&str> {
     object.body().get("metadata")?.get("labels")?.get(POLICY)?.as_str()
+}
+
+/// The digest of the whole object as holdfast wrote it, which whoever changes the rest of it leaves, or forges: what is written is what is wanted, in any case.
+fn intent(object: &Object) -> Option<&str> {
+    object.body().get("metadata")?.get("annotations")?.get(INTENT)?.as_str()
 }
 
 /// The wanted binding, and with it the namespaces it leaves.
