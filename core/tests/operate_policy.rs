@@ -188,6 +188,27 @@ fn of_policies_that_come_into_force_together_the_newcomer_asks() {
 }
 
 #[test]
+fn who_was_there_first_stays_so_when_the_names_it_came_with_are_forgotten() {
+    let mut world = World::new(exempting("aaa"), "2026-05-01T00:00:00Z");
+    // `apps` is enforced since March, and of what was there then nothing is left.
+    let apps = world.remembered.get_mut("apps").unwrap();
+    let shop = BTreeSet::from(["shop".to_owned()]);
+    let old = BTreeSet::from(["old".to_owned()]);
+    let (form, wave) = (world.members.iter().find(|of| of.name == "apps").unwrap().declares().digest(), "everything");
+    let mut history = History::default();
+    for (at_, namespaces) in [("2026-03-01T00:00:00Z", &old), ("2026-06-01T00:00:00Z", &shop)] {
+        let promoted = Event::Promoted { wave: wave.to_owned(), namespaces: namespaces.clone(), form };
+        history.append(at(at_), promoted, 512);
+    }
+    history.append(at("2026-06-02T00:00:00Z"), Event::Forgotten { namespaces: old }, 512);
+    apps.history = history;
+    apps.enforced.as_mut().unwrap().namespaces.get_mut("shop").unwrap().written = at("2026-06-01T00:00:00Z");
+    let decided = world.pass(at(NOW) + SignedDuration::from_secs(1));
+    assert!(decided["apps"].namespaces.contains(BOTH) && !decided["aaa"].namespaces.contains(BOTH));
+    assert!(decided["aaa"].held.iter().any(|held| held.kind == LooseningKind::PromotionClaims));
+}
+
+#[test]
 fn policies_that_take_nothing_from_one_another_come_into_force_together() {
     let within = policy("web", &["r.example/web"], "other", &json!({}));
     assert_eq!(World::new(within, "2026-05-01T00:00:00Z").promoted(), ["apps", "web"]);

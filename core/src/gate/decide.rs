@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::alarm::{Alarm, AlarmKind};
 use super::check::CheckResult;
 use super::evaluate::evaluate;
-use super::form::{FormInForce, unspent};
+use super::form::{FormInForce, spend_what_came_late, unspent};
 use super::gone;
 use super::history::{Event, History, KEPT};
 use super::kept::{Kept, end};
@@ -21,6 +21,7 @@ use super::rollout::{Phase, Trigger, soak_of, transition};
 use super::scope::{Scope, WaveScope};
 use super::soaking::{Soaked, Soaking};
 use super::would_deny::Ledger;
+use crate::Digest;
 use crate::api::policy::Desired;
 
 /// Everything a step looks at.
@@ -130,18 +131,21 @@ pub(super) struct Notes {
     pub(super) intents: Vec<Intent>,
     pub(super) alarms: Vec<Alarm>,
     pub(super) held: Vec<Loosening>,
+    /// The digests of what would wait, had no break-glass lent it.
+    pub(super) lent: BTreeSet<Digest>,
 }
 
 impl Notes {
     fn at(now: Timestamp, history: &History) -> Self {
-        Self { now, history: history.clone(), intents: Vec::new(), alarms: Vec::new(), held: Vec::new() }
+        let (intents, alarms, held, lent) = Default::default();
+        Self { now, history: history.clone(), intents, alarms, held, lent }
     }
 
     pub(super) fn alarm(&mut self, kind: AlarmKind, message: impl Into<String>) {
         self.alarms.push(Alarm { kind, message: message.into() });
     }
 
-    pub(super) fn record(&mut self, event: Event) -> crate::Digest {
+    pub(super) fn record(&mut self, event: Event) -> Digest {
         self.history.append(self.now, event, KEPT)
     }
 }
@@ -172,7 +176,7 @@ pub fn in_force(input: &Input<'_>, now: Timestamp) -> Option<Current> {
 
 /// Decides one step at `now`. The same values give the same decision.
 pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
-    let approvals = unspent(input);
+    let (approvals, all) = (unspent(input), input);
     let input = &Input { approvals: &approvals, ..*input };
     let mut notes = Notes::at(now, input.history);
     let chain = input.history.verify(input.progress.and_then(|progress| progress.head));
@@ -184,6 +188,7 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
         Recalled::Nothing => (Enforced::nothing(input.declared), false),
         Recalled::Known(enforced) => (*enforced, true),
     };
+    spend_what_came_late(all, &mut notes);
     gone::forget(input, &mut enforced, &mut notes);
     let from = phase_of(&enforced, input.progress);
     let had = !enforced.namespaces.is_empty();
@@ -261,7 +266,7 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
             late: soaked.late,
             would_deny,
             break_glasses,
-            held: notes.held.iter().map(|loosening| loosening.digest).collect(),
+            held: notes.held.iter().map(|loosening| loosening.digest).chain(notes.lent).collect(),
             head: notes.history.head(),
         },
         history: notes.history,

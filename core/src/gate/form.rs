@@ -60,6 +60,7 @@ impl FormInForce {
             Effective::Enforced => hold(input, &held.loosenings, notes),
             Effective::Declared => adopt(input, enforced, &held, notes),
             Effective::Lent { break_glass, until } => {
+                notes.lent.extend(held.loosenings.iter().map(|loosening| loosening.digest));
                 if input.deleting {
                     notes.intents.push(Intent::Remove);
                 }
@@ -210,14 +211,34 @@ pub(super) fn spend(input: &Input<'_>, loosenings: &[Loosening], notes: &mut Not
     }
 }
 
-/// The approvals that did not do yet what they were given for. What is made after one that did is another agreement to the same.
+/// The approvals that did not do yet what they were given for. What is made after one that did is another agreement to the same, where the change was seen to
+/// wait for it: who agreed late to what was in force by then did not agree to its return.
 pub(super) fn unspent(input: &Input<'_>) -> Vec<Approval> {
     let spent = input.history.in_force().spent;
     let is_unspent = |approval: &&Approval| match spent.get(&approval.digest) {
         None => true,
-        Some(spent) => approval.made.zip(*spent).is_some_and(|(made, spent)| made > spent),
+        Some(spent) => is_newer(approval, *spent) && waited(input, approval.digest),
     };
     input.approvals.iter().filter(is_unspent).cloned().collect()
+}
+
+/// Writes down approvals of what was agreed to before that were made while it did not wait, so that they do not count when it waits again.
+pub(super) fn spend_what_came_late(input: &Input<'_>, notes: &mut Notes) {
+    for (of, spent) in input.history.in_force().spent.into_iter().filter(|(of, _)| !waited(input, *of)) {
+        let newer = input.approvals.iter().filter(|approval| approval.digest == of && is_newer(approval, spent));
+        if let Some(made) = newer.filter_map(|approval| approval.made).max() {
+            notes.record(Event::ApprovalSpent { of, made: Some(made) });
+        }
+    }
+}
+
+fn is_newer(approval: &Approval, spent: Option<Timestamp>) -> bool {
+    approval.made.zip(spent).is_some_and(|(made, spent)| made > spent)
+}
+
+/// Whether the last step found that this waits.
+fn waited(input: &Input<'_>, digest: Digest) -> bool {
+    input.progress.is_some_and(|progress| progress.held.contains(&digest))
 }
 
 fn release(enforced: &mut Enforced, namespaces: BTreeSet<String>, by: Vec<String>, notes: &mut Notes) {
@@ -247,7 +268,10 @@ fn release_what_left(
             release(enforced, out, by(&judged.allowed), notes);
             spend(input, &judged.loosenings, notes);
         }
-        Effective::Lent { break_glass, until } => lent.push(Lent { break_glass, until, namespaces: out }),
+        Effective::Lent { break_glass, until } => {
+            notes.lent.extend(judged.loosenings.iter().map(|loosening| loosening.digest));
+            lent.push(Lent { break_glass, until, namespaces: out });
+        }
         Effective::Enforced => hold(input, &judged.loosenings, notes),
     }
 }

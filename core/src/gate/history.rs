@@ -138,6 +138,9 @@ pub struct InForce {
     pub enforced: BTreeMap<String, String>,
     /// The waves that were observed in force.
     pub waves: BTreeSet<String>,
+    /// Since when anything is enforced without a break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// What promotions were allowed to take out of other policies' denial.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub claims: BTreeSet<Digest>,
@@ -147,7 +150,14 @@ pub struct InForce {
 }
 
 impl InForce {
-    fn after(mut self, event: &Event) -> Self {
+    fn after(mut self, record: &Record) -> Self {
+        self = self.after_event(&record.event);
+        // Names come and go; who was there first stays so until nothing is enforced any more.
+        self.since = if self.enforced.is_empty() { None } else { self.since.or(Some(record.at)) };
+        self
+    }
+
+    fn after_event(mut self, event: &Event) -> Self {
         match event {
             Event::Summary { in_force } | Event::Recovered { in_force, .. } => return in_force.clone(),
             Event::Promoted { wave, namespaces, form } => {
@@ -333,7 +343,7 @@ impl History {
 
     /// What the records amount to.
     pub fn in_force(&self) -> InForce {
-        self.records.iter().fold(InForce::default(), |so_far, record| so_far.after(&record.event))
+        self.records.iter().fold(InForce::default(), |so_far, record| so_far.after(record))
     }
 
     /// Begins a new chain where this one does not hold: its first record says what is in force, and why it is said anew. Numbers go on.

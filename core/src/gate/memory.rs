@@ -124,7 +124,7 @@ pub struct Progress {
     /// The break-glasses that were in force.
     #[serde(default)]
     pub break_glasses: BTreeSet<String>,
-    /// What was last said to be held, so that the history says it once.
+    /// What was last said to be held, so that the history says it once, and an approval of it counts; and what a break-glass lent.
     #[serde(default)]
     pub held: BTreeSet<Digest>,
     /// The newest record of the history when this was written.

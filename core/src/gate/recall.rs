@@ -158,6 +158,7 @@ fn write_down(why: String, enforced: &Enforced, witnesses: &Witnesses, input: &I
         form: Some(enforced.form(input.declared.name).digest()),
         enforced: enforced.namespaces.iter().map(|(name, standing)| (name.clone(), standing.wave.clone())).collect(),
         waves: waves.collect(),
+        since: if witnesses.chain_holds { witnesses.history.since } else { None },
         // What a chain says of claims that does not hold is not believed: they are asked for again.
         claims: if witnesses.chain_holds { witnesses.history.claims.clone() } else { BTreeSet::new() },
         spent: witnesses.history.spent.clone(),

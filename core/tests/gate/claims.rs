@@ -115,3 +115,33 @@ fn the_same_change_may_be_agreed_to_once_more() {
         estate.hour();
     }
 }
+
+#[test]
+fn who_agrees_late_does_not_agree_to_its_return() {
+    let mut estate = Estate::enforcing();
+    let change = |estate: &mut Estate, sct: bool| {
+        estate.declare(|spec| spec["require"] = json!({ "sct": sct }));
+        estate.hour();
+    };
+    change(&mut estate, false);
+    let digest = estate.peek().held[0].digest;
+    estate.approve(digest);
+    assert!(!estate.step().form.unwrap().spec.require.sct);
+    // Another one agrees a moment later, and once more just before the change is declared again.
+    let records = |estate: &Estate| estate.history.records().len();
+    estate.now += SignedDuration::from_secs(1);
+    estate.approve(digest);
+    estate.step();
+    let written = records(&estate);
+    estate.step();
+    assert_eq!(records(&estate), written, "it is written down once");
+    change(&mut estate, true);
+    estate.now += SignedDuration::from_secs(1);
+    estate.approve(digest);
+    for _ in 0..3 {
+        change(&mut estate, false);
+        assert!(estate.peek().form.unwrap().spec.require.sct, "nobody agreed to it since it waits");
+    }
+    estate.approve(digest);
+    assert!(!estate.step().form.unwrap().spec.require.sct);
+}

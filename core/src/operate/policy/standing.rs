@@ -51,9 +51,11 @@ impl Standing<'_> {
         &self.member.name
     }
 
-    /// Since when it denies anywhere; none where it does not.
+    /// Since when it denies anywhere; none where it does not. The history knows it longer than the names, which are forgotten once their namespaces are gone.
     pub(super) fn enforced_since(&self) -> Option<Timestamp> {
-        self.remembered.enforced.as_ref()?.namespaces.values().map(|namespace| namespace.written).min()
+        let written =
+            self.remembered.enforced.as_ref()?.namespaces.values().map(|namespace| namespace.written).min()?;
+        Some(self.remembered.history.in_force().since.map_or(written, |since| since.min(written)))
     }
 
     /// The namespaces it was enforced in when the step began.
