@@ -106,6 +106,8 @@ pub enum Event {
     ClaimsAllowed {
         /// The digest that was approved.
         claims: Digest,
+        /// The namespaces that it names.
+        namespaces: BTreeSet<String>,
         /// What is allowed with it in namespaces that are in scope from their start.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         of_newborn: BTreeSet<Digest>,
@@ -141,9 +143,12 @@ pub struct InForce {
     /// Since when anything is enforced without a break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// What promotions were allowed to take out of other policies' denial.
+    /// What promotions were allowed to take out of other policies' denial, and in which namespaces.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<Digest, BTreeSet<String>>,
+    /// What is allowed in namespaces that are in scope from their start, since something looser last came into force.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub claims: BTreeSet<Digest>,
+    pub of_newborn: BTreeSet<Digest>,
     /// The digests of approvals that did what they were given for, and when the newest of these was made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spent: BTreeMap<Digest, Option<Timestamp>>,
@@ -167,17 +172,21 @@ impl InForce {
                     self.enforced.entry(namespace.clone()).or_insert_with(|| wave.clone());
                 }
             }
-            Event::FormChanged { form, .. } => self.form = Some(*form),
-            Event::Released { namespaces, .. } => {
+            Event::FormChanged { form, by } => {
+                self.form = Some(*form);
+                if !by.is_empty() {
+                    self.of_newborn.clear();
+                }
+            }
+            Event::Released { namespaces, .. } | Event::Forgotten { namespaces } => {
                 self.enforced.retain(|name, _| !namespaces.contains(name));
                 // What comes back is agreed to again.
-                self.claims.clear();
+                self.claims.retain(|_, named| named.is_disjoint(namespaces));
             }
-            Event::Forgotten { namespaces } => self.enforced.retain(|name, _| !namespaces.contains(name)),
             Event::Observed { wave } => _ = self.waves.insert(wave.clone()),
-            Event::ClaimsAllowed { claims, of_newborn, .. } => {
-                self.claims.insert(*claims);
-                self.claims.extend(of_newborn);
+            Event::ClaimsAllowed { claims, namespaces, of_newborn, .. } => {
+                self.claims.insert(*claims, namespaces.clone());
+                self.of_newborn.extend(of_newborn);
             }
             Event::ApprovalSpent { of, made } => _ = self.spent.insert(*of, *made),
             Event::SoakStarted { .. }

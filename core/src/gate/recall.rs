@@ -4,7 +4,7 @@
 //! what the last step wrote down; and where the object is gone, against what engines are seen to do as well. Whatever one of them says is enforced is taken
 //! to be so, and a form that is in doubt is not taken at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
@@ -160,7 +160,8 @@ fn write_down(why: String, enforced: &Enforced, witnesses: &Witnesses, input: &I
         waves: waves.collect(),
         since: if witnesses.chain_holds { witnesses.history.since } else { None },
         // What a chain says of claims that does not hold is not believed: they are asked for again.
-        claims: if witnesses.chain_holds { witnesses.history.claims.clone() } else { BTreeSet::new() },
+        claims: if witnesses.chain_holds { witnesses.history.claims.clone() } else { BTreeMap::new() },
+        of_newborn: if witnesses.chain_holds { witnesses.history.of_newborn.clone() } else { BTreeSet::new() },
         spent: witnesses.history.spent.clone(),
     };
     if witnesses.chain_holds {

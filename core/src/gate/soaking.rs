@@ -135,14 +135,14 @@ impl Soaking<'_> {
     fn claims_allowed(&self, form: PolicyForm<'_>, namespaces: &BTreeSet<String>, notes: &mut Notes) -> bool {
         let claims: Vec<Loosening> = promotion(form, namespaces, self.input.beside_now);
         let Some(digest) = claims.first().map(|claim| claim.digest) else { return true };
-        if notes.history.in_force().claims.contains(&digest) {
+        if notes.history.in_force().claims.contains_key(&digest) {
             return true;
         }
         let judged = permit(self.input).judge(claims, notes.now);
         if judged.effective == Effective::Declared {
-            let of_newborn =
-                namespaces.iter().filter_map(|name| of_newborn(form, name, self.input.beside_now)).collect();
-            notes.record(Event::ClaimsAllowed { claims: digest, of_newborn, by: by(&judged.allowed) });
+            let of_newborn = namespaces.iter().flat_map(|name| of_newborn(form, name, self.input.beside_now)).collect();
+            let (namespaces, by) = (namespaces.clone(), by(&judged.allowed));
+            notes.record(Event::ClaimsAllowed { claims: digest, namespaces, of_newborn, by });
             spend(self.input, &judged.loosenings, notes);
             return true;
         }
@@ -155,13 +155,13 @@ impl Soaking<'_> {
     }
 
     /// Whether a namespace that is in scope from its start takes nothing out of another policy's denial that was not agreed to. In the form it is enforced in,
-    /// and in the one that may be lent meanwhile.
+    /// and in the one that may be lent meanwhile. Where another policy is enforced already, as in one that is made again, something was denied before.
     fn newborn_may(&self, name: &str, enforced: &Enforced, notes: &mut Notes) -> bool {
         let only = BTreeSet::from([name.to_owned()]);
+        let is_new = !self.input.beside.iter().any(|other| other.namespaces.contains(name));
         [enforced.form(self.input.declared.name), self.form].into_iter().all(|form| {
             let asks = of_newborn(form, name, self.input.beside_now);
-            asks.is_none_or(|claims| notes.history.in_force().claims.contains(&claims))
-                || self.claims_allowed(form, &only, notes)
+            (is_new && asks.is_subset(&notes.history.in_force().of_newborn)) || self.claims_allowed(form, &only, notes)
         })
     }
 
@@ -197,7 +197,11 @@ impl Soaking<'_> {
             let soak = self.advance(before, wave, &only, &checks, &mut false, notes);
             let Some(soak) = soak else { continue };
             let full = soak.credit >= soak_of(&self.form.spec.enforcement, wave);
-            if full && self.may_promote(&only, enforced, &mut soaked.held, notes) {
+            // What it would take is asked for from the beginning: what is agreed to holds for those that are made like it.
+            let mut held = false;
+            let may = self.may_promote(&only, enforced, &mut held, notes);
+            soaked.held |= full && held;
+            if full && may {
                 self.promote(wave, only, enforced, notes);
             } else {
                 soaked.late.insert(name.to_owned(), soak);

@@ -1,7 +1,7 @@
 //! What a promotion takes out of another policy's denial: who agreed to it, where, and for how long.
 
 use crate::estate::{Estate, HOUR, MINUTE, declared, names};
-use holdfast_core::gate::loosening::LooseningKind;
+use holdfast_core::gate::loosening::{Beside, LooseningKind, promotion};
 use holdfast_core::gate::{Decision, Seen, Trigger};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -49,13 +49,20 @@ fn who_agreed_to_one_wave_agreed_to_no_other() {
 
 /// A namespace is made that both policies are about from its start.
 fn made(estate: &mut Estate) -> Decision {
-    estate.beside.as_mut().unwrap().1.insert("new".to_owned());
+    made_as(estate, "new")
+}
+
+fn made_as(estate: &mut Estate, name: &str) -> Decision {
     estate.hour();
     let created = estate.now + SignedDuration::from_secs(1);
-    estate.namespace("new", &[("tier", "apps")], created);
-    estate.observed.namespaces.get_mut("new").unwrap().seen = Seen::Never;
+    estate.namespace(name, &[("tier", "apps")], created);
+    estate.observed.namespaces.get_mut(name).unwrap().seen = Seen::Never;
+    estate.beside_now.insert(name.to_owned());
     estate.now = created + MINUTE;
-    estate.step()
+    let decision = estate.step();
+    estate.observed.namespaces.get_mut(name).unwrap().seen = Seen::Before;
+    estate.beside.as_mut().unwrap().1.append(&mut estate.beside_now);
+    decision
 }
 
 #[test]
@@ -65,8 +72,50 @@ fn a_namespace_that_is_made_like_those_agreed_to_asks_nobody_and_any_other_does(
     let mut estate = agreed(&[]);
     let decision = made(&mut estate);
     assert!(!decision.namespaces.contains("new") && asks(&decision), "nobody ever agreed to that");
+    // It soaks now, and what is agreed to meanwhile holds for the next.
     estate.approve_what_is_held();
-    assert!(estate.step().namespaces.contains("new"));
+    assert!(!estate.hour().namespaces.contains("new"));
+    assert!(made_as(&mut estate, "next").namespaces.contains("next"));
+}
+
+#[test]
+fn one_that_is_made_again_where_something_is_denied_asks() {
+    let mut estate = agreed(&["shop"]);
+    estate.beside.as_mut().unwrap().1.insert("new".to_owned());
+    let decision = made(&mut estate);
+    assert!(!decision.namespaces.contains("new") && asks(&decision), "nobody agreed to that in `new`");
+}
+
+#[test]
+fn what_was_agreed_to_for_those_that_are_made_stays_so_until_something_is_loosened() {
+    let mut estate = agreed(&["shop"]);
+    estate.declare(|spec| spec["require"] = json!({"signedTimestamp": true}));
+    assert!(estate.hour().form.unwrap().spec.require.signed_timestamp, "it is stricter");
+    assert!(made_as(&mut estate, "one").namespaces.contains("one"));
+    estate.declare(|spec| spec["require"] = json!({}));
+    estate.hour();
+    estate.approve_what_is_held();
+    assert!(!estate.hour().form.unwrap().spec.require.signed_timestamp, "it is looser");
+    assert!(asks(&made_as(&mut estate, "three")));
+    // It soaks now, and what it asks for is told, and can be agreed to for the next.
+    assert!(asks(&estate.hour()) && !estate.hour().namespaces.contains("three"));
+    estate.approve_what_is_held();
+    estate.hour();
+    assert!(made_as(&mut estate, "four").namespaces.contains("four"));
+}
+
+#[test]
+fn who_agreed_to_what_one_policy_denies_agreed_to_nothing_of_another() {
+    let declared_other = declared(|spec| spec["images"] = json!(["p.example/**"]));
+    let (there, mut estate) = (names(&["shop"]), Estate::new());
+    let of = |estate: &Estate, others: &[&str]| {
+        let beside: Vec<Beside<'_>> =
+            others.iter().map(|name| Beside { name, spec: &declared_other, namespaces: &there }).collect();
+        promotion(estate.form(), &there, &beside).first().map(|claim| claim.digest)
+    };
+    estate.soak();
+    let (one, both) = (of(&estate, &["a"]), of(&estate, &["a", "z"]));
+    assert!(one.is_some() && both.is_some() && one != both);
 }
 
 #[test]

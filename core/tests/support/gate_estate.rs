@@ -57,6 +57,8 @@ pub(crate) struct Estate {
     pub(crate) history: History,
     pub(crate) approvals: Vec<Approval>,
     pub(crate) beside: Option<(SigningIdentityPolicySpec, BTreeSet<String>)>,
+    /// Where that one was enforced in this very pass.
+    pub(crate) beside_now: BTreeSet<String>,
     pub(crate) paused: bool,
     pub(crate) deleting: bool,
     pub(crate) unusable: Option<String>,
@@ -107,6 +109,7 @@ impl Estate {
             history: History::default(),
             approvals: Vec::new(),
             beside: None,
+            beside_now: BTreeSet::new(),
             paused: false,
             deleting: false,
             unusable: None,
@@ -248,7 +251,9 @@ impl Estate {
     pub(crate) fn peek(&self) -> Decision {
         let beside: Vec<Beside<'_>> =
             self.beside.iter().map(|(spec, namespaces)| Beside { name: "platform", spec, namespaces }).collect();
-        decide(&Input { beside: &beside, beside_now: &beside, ..self.input() }, self.now)
+        let there = self.beside.as_ref().map(|(_, there)| there | &self.beside_now).unwrap_or_default();
+        let beside_now: Vec<Beside<'_>> = beside.iter().map(|other| Beside { namespaces: &there, ..*other }).collect();
+        decide(&Input { beside: &beside, beside_now: &beside_now, ..self.input() }, self.now)
     }
 
     /// What a step looks at, beside other policies.

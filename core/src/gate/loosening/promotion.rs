@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::policy::{KIND, uncovered};
 use super::{Finder, Loosening, LooseningKind, PolicyForm, digest};
@@ -38,7 +38,8 @@ pub fn promotion(declared: PolicyForm<'_>, namespaces: &BTreeSet<String>, beside
         .map(|namespace| (namespace, claims(declared, namespace, beside)))
         .filter(|(_, claims)| !claims.is_empty())
         .collect();
-    let digest = digest_of(declared, &json!(claims));
+    let digest =
+        digest::of(&json!({"kind": KIND, "name": declared.name, "in": declared.digest(), "claims": json!(claims)}));
     let mut found = Finder::new(KIND, declared.name, digest);
     for (namespace, (from, field, what)) in claims.iter().flat_map(|(at, all)| all.iter().map(move |one| (at, one))) {
         let sentence = if *field == "images" {
@@ -53,32 +54,40 @@ pub fn promotion(declared: PolicyForm<'_>, namespaces: &BTreeSet<String>, beside
     found.finish()
 }
 
-/// The digest of what is taken in a namespace that is in scope of all these policies from its start, wherever that is; none where nothing is taken. Whoever
-/// agreed to it in one namespace agreed to it in those that are made like it: nothing was denied there before.
-pub(in crate::gate) fn of_newborn(declared: PolicyForm<'_>, namespace: &str, beside: &[Beside<'_>]) -> Option<Digest> {
-    let claims = claims(declared, namespace, beside);
-    (!claims.is_empty()).then(|| digest_of(declared, &json!({"newborn": claims})))
-}
-
-fn digest_of(declared: PolicyForm<'_>, claims: &Value) -> Digest {
-    digest::of(&json!({"kind": KIND, "name": declared.name, "in": declared.digest(), "claims": claims}))
+/// The digests of what is taken, one for each policy that it is taken from, in a namespace that is in scope of all these policies from its start, wherever that
+/// is. Whoever agreed to it in one namespace agreed to it in those that are made like it: nothing was denied there before. Not to what another policy denies.
+pub(in crate::gate) fn of_newborn(
+    declared: PolicyForm<'_>,
+    namespace: &str,
+    beside: &[Beside<'_>],
+) -> BTreeSet<Digest> {
+    let mut from: BTreeMap<&str, BTreeSet<(&str, String)>> = BTreeMap::new();
+    for (denying, field, what) in claims(declared, namespace, beside) {
+        from.entry(denying).or_default().insert((field, what));
+    }
+    from.iter().map(|taken| digest::of(&json!({"kind": KIND, "name": declared.name, "newborn": taken}))).collect()
 }
 
 fn claims<'a>(declared: PolicyForm<'_>, namespace: &str, beside: &[Beside<'a>]) -> BTreeSet<Claim<'a>> {
     let there: Vec<&Beside<'_>> =
         beside.iter().filter(|other| other.name != declared.name && other.namespaces.contains(namespace)).collect();
-    let Some(denying) = there.iter().find(|other| other.spec.other_images == OtherImages::Deny) else {
+    let denying: Vec<&str> =
+        there.iter().filter(|other| other.spec.other_images == OtherImages::Deny).map(|other| other.name).collect();
+    if denying.is_empty() {
         return BTreeSet::new();
-    };
+    }
     let claimed: Vec<String> = there.iter().flat_map(|other| other.spec.images.iter().cloned()).collect();
     let gained = uncovered(&declared.spec.images, &claimed);
-    let mut claims: BTreeSet<Claim<'a>> =
-        gained.into_iter().map(|gained| (denying.name, "images", gained.to_owned())).collect();
     let exempt = |spec: &SigningIdentityPolicySpec| -> BTreeSet<ImageRef> {
         spec.exempt_images.iter().filter_map(|exempt| ImageRef::parse(&exempt.image).ok()).collect()
     };
     let known: BTreeSet<ImageRef> = there.iter().flat_map(|other| exempt(other.spec)).collect();
     let exempts = exempt(declared.spec);
-    claims.extend(exempts.difference(&known).map(|image| (denying.name, "exemptImages", image.to_string())));
-    claims
+    let taken: Vec<(&'static str, String)> = gained
+        .into_iter()
+        .map(|gained| ("images", gained.to_owned()))
+        .chain(exempts.difference(&known).map(|image| ("exemptImages", image.to_string())))
+        .collect();
+    // It is taken from each of them: whoever agreed that one is left out agreed to no other.
+    denying.into_iter().flat_map(|from| taken.iter().map(move |(field, what)| (from, *field, what.clone()))).collect()
 }

@@ -39,7 +39,9 @@ impl Sight<'_> {
     /// one's denial. Those that have been enforced the longest come first, so that it is a newcomer that asks, and not who was there.
     pub(super) fn decide_all(&self, standings: &[Standing<'_>], engines: Engines<'_>, now: Timestamp) -> Vec<Decision> {
         let mut order: Vec<(usize, &Standing<'_>)> = standings.iter().enumerate().collect();
-        order.sort_by_key(|(_, standing)| (standing.enforced_since().unwrap_or(Timestamp::MAX), standing.name()));
+        order.sort_by_cached_key(|(_, standing)| {
+            (standing.enforced_since().unwrap_or(Timestamp::MAX), standing.name().to_owned())
+        });
         let mut decided: Vec<(usize, &str, Decision)> = Vec::new();
         for (at, standing) in order {
             let decision = self.decide(standing, &self.beside_by_now(&decided), engines, now);
