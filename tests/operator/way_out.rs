@@ -34,6 +34,7 @@ fn enforced_by_memory(lab: &Lab, spec: &Value) -> Digest {
         keys: BTreeMap::new(),
         namespaces: names.iter().map(|name| (name.clone(), standing.clone())).collect(),
         waves: BTreeMap::from([("everything".to_owned(), wave)]),
+        counted: None,
     };
     let form = enforced.form("apps").digest();
     let mut history = History::default();

@@ -352,7 +352,7 @@ impl History {
 
     /// What the records amount to.
     pub fn in_force(&self) -> InForce {
-        self.records.iter().fold(InForce::default(), |so_far, record| so_far.after(record))
+        self.records.iter().fold(InForce::default(), InForce::after)
     }
 
     /// Begins a new chain where this one does not hold: its first record says what is in force, and why it is said anew. Numbers go on.

@@ -185,6 +185,7 @@ mod tests {
             keys: BTreeMap::new(),
             namespaces: BTreeMap::from([("shop".to_owned(), standing)]),
             waves: BTreeMap::new(),
+            counted: None,
         };
         let gate = Remembered { enforced: Some(enforced), ..Remembered::default() };
         BTreeMap::from([("apps".to_owned(), Recalled { gate, fault: None })])

@@ -108,6 +108,7 @@ mod tests {
             keys: BTreeMap::new(),
             namespaces: namespaces.iter().map(standing).collect(),
             waves: BTreeMap::new(),
+            counted: None,
         };
         Recalled { gate: Remembered { enforced: Some(enforced), ..Remembered::default() }, fault: None }
     }
