@@ -200,6 +200,7 @@ mod tests {
             candidates.judged("corp", candidate.digest, report, other.clone());
             assert_eq!(rehearsed(&candidates), None, "{report}: {other:?}");
         }
+        candidates.forget_report("added");
         candidates.judged("corp", candidate.digest, "all", said.clone());
         assert!(rehearsed(&candidates).is_some());
         let long_ago = Instant::now().checked_sub(OLDEST).expect("the machine runs for longer");
