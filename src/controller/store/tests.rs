@@ -32,7 +32,7 @@ fn altering(with: Value) -> (Store, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn what_comes_back_as_something_else_is_not_believed_and_not_written_in_a_rush() {
     let nothing = json!({"metadata": {"uid": "1", "resourceVersion": "7", "annotations": {"a": "b"}}});
-    let more = json!({"metadata": {"labels": {MEMORY: "policy", "team": "platform"}}});
+    let more = json!({"metadata": {"labels": {MANAGED_BY: "holdfast", MEMORY: "policy", "team": "platform"}}});
     let labels = json!({"metadata": {"labels": {MEMORY: "other"}}});
     let cases = [(nothing, true), (more, true), (json!({"data": {TEXT: "{}"}}), false), (labels, false)];
     for (with, is_taken) in cases {
