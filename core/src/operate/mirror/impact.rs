@@ -46,16 +46,14 @@ impl Impact {
                 turn(said.find(|said| said.policy == verdict.policy).map(|said| said.reason), verdict.reason)
             });
             match turns.max() {
-                None => continue,
-                Some(Turn::Unjudged) => {
-                    impact.unjudged.push(image.named());
-                    continue;
-                }
+                Some(Turn::Unjudged) => impact.unjudged.push(image.named()),
                 Some(Turn::Fails) => impact.newly_failing.push(image.named()),
                 Some(Turn::Passes) => impact.newly_passing.push(image.named()),
-                Some(Turn::Stays) => {}
+                Some(Turn::Stays) | None => {}
             }
-            impact.checked += 1;
+            let mut verdicts = image.policies.iter().filter(|verdict| accepts(&verdict.policy)).peekable();
+            let is_judged = verdicts.peek().is_some() && verdicts.all(|of| of.reason.outcome() != Outcome::Unknown);
+            impact.checked += usize::from(is_judged);
         }
         for images in [&mut impact.unjudged, &mut impact.newly_failing, &mut impact.newly_passing] {
             images.sort_unstable();
@@ -143,7 +141,7 @@ mod tests {
         for after in [UntrustedAuthority, RegistryUnavailable] {
             assert_eq!(one(KeyMismatch, after).may_fail(), 0, "{after}");
         }
-        assert_eq!(one(DigestUnresolved, DigestUnresolved), Impact { checked: 1, ..Impact::default() });
+        assert_eq!(one(DigestUnresolved, DigestUnresolved), Impact::default());
         for before in [StaleTrustRoot, UntrustedAuthority] {
             assert_eq!(one(before, Verified).newly_passing, image(), "{before}");
         }
