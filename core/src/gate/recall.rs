@@ -161,7 +161,8 @@ fn write_down(why: String, enforced: &Enforced, witnesses: &Witnesses, input: &I
         since: if witnesses.chain_holds { witnesses.history.since } else { None },
         // What a chain says of claims that does not hold is not believed: they are asked for again.
         claims: if witnesses.chain_holds { witnesses.history.claims.clone() } else { BTreeMap::new() },
-        of_newborn: if witnesses.chain_holds { witnesses.history.of_newborn.clone() } else { BTreeSet::new() },
+        // The form may be a looser one than they were agreed to in.
+        of_newborn: BTreeSet::new(),
         spent: witnesses.history.spent.clone(),
     };
     if witnesses.chain_holds {
