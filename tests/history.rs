@@ -20,7 +20,7 @@ fn exported() -> Value {
         Event::Promoted { wave: wave.clone(), namespaces: namespaces.clone(), form },
         Event::Observed { wave },
         Event::Held { wants: form, kinds: vec!["IdentityWidened".to_owned()] },
-        Event::FormChanged { form, by: by.clone() },
+        Event::FormChanged { form, by: by.clone(), further: false },
         Event::ApprovalSpent { of: form, made: None },
         Event::BreakGlassOpened { name: "inc-4711".to_owned(), until: at },
         Event::BreakGlassEnded { name: "inc-4711\u{1b}[2J".to_owned() },

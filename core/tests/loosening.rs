@@ -301,7 +301,7 @@ fn a_namespace_that_lost_its_label_is_named_and_one_that_is_gone_is_not() {
 fn a_promotion_that_takes_images_out_of_anothers_denial_is_named() {
     let platform = spec(&base());
     let there = BTreeSet::from(["shop".to_owned()]);
-    let beside = [Beside { name: "platform", spec: &platform, namespaces: &there }];
+    let beside = [Beside::new("platform", &platform, &there)];
     let vendor = |images: Value, exempt: Value| spec(&with(with(base(), "/images", images), "/exemptImages", exempt));
     let claims = vendor(json!(["v.example/**"]), json!([]));
     let within = vendor(json!(["r.example/apps/web"]), json!([]));
@@ -652,7 +652,7 @@ proptest! {
         let [there, new] = &specs[..] else { panic!("two") };
         let done = ["canary", "everything"];
         let namespaces = BTreeSet::from(["ns".to_owned()]);
-        let beside = [Beside { name: "there", spec: there, namespaces: &namespaces }];
+        let beside = [Beside::new("there", there, &namespaces)];
         if promotion(PolicyForm { name: "new", spec: new, keys: NO_KEYS }, &namespaces, &beside).is_empty() {
             for request in requests.iter().filter(|request| in_force(there, request, &done)) {
                 if admits(&[there, new], request, &done) {

@@ -12,7 +12,7 @@ use holdfast_core::coverage::Coverage;
 use holdfast_core::engines::all::Capabilities;
 use holdfast_core::gate::break_glass::ActiveBreakGlass;
 use holdfast_core::gate::loosening::{Approval, Form, LooseningKind};
-use holdfast_core::gate::{Canaries, Decision, Enforced, Event, History, Namespace, Seen};
+use holdfast_core::gate::{Canaries, Decision, Enforced, Event, History, Namespace, Seen, Unscanned};
 use holdfast_core::operate::policy::{
     Decided, EngineSeen, Facts, Member, RETENTION, Remembered, Told, decide, forms_in_force, status,
 };
@@ -94,6 +94,7 @@ impl World {
     fn decided<T>(&self, now: Timestamp, made: impl FnOnce(Decided<'_>) -> T) -> T {
         let (lost, left_out, holdings, trust) = Default::default();
         let (repositories, inventory, evidence) = Default::default();
+        let unscanned = Unscanned::Never("there was none".to_owned());
         let capabilities = Capabilities::assumed(&BTreeMap::new());
         let seen = |_, policy: &str| {
             let kept = self.remembered.get(policy).and_then(|kept| kept.enforced.as_ref());
@@ -117,7 +118,8 @@ impl World {
             capabilities: &capabilities,
             engines: &seen,
             evidence: &evidence,
-            scan: Err("there was none"),
+            scan: Err(&unscanned),
+            looks_around: false,
             clock: Sanity::Sane,
             approvals: &self.approvals,
             break_glasses: &self.glasses,
@@ -184,6 +186,70 @@ fn of_policies_that_come_into_force_together_the_newcomer_asks() {
         };
         world.approvals.push(approves);
         assert_eq!(world.promoted().len(), 2, "{name}: once somebody agreed");
+    }
+}
+
+/// It was enforced before `apps` was, in another form.
+fn was_about_less(world: &mut World, name: &str, before: &Member) {
+    let mut remembered = enforced(before, "side", "2026-01-01T00:00:00Z");
+    if let Some(declared) = world.members.iter().find(|of| of.name == name).filter(|of| of.form != before.form) {
+        let (form, by) = (declared.declares().digest(), Vec::new());
+        remembered.history.append(at("2026-05-01T00:00:00Z"), Event::FormChanged { form, by, further: true }, 512);
+        remembered.enforced.as_mut().unwrap().spec = declared.form.spec.clone();
+    }
+    world.remembered.insert(name.to_owned(), remembered);
+}
+
+#[test]
+fn who_was_there_first_and_came_to_be_about_more_is_the_newcomer() {
+    let mine = json!({"otherImages": "Allow"});
+    let both = policy("mine", &["r.example/**", "m.example/**"], "other", &mine);
+    let less = policy("mine", &["r.example/**"], "other", &mine);
+    for (what, before, wanted) in [("as it was", &both, vec!["apps", "mine"]), ("about more", &less, vec!["apps"])] {
+        let mut world = World::new(both.clone(), "2026-01-01T00:00:00Z");
+        was_about_less(&mut world, "mine", before);
+        assert_eq!(world.promoted(), wanted, "{what}");
+    }
+    // In the very step in which it comes to be so, too.
+    let mut world = World::new(both, "2026-01-01T00:00:00Z");
+    world.remembered.insert("mine".to_owned(), enforced(&less, "side", "2026-01-01T00:00:00Z"));
+    assert_eq!(world.promoted(), ["apps"]);
+    let decided = world.pass(at(NOW) + SignedDuration::from_secs(1));
+    assert!(decided["mine"].held.iter().all(|held| held.kind == LooseningKind::PromotionClaims));
+    let images = &decided["mine"].enforced.as_ref().unwrap().spec.images;
+    assert!(images.contains(&"m.example/**".to_owned()) && !decided["mine"].held.is_empty());
+}
+
+/// Both are enforced from the start of a namespace, and holdfast ends before the second one is written down.
+#[test]
+fn who_was_not_written_down_with_the_other_is_as_new_as_that_one() {
+    let claims = policy("mine", &["m.example/**"], "other", &json!({"otherImages": "Allow"}));
+    let soon = at(NOW) + SignedDuration::from_secs(1);
+    for (written, wanted) in [("2026-07-01T00:00:01Z", 2), ("2026-06-01T00:00:00Z", 1)] {
+        let mut world = World::new(claims.clone(), "2026-05-01T00:00:00Z");
+        assert_eq!(world.promoted(), ["apps"], "it asks for what it would take");
+        let (kind, by) = ("SigningIdentityPolicy".to_owned(), "bob".to_owned());
+        let digest = world.pass(soon)["mine"].held[0].digest;
+        world.approvals.push(Approval { kind, name: "mine".to_owned(), digest, by, made: None });
+        let allowed = world.pass(soon)["mine"].history.records().iter().find_map(|record| match &record.event {
+            Event::ClaimsAllowed { of_newborn, by, .. } => Some((of_newborn.clone(), by.clone())),
+            _ => None,
+        });
+        let (of_newborn, by) = allowed.unwrap();
+        world.approvals.clear();
+        // It was agreed to in a namespace that was made like this one.
+        let (claims, namespaces) = (Digest::of(b"elsewhere"), BTreeSet::from(["elsewhere".to_owned()]));
+        let event = Event::ClaimsAllowed { claims, namespaces, of_newborn, by };
+        world.remembered.get_mut("mine").unwrap().history.append(at("2026-05-02T00:00:00Z"), event, 512);
+        assert_eq!(world.promoted().len(), 2);
+        let (wave, namespaces) = ("everything".to_owned(), BTreeSet::from([BOTH.to_owned()]));
+        let form = world.members[0].declares().digest();
+        let standing = json!({"wave": wave, "written": written, "observed": written});
+        let apps = world.remembered.get_mut("apps").unwrap();
+        apps.history.append(at(NOW), Event::Promoted { wave, namespaces, form }, 512);
+        let standing = serde_json::from_value(standing).unwrap();
+        apps.enforced.as_mut().unwrap().namespaces.insert(BOTH.to_owned(), standing);
+        assert_eq!(world.promoted().len(), wanted, "written down {written}");
     }
 }
 

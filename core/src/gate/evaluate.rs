@@ -131,7 +131,7 @@ fn second(at: Timestamp) -> Timestamp {
 }
 
 fn scan(observed: &Observation) -> Result<&Scan, String> {
-    let unscanned = || observed.unscanned.clone().unwrap_or_else(|| "nothing was scanned yet".to_owned());
+    let unscanned = || observed.unscanned.as_ref().map_or("nothing was scanned yet".to_owned(), ToString::to_string);
     observed.scan.as_ref().ok_or_else(unscanned)
 }
 

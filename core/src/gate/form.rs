@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::alarm::AlarmKind;
 use super::decide::{Input, Intent, Notes};
@@ -10,7 +10,7 @@ use super::evaluate::active;
 use super::history::Event;
 use super::loosening::{
     Allowance, Approval, Effective, Form, Held, Loosening, Permit, PolicyForm, Standing, cannot_be_enforced, left_out,
-    left_scope, policy, policy_deletion, unusable,
+    left_scope, policy, policy_deletion, reaches_further, unusable,
 };
 use super::memory::Enforced;
 use crate::Digest;
@@ -191,7 +191,8 @@ fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut No
     let declared = input.declared;
     let form = declared.digest();
     if enforced.form(declared.name).digest() != form {
-        notes.record(Event::FormChanged { form, by: by(&held.allowed) });
+        let further = reaches_further(&enforced.spec, declared.spec);
+        notes.record(Event::FormChanged { form, by: by(&held.allowed), further });
         spend(input, &held.loosenings, notes);
     }
     let out = left_out_by(input, enforced);
@@ -217,7 +218,11 @@ pub(super) fn unspent(input: &Input<'_>) -> Vec<Approval> {
     let spent = input.history.in_force().spent;
     let is_unspent = |approval: &&Approval| match spent.get(&approval.digest) {
         None => true,
-        Some(spent) => is_newer(approval, *spent) && waited(input, approval.digest),
+        Some(spent) => {
+            is_newer(approval, *spent)
+                && waited(input, approval.digest)
+                && input.history.held_since(approval.digest).is_none_or(|since| was_made_after(approval, since))
+        }
     };
     input.approvals.iter().filter(is_unspent).cloned().collect()
 }
@@ -234,6 +239,13 @@ pub(super) fn spend_what_came_late(input: &Input<'_>, notes: &mut Notes) {
 
 fn is_newer(approval: &Approval, spent: Option<Timestamp>) -> bool {
     approval.made.zip(spent).is_some_and(|(made, spent)| made > spent)
+}
+
+/// Clocks of the API server and of holdfast may differ by so much.
+const APART: SignedDuration = SignedDuration::from_secs(5);
+
+fn was_made_after(approval: &Approval, since: Timestamp) -> bool {
+    approval.made.is_some_and(|made| made.duration_since(since) >= -APART)
 }
 
 /// Whether the last step found that this waits.

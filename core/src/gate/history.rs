@@ -62,6 +62,9 @@ pub enum Event {
         form: Digest,
         /// Who allowed what of it is looser; nobody where nothing is.
         by: Vec<String>,
+        /// Whether it may be about images or namespaces that the form before it was not about.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        further: bool,
     },
     /// A looser form, a deletion or a release waits.
     Held {
@@ -143,6 +146,9 @@ pub struct InForce {
     /// Since when anything is enforced without a break.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// When it last came to be about more images or namespaces, while it was enforced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub further: Option<Timestamp>,
     /// What promotions were allowed to take out of other policies' denial, and in which namespaces.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<Digest, BTreeSet<String>>,
@@ -157,8 +163,16 @@ pub struct InForce {
 impl InForce {
     fn after(mut self, record: &Record) -> Self {
         self = self.after_event(&record.event);
-        // Names come and go; who was there first stays so until nothing is enforced any more.
-        self.since = if self.enforced.is_empty() { None } else { self.since.or(Some(record.at)) };
+        if self.enforced.is_empty() {
+            // Whatever is enforced under the name next is another policy.
+            (self.since, self.further) = (None, None);
+        } else {
+            // Names come and go; who was there first stays so until nothing is enforced any more.
+            self.since = self.since.or(Some(record.at));
+            if matches!(record.event, Event::FormChanged { further: true, .. }) {
+                self.further = Some(record.at);
+            }
+        }
         self
     }
 
@@ -172,7 +186,7 @@ impl InForce {
                     self.enforced.entry(namespace.clone()).or_insert_with(|| wave.clone());
                 }
             }
-            Event::FormChanged { form, by } => {
+            Event::FormChanged { form, by, .. } => {
                 self.form = Some(*form);
                 if !by.is_empty() {
                     self.of_newborn.clear();
@@ -182,6 +196,9 @@ impl InForce {
                 self.enforced.retain(|name, _| !namespaces.contains(name));
                 // What comes back is agreed to again.
                 self.claims.retain(|_, named| named.is_disjoint(namespaces));
+                if self.enforced.is_empty() {
+                    self.of_newborn.clear();
+                }
             }
             Event::Observed { wave } => _ = self.waves.insert(wave.clone()),
             Event::ClaimsAllowed { claims, namespaces, of_newborn, .. } => {
@@ -348,6 +365,13 @@ impl History {
             _ => false,
         });
         newest.filter(|record| matches!(record.event, Event::SoakStarted { .. }))
+    }
+
+    /// Since when a change waits, as far as that is known: when that was last written down, or since what is older is summed up.
+    pub(super) fn held_since(&self, digest: Digest) -> Option<Timestamp> {
+        let newest = |says: &dyn Fn(&Event) -> bool| self.records.iter().rev().find(|record| says(&record.event));
+        let held = newest(&|event| matches!(event, Event::Held { wants, .. } if *wants == digest));
+        held.or_else(|| newest(&sums_up)).map(|record| record.at)
     }
 
     /// What the records amount to.

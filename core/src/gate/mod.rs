@@ -42,7 +42,7 @@ pub use history::{BrokenChain, Event, History, InForce, Record};
 pub use memory::{Enforced, Progress, Standing, WaveStanding};
 pub use named::Named;
 pub use observation::{
-    Canaries, EngineState, Observation, OtherImage, Scan, ScannedImage, TrustRootState, subject_digest,
+    Canaries, EngineState, Observation, OtherImage, Scan, ScannedImage, TrustRootState, Unscanned, subject_digest,
 };
 pub use ratchet::SETTLES_WITHIN;
 pub use rollout::{Namespace, Phase, Seen, Transition, Trigger};

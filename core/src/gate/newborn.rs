@@ -7,18 +7,15 @@
 //! What was made while nobody looked (holdfast was down, or could write nothing down) may have been made without the labels. It is newborn where no labels
 //! could have kept it out, or where everything that runs in it passes; else it soaks, which breaks nothing.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::decide::Input;
 use super::loosening::PolicyForm;
 use super::memory::Enforced;
-use super::rollout::{Seen, waves_of};
+use super::rollout::{Seen, YOUNG, waves_of};
 use crate::api::SigningIdentityPolicySpec;
 use crate::api::common::NamespaceSelector;
 use crate::api::policy::Wave;
-
-/// How long after it was made a namespace has to be decided at the latest, to be known by its first sight.
-const YOUNG: SignedDuration = SignedDuration::from_secs(60);
 
 /// Whether a namespace that a wave in force selects was in its scope from the first.
 pub(super) fn is(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::break_glass::ActiveBreakGlass;
+use super::check::Check;
 use super::loosening::{self, PolicyForm};
 use super::rollout::Namespace;
 use super::soak::ScanTime;
@@ -23,7 +24,9 @@ pub struct Observation {
     /// The last scan, where there was one.
     pub scan: Option<Scan>,
     /// Why there was none, where that is known.
-    pub unscanned: Option<String>,
+    pub unscanned: Option<Unscanned>,
+    /// Whether whoever looks has just begun to: what is not known yet is found out in a moment.
+    pub looks_around: bool,
     /// The engines.
     pub engines: Vec<EngineState>,
     /// What is known of the clock; none where it was not judged, which is no pass.
@@ -36,6 +39,39 @@ pub struct Observation {
     pub sees_all_namespaces: bool,
     /// Namespaces nothing is ever enforced in: kube-system, and those of engines that are there.
     pub left_out: BTreeSet<String>,
+}
+
+impl Observation {
+    /// Whether what a check looks at was not looked at yet since whoever looks began to.
+    pub(super) fn awaits(&self, check: Check, form: PolicyForm<'_>) -> bool {
+        match check {
+            Check::ScanComplete
+            | Check::ScanFresh
+            | Check::CoverageMet
+            | Check::EveryIdentitySeen
+            | Check::AdmissibleAsDeclared => {
+                self.scan.is_none() && matches!(self.unscanned, Some(Unscanned::NotYet(_)))
+            }
+            Check::EngineReady => {
+                self.looks_around && self.engines.iter().any(|engine| engine.canaries == Canaries::Unknown)
+            }
+            Check::TrustRootReady | Check::TrustRootFresh => {
+                self.looks_around && form.spec.trust_roots.iter().any(|root| !self.trust_roots.contains_key(root))
+            }
+            Check::NoPendingRotation | Check::NoWideningLoss | Check::ClockSane | Check::NoBreakGlass => false,
+        }
+    }
+}
+
+/// Why there was no scan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unscanned {
+    /// None will be made.
+    #[error("{0}")]
+    Never(String),
+    /// None was finished yet since whoever looks began to. What was proven before stays so: nothing speaks against it.
+    #[error("{0}")]
+    NotYet(String),
 }
 
 /// A trust root.

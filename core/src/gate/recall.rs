@@ -159,6 +159,8 @@ fn write_down(why: String, enforced: &Enforced, witnesses: &Witnesses, input: &I
         enforced: enforced.namespaces.iter().map(|(name, standing)| (name.clone(), standing.wave.clone())).collect(),
         waves: waves.collect(),
         since: if witnesses.chain_holds { witnesses.history.since } else { None },
+        // The form may be about more than the one before.
+        further: Some(notes.now),
         // What a chain says of claims that does not hold is not believed: they are asked for again.
         claims: if witnesses.chain_holds { witnesses.history.claims.clone() } else { BTreeMap::new() },
         // The form may be a looser one than they were agreed to in.

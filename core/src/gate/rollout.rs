@@ -176,6 +176,16 @@ pub struct Namespace {
     pub seen: Seen,
 }
 
+/// How long after it was made a namespace has to be decided at the latest, to be known by its first sight.
+pub(super) const YOUNG: SignedDuration = SignedDuration::from_secs(60);
+
+impl Namespace {
+    /// Whether it had just been made then.
+    pub(crate) fn was_new_at(&self, at: Timestamp) -> bool {
+        self.created.is_some_and(|created| at >= created && at.duration_since(created) <= YOUNG)
+    }
+}
+
 /// Whether a namespace was there when namespaces were last looked at, and what was decided of them was written down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Seen {

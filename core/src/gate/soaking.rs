@@ -9,7 +9,7 @@ use super::evaluate::evaluate;
 use super::form::{by, permit, say_once, spend};
 use super::history::Event;
 use super::kept::{Kept, end};
-use super::loosening::{Effective, Held, Loosening, PolicyForm, of_newborn, promotion};
+use super::loosening::{Beside, Effective, Held, Loosening, PolicyForm, of_newborn, promotion};
 use super::memory::{Enforced, Standing, WaveStanding};
 use super::named::Named;
 use super::newborn;
@@ -65,6 +65,9 @@ impl Soaking<'_> {
         let failing: Vec<&str> =
             checks.iter().filter(|check| !check.passed).map(|check| check.check.as_str()).collect();
         let Some(scan) = self.input.observed.scan.as_ref().filter(|_| failing.is_empty()) else {
+            if self.is_not_known_yet(checks) {
+                return kept;
+            }
             end(kept, &format!("these checks fail: {}", failing.join(", ")), notes);
             return None;
         };
@@ -81,6 +84,11 @@ impl Soaking<'_> {
         }
         let soaks = matches!(self.from, Phase::Soaking | Phase::Enforcing);
         (soaks && !self.input.paused).then(|| self.start(wave, selected.clone(), scan, notes))
+    }
+
+    /// Whether all that fails does so for want of a first look since holdfast began: nothing is earned then, and nothing speaks against what was.
+    fn is_not_known_yet(&self, checks: &[CheckResult]) -> bool {
+        checks.iter().all(|check| check.passed || self.input.observed.awaits(check.check, self.form))
     }
 
     fn start(&self, wave: &Wave, namespaces: BTreeSet<String>, scan: &Scan, notes: &mut Notes) -> Soak {
@@ -155,10 +163,11 @@ impl Soaking<'_> {
     }
 
     /// Whether a namespace that is in scope from its start takes nothing out of another policy's denial that was not agreed to. In the form it is enforced in,
-    /// and in the one that may be lent meanwhile. Where another policy is enforced already, as in one that is made again, something was denied before.
+    /// and in the one that may be lent meanwhile. Where another policy is enforced already, as in one that is made again, something was denied before; not where that one was enforced there from the start, too, and this one was not written down with it.
     fn newborn_may(&self, name: &str, enforced: &Enforced, notes: &mut Notes) -> bool {
         let only = BTreeSet::from([name.to_owned()]);
-        let is_new = !self.input.beside.iter().any(|other| other.namespaces.contains(name));
+        let was_denied = |other: &Beside<'_>| other.namespaces.contains(name) && !other.from_start.contains(name);
+        let is_new = !self.input.beside.iter().any(was_denied);
         [enforced.form(self.input.declared.name), self.form].into_iter().all(|form| {
             let asks = of_newborn(form, name, self.input.beside_now);
             (is_new && asks.is_subset(&notes.history.in_force().of_newborn)) || self.claims_allowed(form, &only, notes)

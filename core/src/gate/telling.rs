@@ -28,10 +28,10 @@ impl fmt::Display for Event {
                 )
             }
             Self::Observed { wave } => write!(f, "wave `{wave}` was seen in force everywhere"),
-            Self::FormChanged { form, by } if by.is_empty() => {
+            Self::FormChanged { form, by, .. } if by.is_empty() => {
                 write!(f, "another form of the policy came into force, {form}; it admits nothing more")
             }
-            Self::FormChanged { form, by } => {
+            Self::FormChanged { form, by, .. } => {
                 write!(f, "a looser form of the policy came into force, {form}; allowed by {}", list(by))
             }
             Self::Held { wants, kinds } => {
@@ -119,9 +119,9 @@ mod tests {
             said(&promoted),
             format!("wave `canary` was promoted: from here on the policy denies in `a`, `b`, in its form {form}")
         );
-        let stricter = Event::FormChanged { form, by: Vec::new() };
+        let stricter = Event::FormChanged { form, by: Vec::new(), further: false };
         assert!(said(&stricter).ends_with("it admits nothing more"));
-        let looser = Event::FormChanged { form, by: vec!["bob".to_owned()] };
+        let looser = Event::FormChanged { form, by: vec!["bob".to_owned()], further: false };
         assert!(said(&looser).starts_with("a looser form") && said(&looser).ends_with("allowed by `bob`"));
         let held = Event::Held { wants: form, kinds: vec!["IdentityWidened".to_owned()] };
         assert!(said(&held).contains("(`IdentityWidened`)") && said(&held).ends_with(&form.to_string()));

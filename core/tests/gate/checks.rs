@@ -264,7 +264,7 @@ fn a_scan_is_a_policys_part_of_a_coverage() {
     let policies = [compiled.clone()];
     let coverage = assess(&inventory, &policies, &BTreeMap::new(), &BTreeMap::new(), &mut Memo::default(), now);
     let there = names(&["shop"]);
-    let beside = [Beside { name: "platform", spec: &platform, namespaces: &there }];
+    let beside = [Beside::new("platform", &platform, &there)];
     let scan = scan_of(form, &compiled, &coverage, &inventory, &beside, time, None);
     assert_eq!((scan.subject, &scan.incomplete), (subject_digest(form), &None));
     let of = |image: &str| scan.images.iter().find(|i| i.image == image).unwrap();
@@ -301,7 +301,7 @@ fn a_scan_is_a_policys_part_of_a_coverage() {
             spec["exemptImages"] = json!([{"image": exempt, "reason": "a node image"}]);
         });
         let both = names(&["shop", "billing"]);
-        let beside = [Beside { name: "platform", spec: &exempting, namespaces: &both }];
+        let beside = [Beside::new("platform", &exempting, &both)];
         let scan = scan_of(form, &compiled, &coverage, &inventory, &beside, time, None);
         assert_eq!(scan.others.len(), others, "{exempt}");
     }

@@ -109,8 +109,7 @@ fn who_agreed_to_what_one_policy_denies_agreed_to_nothing_of_another() {
     let declared_other = declared(|spec| spec["images"] = json!(["p.example/**"]));
     let (there, mut estate) = (names(&["shop"]), Estate::new());
     let of = |estate: &Estate, others: &[&str]| {
-        let beside: Vec<Beside<'_>> =
-            others.iter().map(|name| Beside { name, spec: &declared_other, namespaces: &there }).collect();
+        let beside: Vec<Beside<'_>> = others.iter().map(|name| Beside::new(name, &declared_other, &there)).collect();
         promotion(estate.form(), &there, &beside).first().map(|claim| claim.digest)
     };
     estate.soak();
@@ -193,4 +192,42 @@ fn who_agrees_late_does_not_agree_to_its_return() {
     }
     estate.approve(digest);
     assert!(!estate.step().form.unwrap().spec.require.sct);
+}
+
+/// The guards were away while it was made, or it was not seen until the change waited again.
+#[test]
+fn who_agreed_while_nobody_could_see_it_does_not_agree_to_its_return() {
+    let mut estate = Estate::enforcing();
+    let change = |estate: &mut Estate, sct: bool| {
+        estate.declare(|spec| spec["require"] = json!({ "sct": sct }));
+        estate.hour();
+    };
+    change(&mut estate, false);
+    let digest = estate.peek().held[0].digest;
+    estate.approve(digest);
+    assert!(!estate.step().form.unwrap().spec.require.sct);
+    estate.now += MINUTE;
+    estate.approve(digest);
+    let unseen = estate.approvals.pop().unwrap();
+    change(&mut estate, true);
+    change(&mut estate, false);
+    estate.approvals.push(unseen);
+    for _ in 0..3 {
+        assert!(estate.hour().form.unwrap().spec.require.sct, "nobody agreed to it since it waits");
+    }
+    estate.approve(digest);
+    assert!(!estate.step().form.unwrap().spec.require.sct);
+}
+
+#[test]
+fn what_was_agreed_to_for_those_that_are_made_ends_with_all_that_is_enforced() {
+    let mut estate = agreed(&["shop"]);
+    assert!(!estate.history.in_force().of_newborn.is_empty());
+    // Its form stays as it is.
+    for name in estate.enforced.as_ref().unwrap().names() {
+        estate.label(&name, "tier", "none");
+    }
+    estate.approve_what_is_held();
+    assert!(estate.hour().namespaces.is_empty());
+    assert!(estate.history.in_force().of_newborn.is_empty(), "whoever is enforced under that name next is another one");
 }

@@ -6,7 +6,7 @@ use crate::estate::{Estate, HOUR, MINUTE, names};
 use crate::failing;
 use crate::support::at;
 use holdfast_core::Digest;
-use holdfast_core::gate::{History, Intent, Phase, ScanTime, Soak, Trigger};
+use holdfast_core::gate::{Canaries, History, Intent, Phase, ScanTime, Soak, Trigger, Unscanned};
 use holdfast_core::verify::Reason;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -192,4 +192,64 @@ fn a_newer_namespace_is_enforced_from_its_start_and_an_older_one_soaks_for_itsel
         assert!(!decision.namespaces.contains("bad") && decision.progress.late.is_empty());
         assert_eq!(failing(&decision), [], "it does not fail what is enforced");
     }
+}
+
+#[test]
+fn what_was_not_looked_at_yet_since_holdfast_began_earns_nothing_and_ends_nothing() {
+    let soaking = || {
+        let mut estate = Estate::new();
+        estate.soak();
+        (0..5).for_each(|_| _ = estate.hour());
+        estate
+    };
+    let not_yet: Fault = Box::new(|estate| {
+        estate.observed.scan = None;
+        estate.observed.unscanned = Some(Unscanned::NotYet("not since the start".to_owned()));
+    });
+    let looks_around: Fault = Box::new(|estate| {
+        estate.observed.looks_around = true;
+        estate.engine().canaries = Canaries::Unknown;
+        estate.observed.trust_roots.clear();
+    });
+    let never: Fault = Box::new(|estate| {
+        estate.observed.scan = None;
+        estate.observed.unscanned = Some(Unscanned::Never("no report".to_owned()));
+    });
+    let unknown: Fault = Box::new(|estate| estate.engine().canaries = Canaries::Unknown);
+    let uncovered: Fault = Box::new(|estate| {
+        estate.observed.looks_around = true;
+        estate.cover("canary-a", Reason::MissingBundle);
+    });
+    let stale: Fault = Box::new(|estate| {
+        estate.observed.scan = None;
+        estate.observed.unscanned = Some(Unscanned::NotYet("not since the start".to_owned()));
+        estate.root().memory_intact = false;
+    });
+    for (what, fault, stays) in [
+        ("no scan yet", &not_yet, true),
+        ("no canary and no trust root yet", &looks_around, true),
+        ("no scan at all", &never, false),
+        ("no canary, long after the start", &unknown, false),
+        ("not covered, at the start", &uncovered, false),
+        ("no scan yet, and the memory of the trust root is lost", &stale, false),
+    ] {
+        let mut estate = soaking();
+        let before = estate.soaking().clone();
+        assert!(before.credit >= HOUR * 4);
+        fault(&mut estate);
+        for _ in 0..3 {
+            estate.now += MINUTE;
+            assert!(estate.step().namespaces.is_empty(), "{what}");
+        }
+        let after = estate.progress.as_ref().unwrap().soak.clone();
+        assert_eq!(after.as_ref() == Some(&before), stays, "{what}: {after:?}");
+    }
+    // It goes on, with what a scan earns at most.
+    let mut estate = soaking();
+    let before = estate.soaking().credit;
+    not_yet(&mut estate);
+    estate.now += HOUR * 20;
+    estate.step();
+    estate.hour();
+    assert_eq!(estate.soaking().credit, before + HOUR * 2);
 }

@@ -250,7 +250,7 @@ impl Estate {
 
     pub(crate) fn peek(&self) -> Decision {
         let beside: Vec<Beside<'_>> =
-            self.beside.iter().map(|(spec, namespaces)| Beside { name: "platform", spec, namespaces }).collect();
+            self.beside.iter().map(|(spec, namespaces)| Beside::new("platform", spec, namespaces)).collect();
         let there = self.beside.as_ref().map(|(_, there)| there | &self.beside_now).unwrap_or_default();
         let beside_now: Vec<Beside<'_>> = beside.iter().map(|other| Beside { namespaces: &there, ..*other }).collect();
         decide(&Input { beside: &beside, beside_now: &beside_now, ..self.input() }, self.now)

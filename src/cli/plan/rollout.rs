@@ -74,6 +74,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
         engines: &|kind, policy| inputs.seen(kind, policy),
         evidence: inputs.evidence,
         scan: Ok(&ScanSeen { time, incomplete: inputs.incomplete.clone() }),
+        looks_around: false,
         clock: inputs.clock(),
         approvals: &inputs.approvals(),
         break_glasses: &[],

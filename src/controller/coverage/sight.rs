@@ -8,7 +8,7 @@ use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::api::common::NamespaceSelector;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Roots, assess_by};
 use holdfast_core::engines::native::retain::evidence_digest;
-use holdfast_core::gate::ScanTime;
+use holdfast_core::gate::{ScanTime, Unscanned};
 use holdfast_core::operate::policy::{Evidence, ScanSeen};
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -24,7 +24,7 @@ pub(crate) struct Sight {
     /// What runs.
     pub(crate) snapshot: Snapshot,
     /// The last scan, or why there is none.
-    pub(crate) scan: Result<ScanSeen, String>,
+    pub(crate) scan: Result<ScanSeen, Unscanned>,
     seen: Option<(Arc<Registries>, Arc<Mutex<Ledger>>)>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
     let Some(report) = that_counts(context) else {
         let snapshot = observe::running(context, true, &NamespaceSelector::default(), policies).1;
         let why = "no BundleCoverageReport looks at every namespace and at templates; declare one without `namespaceSelector`";
-        return Sight { snapshot, scan: Err(why.to_owned()), seen: None };
+        return Sight { snapshot, scan: Err(Unscanned::Never(why.to_owned())), seen: None };
     };
     let (wanting, snapshot) = observe::running(context, true, &report.spec.namespace_selector, policies);
     let known = context.scanning.known.lock();
@@ -54,7 +54,9 @@ pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
             incomplete: wanting.or_else(|| last.wanting.then(|| "not all that runs was seen when it began".to_owned())),
         }),
         None => {
-            Err(format!("BundleCoverageReport `{}` has not finished a scan since holdfast started", report.name_any()))
+            let why =
+                format!("BundleCoverageReport `{}` has not finished a scan since holdfast started", report.name_any());
+            Err(Unscanned::NotYet(why))
         }
     };
     Sight { snapshot, scan, seen }

@@ -12,7 +12,7 @@ use super::observations::Said;
 /// How long what was just written may take to come into force before something is amiss.
 const TAKES_A_MOMENT: Duration = Duration::from_secs(10);
 /// How long it may take until every rule was asked once, after a start.
-const LOOKS_AROUND: Duration = Duration::from_secs(60);
+pub(super) const LOOKS_AROUND: Duration = Duration::from_secs(60);
 
 /// What the name of a rule over the form of images begins with.
 const FORM: &str = "holdfast-form-";

@@ -107,11 +107,15 @@ impl Memory {
         !is_ours
     }
 
-    /// What is remembered of these policies, and of those that are enforced and not among them.
+    /// What is remembered of these policies, and of those that are not among them and are enforced, or were let go and still are among those that deny.
     ///
     /// # Errors
     /// [`Failed`], where one could not look.
-    pub(super) async fn recall(&self, declared: &BTreeSet<String>) -> Result<BTreeMap<String, Recalled>, Failed> {
+    pub(super) async fn recall(
+        &self,
+        declared: &BTreeSet<String>,
+        denying: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Recalled>, Failed> {
         let doubt = std::mem::replace(&mut *self.doubtful.lock(), Doubt::Of(BTreeSet::new()));
         let read = self.read(declared, &doubt).await;
         if read.is_err() {
@@ -120,7 +124,10 @@ impl Memory {
         read?;
         let kept = self.kept.lock();
         let recalled = kept.iter().map(|(name, kept)| (name.clone(), kept.recalled()));
-        Ok(recalled.filter(|(name, recalled)| declared.contains(name) || recalled.gate.is_enforced()).collect())
+        let matters = |name: &String, gate: &Remembered| {
+            declared.contains(name) || gate.is_enforced() || (denying.contains(name) && gate.enforced.is_some())
+        };
+        Ok(recalled.filter(|(name, recalled)| matters(name, &recalled.gate)).collect())
     }
 
     async fn read(&self, declared: &BTreeSet<String>, doubt: &Doubt) -> Result<(), Failed> {

@@ -24,7 +24,7 @@ use super::super::agreements;
 use super::super::context::Context;
 use super::super::coverage::{Sight, compiled};
 use super::super::failure::Failed;
-use super::in_force::Rules;
+use super::in_force::{LOOKS_AROUND, Rules};
 use super::live::{Kind, There};
 use super::memory::Recalled;
 use super::observations::Said;
@@ -78,7 +78,12 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
         }
     }
     let names: BTreeSet<String> = declared.iter().map(|policy| policy.name_any()).collect();
-    let recalled = context.policies.memory.recall(&names).await?;
+    let there = context.policies.live.now();
+    let denials: Vec<Denial> = there.values().filter_map(|there| denial(there.object.body())).collect();
+    let foreign = context.policies.foreign.denials();
+    let denying: BTreeSet<String> =
+        denials.iter().chain(foreign.values().flatten()).map(|denial| denial.policy.clone()).collect();
+    let recalled = context.policies.memory.recall(&names, &denying).await?;
     let (remembered, faults) = split(recalled);
     let reader = context.reader();
     let mut members = Vec::new();
@@ -89,11 +94,7 @@ pub(super) async fn observe(context: &Context, now: Timestamp) -> Result<Observe
         members.push(Member::declared(policy, ready.as_ref().map_err(Clone::clone)));
     }
     let members = Member::with_remembered(members, &remembered);
-    let there = context.policies.live.now();
-    let denials: Vec<Denial> = there.values().filter_map(|there| denial(there.object.body())).collect();
-    let foreign = context.policies.foreign.denials();
-    let all_denials = denials.iter().chain(foreign.values().flatten());
-    let lost = lost(&members, &remembered, all_denials.map(|denial| denial.policy.as_str()));
+    let lost = lost(&members, &remembered, denying.iter().map(String::as_str));
     let discovered = context.engines.look().await?;
     let mut capabilities = discovered.capabilities.clone();
     let holdings = context.policies.verified.recall(&context.policies.live, now).await?;
@@ -220,7 +221,8 @@ impl Observed {
             capabilities: &self.capabilities,
             engines,
             evidence,
-            scan: sight.scan.as_ref().map_err(String::as_str),
+            scan: sight.scan.as_ref(),
+            looks_around: self.looking <= LOOKS_AROUND,
             clock: self.clock(),
             approvals: &self.approvals,
             break_glasses: &self.break_glasses,

@@ -26,7 +26,7 @@ const STEPS: [(&str, &str, Fate); 10] = [
     ("the status", "/status", Fate::HoldAnswer),
 ];
 
-fn records(lab: &Lab, policy: &str) -> Vec<Value> {
+pub(super) fn records(lab: &Lab, policy: &str) -> Vec<Value> {
     let journal =
         lab.get(&config_map_path(NAMESPACE, &format!("holdfast-policy-{policy}"))).expect("there is a journal");
     let document: Value = serde_json::from_str(journal["data"]["document.json"].as_str().unwrap()).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::estate::Estate;
+use super::interrupted::records;
 use crate::chart_support::NAMESPACE;
 use crate::lab::{HOLDFAST, Lab, config_map_path};
 use crate::registry_support::Registry;
@@ -102,4 +103,40 @@ fn a_soak_that_somebody_made_up_is_none() {
         estate.try_pod("shop", "rogue", &estate.image("rogue", estate.unsigned("rogue"))).is_ok(),
         "nothing is denied"
     );
+}
+
+/// Nobody looked yet when it is back: that is no check that fails.
+#[test]
+fn a_soak_goes_on_when_holdfast_is_back() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let mut operator = lab.operator_with(&["--leader-elect=false"]);
+    estate.pod("web", &estate.image("web", estate.signed("web")));
+    estate.enforce(&json!({"enforcement": {"desired": "Enforce", "soak": "72h"}}));
+    let soaks = |what: &str| {
+        let events: Vec<String> =
+            records(&lab, "apps").iter().map(|record| record["event"].as_str().unwrap().to_owned()).collect();
+        let count = |event: &str| events.iter().filter(|of| *of == event).count();
+        assert_eq!((count("soakStarted"), count("soakEnded")), (1, 0), "{what}: {events:?}");
+    };
+    let holds = |what: &str| {
+        lab.until(&format!("every check holds, {what}"), |_| {
+            let status = estate.policy_status("apps");
+            let checks = status.at("/enforcement/checks").as_array().cloned().unwrap_or_default();
+            let hold = checks.len() > 10 && checks.iter().all(|check| check["passed"] == true);
+            if hold && status.at("/enforcement/phase") == "Soaking" { Ok(()) } else { Err(status.text()) }
+        });
+    };
+    holds("at first");
+    for round in 0..3 {
+        estate.until_nothing_is_written();
+        operator.signal("-KILL");
+        operator.ended(Duration::from_secs(5));
+        operator = lab.operator_with(&["--leader-elect=false"]);
+        std::thread::sleep(Duration::from_secs(2));
+        estate.scan_now(&format!("round-{round}"));
+        holds("again");
+        soaks(&format!("round {round}"));
+    }
+    drop(operator);
 }

@@ -34,8 +34,8 @@ pub use hold::{Allowance, Approval, Effective, Held, Permit, held};
 pub use kind::{AllowedBy, LooseningKind};
 pub use mirror::{content, mirror, mirror_deletion};
 pub use namespace::left_scope;
-pub(in crate::gate) use policy::left_out;
 pub use policy::{Standing, cannot_be_enforced, gate_weakened, policy, policy_deletion, unusable};
+pub(in crate::gate) use policy::{left_out, reaches_further};
 pub(in crate::gate) use promotion::of_newborn;
 pub use promotion::{Beside, promotion};
 

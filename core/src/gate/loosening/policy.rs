@@ -6,6 +6,7 @@ use super::identity::{Identities, words};
 use super::{Finder, Loosening, LooseningKind, PolicyForm, deletion_digest, selector};
 use crate::Digest;
 use crate::api::SigningIdentityPolicySpec;
+use crate::api::common::NamespaceSelector;
 use crate::api::policy::{Desired, Engines, OtherImages};
 use crate::gate::rollout::waves_of;
 use crate::image::{ImagePattern, ImageRef};
@@ -143,6 +144,18 @@ pub(super) fn uncovered<'a>(patterns: &'a [String], known: &[String]) -> Vec<&'a
         })
         .map(String::as_str)
         .collect()
+}
+
+/// Whether a form may be about images or namespaces that the one before it was not about: what it takes out of another policy's denial there was not looked at.
+pub(in crate::gate) fn reaches_further(old: &SigningIdentityPolicySpec, new: &SigningIdentityPolicySpec) -> bool {
+    let waves = |spec: &SigningIdentityPolicySpec| -> Vec<NamespaceSelector> {
+        waves_of(&spec.enforcement).into_iter().map(|wave| wave.namespace_selector).collect()
+    };
+    let known = waves(old);
+    !uncovered(&new.images, &old.images).is_empty()
+        || new.exempt_images.iter().any(|exempt| !old.exempt_images.iter().any(|known| known.image == exempt.image))
+        || !selector::covers(&old.namespace_selector, &new.namespace_selector)
+        || waves(new).iter().any(|wave| !known.iter().any(|wide| selector::covers(wide, wave)))
 }
 
 /// The namespaces that are let go where a narrower selector comes into force: those that are enforced, and that it does not select by the labels they have.

@@ -23,6 +23,25 @@ pub struct Beside<'a> {
     pub spec: &'a SigningIdentityPolicySpec,
     /// The namespaces it is enforced in.
     pub namespaces: &'a BTreeSet<String>,
+    /// Of these, those it was enforced in from their making.
+    pub from_start: &'a BTreeSet<String>,
+    /// Namespaces that were just made and that it is about to be enforced in.
+    pub coming: &'a BTreeSet<String>,
+}
+
+static NOWHERE: BTreeSet<String> = BTreeSet::new();
+
+impl<'a> Beside<'a> {
+    /// A policy that is enforced in these namespaces for long.
+    pub const fn new(name: &'a str, spec: &'a SigningIdentityPolicySpec, namespaces: &'a BTreeSet<String>) -> Self {
+        Self { name, spec, namespaces, from_start: &NOWHERE, coming: &NOWHERE }
+    }
+
+    /// The same, where nothing of what is coming counts.
+    #[must_use]
+    pub(crate) const fn settled(self) -> Self {
+        Self { coming: &NOWHERE, ..self }
+    }
 }
 
 /// What is taken from whom, in which field.
@@ -69,10 +88,14 @@ pub(in crate::gate) fn of_newborn(
 }
 
 fn claims<'a>(declared: PolicyForm<'_>, namespace: &str, beside: &[Beside<'a>]) -> BTreeSet<Claim<'a>> {
-    let there: Vec<&Beside<'_>> =
-        beside.iter().filter(|other| other.name != declared.name && other.namespaces.contains(namespace)).collect();
-    let denying: Vec<&str> =
-        there.iter().filter(|other| other.spec.other_images == OtherImages::Deny).map(|other| other.name).collect();
+    let others = || beside.iter().filter(|other| other.name != declared.name);
+    let there: Vec<&Beside<'_>> = others().filter(|other| other.namespaces.contains(namespace)).collect();
+    // What is only coming denies, and is about nothing yet: nobody knows whether it comes.
+    let denying: Vec<&str> = others()
+        .filter(|other| other.namespaces.contains(namespace) || other.coming.contains(namespace))
+        .filter(|other| other.spec.other_images == OtherImages::Deny)
+        .map(|other| other.name)
+        .collect();
     if denying.is_empty() {
         return BTreeSet::new();
     }

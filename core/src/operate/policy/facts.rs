@@ -17,7 +17,8 @@ use crate::engines::native::Holding;
 use crate::engines::{EngineKind, Estate, EstatePolicy, EstateRoot, Exception, LocalRepository, Verified};
 use crate::gate::break_glass::ActiveBreakGlass;
 use crate::gate::loosening::{Approval, Beside};
-use crate::gate::{Canaries, Namespace, ScanTime, TrustRootState};
+use crate::gate::rollout::{selected, waves_of};
+use crate::gate::{Canaries, Enforced, Namespace, ScanTime, Seen, TrustRootState, Unscanned};
 use crate::trust::clock::Sanity;
 use crate::trust::root::TrustRoot;
 
@@ -53,7 +54,9 @@ pub struct Facts<'a> {
     /// The evidence that is stored for a digest.
     pub evidence: &'a Evidence,
     /// The last scan, or why there is none.
-    pub scan: Result<&'a ScanSeen, &'a str>,
+    pub scan: Result<&'a ScanSeen, &'a Unscanned>,
+    /// Whether whoever looks has just begun to.
+    pub looks_around: bool,
     /// What is known of the clock.
     pub clock: Sanity,
     /// Approvals that count, of every policy.
@@ -110,7 +113,7 @@ impl<'a> Facts<'a> {
     pub(super) fn beside(&self) -> Vec<Owned<'a>> {
         let kept = self.remembered.iter();
         let enforced = kept.filter_map(|(name, kept)| Some((name.as_str(), kept.enforced.as_ref()?)));
-        enforced.map(|(name, enforced)| Owned { name, spec: &enforced.spec, namespaces: enforced.names() }).collect()
+        enforced.map(|(name, enforced)| Owned::of(name, enforced, self)).collect()
     }
 
     /// The namespaces a selector can be held against: those that are known, and those it means by their name alone.
@@ -172,10 +175,48 @@ pub(super) struct Owned<'a> {
     name: &'a str,
     spec: &'a crate::api::SigningIdentityPolicySpec,
     namespaces: BTreeSet<String>,
+    from_start: BTreeSet<String>,
+    coming: BTreeSet<String>,
 }
 
 impl<'a> Owned<'a> {
-    pub(super) fn borrowed<'b: 'a>(all: &'b [Self]) -> Vec<Beside<'b>> {
-        all.iter().map(|of| Beside { name: of.name, spec: of.spec, namespaces: &of.namespaces }).collect()
+    fn of(name: &'a str, enforced: &'a Enforced, facts: &Facts<'_>) -> Self {
+        let from_start = enforced.namespaces.iter().filter(|(namespace, standing)| {
+            facts.namespaces.get(*namespace).is_some_and(|known| known.was_new_at(standing.written))
+        });
+        Self {
+            name,
+            spec: &enforced.spec,
+            namespaces: enforced.names(),
+            from_start: from_start.map(|(namespace, _)| namespace.clone()).collect(),
+            coming: coming(enforced, facts),
+        }
     }
+
+    pub(super) fn borrowed<'b: 'a>(all: &'b [Self]) -> Vec<Beside<'b>> {
+        let one = |of: &'b Self| Beside {
+            name: of.name,
+            spec: of.spec,
+            namespaces: &of.namespaces,
+            from_start: &of.from_start,
+            coming: &of.coming,
+        };
+        all.iter().map(one).collect()
+    }
+}
+
+/// The namespaces of waves in force that were made since, and that nobody saw before.
+fn coming(enforced: &Enforced, facts: &Facts<'_>) -> BTreeSet<String> {
+    let (spec, mut coming) = (&enforced.spec, BTreeSet::new());
+    for wave in waves_of(&spec.enforcement) {
+        let Some(in_force) = enforced.waves.get(&wave.name).and_then(|wave| wave.observed) else { continue };
+        let is_new = |name: &str| {
+            let known = facts.namespaces.get(name).filter(|known| known.seen != Seen::Before);
+            known.and_then(|known| known.created).is_some_and(|created| created > in_force)
+        };
+        let selected = selected(spec, &wave, facts.namespaces, facts.left_out);
+        let new = selected.into_iter().filter(|name| is_new(name) && !enforced.namespaces.contains_key(*name));
+        coming.extend(new.map(str::to_owned));
+    }
+    coming
 }

@@ -44,19 +44,21 @@ impl Sight<'_> {
         });
         let mut decided: Vec<(usize, &str, Decision)> = Vec::new();
         for (at, standing) in order {
-            let decision = self.decide(standing, &self.beside_by_now(&decided), engines, now);
+            let decision = self.decide(standing, &self.beside_by_now(&decided, standing), engines, now);
             decided.push((at, standing.name(), decision));
         }
         decided.sort_by_key(|(at, ..)| *at);
         decided.into_iter().map(|(.., decision)| decision).collect()
     }
 
-    /// Every policy that is enforced: those that were decided as they are now, and the others as they were.
-    fn beside_by_now<'b>(&'b self, decided: &'b [(usize, &str, Decision)]) -> Vec<Beside<'b>> {
+    /// Every policy that is enforced: those that were decided as they are now, and the others as they were. Where this one came to be about more than it was
+    /// about when another came, it is the newcomer, and that one's new namespaces count as its own already.
+    fn beside_by_now<'b>(&'b self, decided: &'b [(usize, &str, Decision)], standing: &Standing<'_>) -> Vec<Beside<'b>> {
         let is_decided = |name: &str| decided.iter().any(|(_, decided, _)| *decided == name);
-        let others = self.beside.iter().filter(|of| !is_decided(of.name)).copied();
+        let others = self.beside.iter().filter(|of| !is_decided(of.name));
+        let others = others.map(|of| if standing.may_take_from(self.facts, of.name) { *of } else { of.settled() });
         let moved = decided.iter().filter_map(|(_, name, decision)| {
-            Some(Beside { name, spec: &decision.enforced.as_ref()?.spec, namespaces: &decision.namespaces })
+            Some(Beside::new(name, &decision.enforced.as_ref()?.spec, &decision.namespaces))
         });
         others.chain(moved).collect()
     }
@@ -78,7 +80,8 @@ impl Sight<'_> {
         let observed = Observation {
             trust_roots: facts.trust.iter().map(|(name, trust)| (name.clone(), trust.state.clone())).collect(),
             scan,
-            unscanned: facts.scan.err().map(str::to_owned),
+            unscanned: facts.scan.err().cloned(),
+            looks_around: facts.looks_around,
             engines: self.engine_states(standing, engines),
             clock: Some(facts.clock),
             break_glasses: facts.break_glasses.to_vec(),

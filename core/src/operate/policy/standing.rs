@@ -51,17 +51,30 @@ impl Standing<'_> {
         &self.member.name
     }
 
-    /// Since when it denies anywhere; none where it does not. The history knows it longer than the names, which are forgotten once their namespaces are gone.
+    /// Since when it denies anywhere; none where it does not.
     pub(super) fn enforced_since(&self) -> Option<Timestamp> {
-        let written =
-            self.remembered.enforced.as_ref()?.namespaces.values().map(|namespace| namespace.written).min()?;
-        Some(self.remembered.history.in_force().since.map_or(written, |since| since.min(written)))
+        enforced_since(self.remembered)
+    }
+
+    /// Whether it may be about what it was not about when another policy came to be enforced: since a change of it, or in a form that is new or lent.
+    pub(super) fn may_take_from(&self, facts: &Facts<'_>, other: &str) -> bool {
+        let Some(enforced) = &self.remembered.enforced else { return false };
+        let form = self.ready.as_ref().map(|ready| ready.form.of(self.name()).digest());
+        let is_as_remembered = form.is_none_or(|form| form == enforced.form(self.name()).digest());
+        let Some(further) = self.remembered.history.in_force().further else { return !is_as_remembered };
+        !is_as_remembered || enforced_since(facts.remembered(other)).is_some_and(|since| since <= further)
     }
 
     /// The namespaces it was enforced in when the step began.
     pub fn enforced_before(&self) -> BTreeSet<String> {
         self.remembered.enforced.as_ref().map(Enforced::names).unwrap_or_default()
     }
+}
+
+/// The history knows it longer than the names, which are forgotten once their namespaces are gone.
+fn enforced_since(remembered: &Remembered) -> Option<Timestamp> {
+    let written = remembered.enforced.as_ref()?.namespaces.values().map(|namespace| namespace.written).min()?;
+    Some(remembered.history.in_force().since.map_or(written, |since| since.min(written)))
 }
 
 impl Forms<'_> {
