@@ -70,10 +70,10 @@ pub(super) async fn apply(
     remember(context, decided, now).await?;
     let looked = observed.namespaces.iter().map(|(name, namespace)| (name.clone(), namespace.created));
     *context.policies.looked.lock() = Some(looked.collect());
-    mark(context, observed, decided).await?;
+    mark(context, observed, decided, &mut applied).await?;
     native(context, observed, decided, &mut applied).await?;
     super::foreign::apply(context, observed, decided, &mut applied).await?;
-    let_go(context, observed, decided).await?;
+    let_go(context, observed, decided, &mut applied).await?;
     context.policies.verified.tell_unseen(now).await?;
     Ok(applied)
 }
@@ -97,21 +97,31 @@ async fn remember(context: &Context, decided: &Decided<'_>, now: Timestamp) -> R
 }
 
 /// A policy that is enforced keeps a finalizer: it cannot go before its objects.
-async fn mark(context: &Context, observed: &Observed, decided: &Decided<'_>) -> Result<(), Failed> {
+async fn mark(
+    context: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    applied: &mut Applied,
+) -> Result<(), Failed> {
     for step in decided.steps.iter().filter(|step| !step.decision.namespaces.is_empty() && !step.lets_go()) {
         let Some(policy) = declared(observed, step.standing.name()) else { continue };
         let is_marked = policy.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
         if !is_marked && policy.metadata.deletion_timestamp.is_none() {
             let mut finalizers = policy.finalizers().to_vec();
             finalizers.push(FINALIZER.to_owned());
-            finalize(context, policy, &finalizers).await?;
+            finalize(context, policy, &finalizers, applied).await?;
         }
     }
     Ok(())
 }
 
 /// Lets policies go whose objects are gone.
-async fn let_go(context: &Context, observed: &Observed, decided: &Decided<'_>) -> Result<(), Failed> {
+async fn let_go(
+    context: &Context,
+    observed: &Observed,
+    decided: &Decided<'_>,
+    applied: &mut Applied,
+) -> Result<(), Failed> {
     let there = context.policies.live.now();
     for step in decided.steps.iter().filter(|step| step.lets_go()) {
         let name = step.standing.name();
@@ -120,8 +130,9 @@ async fn let_go(context: &Context, observed: &Observed, decided: &Decided<'_>) -
         let others: Vec<String> =
             policy.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
         if !has_objects && others.len() < policy.finalizers().len() {
-            finalize(context, policy, &others).await?;
-            tracing::info!(policy = name, "the policy is let go");
+            if finalize(context, policy, &others, applied).await? {
+                tracing::info!(policy = name, "the policy is let go");
+            }
         }
     }
     Ok(())
@@ -131,7 +142,13 @@ fn declared<'o>(observed: &'o Observed, name: &str) -> Option<&'o SigningIdentit
     observed.declared.iter().find(|policy| policy.name_any() == name).map(std::convert::AsRef::as_ref)
 }
 
-async fn finalize(context: &Context, policy: &SigningIdentityPolicy, finalizers: &[String]) -> Result<(), Failed> {
+/// Whether it was written. Who edits a policy without an end holds up that policy's finalizer, and nothing else: what is enforced is remembered anyhow.
+async fn finalize(
+    context: &Context,
+    policy: &SigningIdentityPolicy,
+    finalizers: &[String],
+    applied: &mut Applied,
+) -> Result<bool, Failed> {
     context.may_write()?;
     let api: Api<SigningIdentityPolicy> = Api::all(context.client.clone());
     let metadata = json!({
@@ -141,8 +158,12 @@ async fn finalize(context: &Context, policy: &SigningIdentityPolicy, finalizers:
     let patch = Patch::Merge(json!({"metadata": metadata}));
     let params = PatchParams::default();
     match within("write the finalizers of", &name, api.patch_metadata(&name, &params, &patch)).await {
-        Ok(_) => Ok(()),
-        Err(failed) if failed.is_gone() => Ok(()),
+        Ok(_) => Ok(true),
+        Err(failed) if failed.is_gone() => Ok(false),
+        Err(failed) if failed.is_conflict() => {
+            applied.look_again(LOOK * 5);
+            Ok(false)
+        }
         Err(failed) => Err(failed),
     }
 }

@@ -175,6 +175,19 @@ impl Observations {
         self.seen.insert(canary.binding, seen);
     }
 
+    /// Takes note that a trial was not answered. It contradicts nothing that was seen, for a while.
+    pub(super) fn note_silence(&mut self, trial: Trial) {
+        let known = self.seen.get_mut(&trial.canary.binding);
+        let known = known.filter(|known| known.binding == trial.binding && known.rule == trial.rule);
+        let stands = known.filter(|known| known.said == Said::InForce && known.at.elapsed() < COUNTS_FOR * 2);
+        let Some(known) = stands else {
+            return self
+                .note(trial, Said::Unclear("the API server did not answer in time, or not as it should".to_owned()));
+        };
+        known.tried = Instant::now();
+        if trial.is_last { known.vain.clear() } else { _ = known.vain.insert(trial.namespace) }
+    }
+
     /// What was tried and is not seen in force, in the form it has; `but` names what is about to change.
     pub(super) fn unseen<'t>(
         &self,
@@ -350,6 +363,37 @@ mod tests {
             seen.step(&there, |_| refused_in_a("a"));
         }
         assert_eq!(seen.says(&there), Some(refused_in_a("a")));
+    }
+
+    #[test]
+    fn who_does_not_answer_contradicts_nothing_for_a_while() {
+        let there = world("1", "1", &["a", "b"]);
+        let silent = |seen: &mut Observations| -> Vec<String> {
+            let trials = seen.trials(&there, &|_| None, &BTreeMap::new(), &|_, at| place_of(at), &BTreeSet::new());
+            let places = trials.iter().map(|trial| trial.namespace.clone()).collect();
+            trials.into_iter().for_each(|trial| seen.note_silence(trial));
+            places
+        };
+        let ago = |seen: &mut Observations, ago: Duration| {
+            let then = Instant::now().checked_sub(ago).unwrap();
+            seen.seen.values_mut().for_each(|known| (known.at, known.since) = (then, then));
+        };
+        // Before anything was seen, nothing is in force; another namespace is asked next.
+        let mut seen = Observations::default();
+        assert_eq!(silent(&mut seen), ["a"]);
+        assert!(matches!(seen.says(&there), Some(Said::Unclear(_))));
+        assert_eq!(seen.step(&there, |_| Said::InForce), ["b"]);
+        ago(&mut seen, COUNTS_FOR);
+        for place in ["b", "a", "b"] {
+            assert_eq!(silent(&mut seen), [place]);
+            assert_eq!(seen.says(&there), Some(Said::InForce));
+        }
+        // Not for ever.
+        ago(&mut seen, COUNTS_FOR * 2);
+        for _ in 0..2 {
+            silent(&mut seen);
+        }
+        assert!(matches!(seen.says(&there), Some(Said::Unclear(_))));
     }
 
     #[test]

@@ -62,13 +62,20 @@ impl Observing {
     /// Tries, and takes note.
     pub(super) async fn try_all(&self, trials: Vec<Trial>) -> Result<(), Failed> {
         let tried = stream::iter(trials).map(|trial| async {
-            let said = self.say(&trial).await?;
+            let said = match self.say(&trial).await {
+                // A webhook that hangs in one namespace says nothing of what is asked in another.
+                Err(Failed::Silent { .. }) => None,
+                said => said?,
+            };
             Ok::<_, Failed>((trial, said))
         });
-        let tried: Vec<Result<(Trial, Said), Failed>> = tried.buffer_unordered(AT_ONCE).collect().await;
+        let tried: Vec<Result<(Trial, Option<Said>), Failed>> = tried.buffer_unordered(AT_ONCE).collect().await;
         for tried in tried {
             let (trial, said) = tried?;
-            self.seen.lock().note(trial, said);
+            match said {
+                Some(said) => self.seen.lock().note(trial, said),
+                None => self.seen.lock().note_silence(trial),
+            }
         }
         Ok(())
     }
@@ -92,18 +99,21 @@ impl Observing {
         self.seen.lock().asks_on()
     }
 
-    async fn say(&self, trial: &Trial) -> Result<Said, Failed> {
+    /// What a canary says; nothing, where the API server did not get to judge it.
+    async fn say(&self, trial: &Trial) -> Result<Option<Said>, Failed> {
         let Canary { rule, bad, good, .. } = &trial.canary;
         match self.ask(&trial.namespace, rule, bad).await? {
             Answer { objects: Some(_), .. } => {}
-            Answer { taken: true, .. } => return Ok(Said::Open),
-            Answer { why, .. } => return Ok(Said::Unclear(why)),
+            Answer { taken: true, .. } => return Ok(Some(Said::Open)),
+            Answer { is_busy: true, .. } => return Ok(None),
+            Answer { why, .. } => return Ok(Some(Said::Unclear(why))),
         }
-        let Some(good) = good else { return Ok(Said::InForce) };
+        let Some(good) = good else { return Ok(Some(Said::InForce)) };
         Ok(match self.ask(&trial.namespace, rule, good).await? {
+            Answer { objects: Some(why), .. } => Some(Said::Denies(why)),
+            Answer { is_busy: true, .. } => None,
             // What something else says of it is another matter: this rule let it pass.
-            Answer { objects: None, .. } => Said::InForce,
-            Answer { objects: Some(why), .. } => Said::Denies(why),
+            Answer { .. } => Some(Said::InForce),
         })
     }
 
@@ -115,7 +125,9 @@ impl Observing {
         let path = Request::new(Pod::url_path(&(), Some(namespace)));
         let request = path.create(&params, pod).map_err(|error| stuck(&error))?;
         let answered = within("send", &place, self.client.send(request.map(Body::from))).await?;
-        let taken = answered.status().is_success();
+        let status = answered.status();
+        let (taken, is_busy) =
+            (status.is_success(), status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS);
         let by_rule = format!("ValidatingAdmissionPolicy '{rule}'");
         let warnings = answered.headers().get_all(http::header::WARNING).iter().filter_map(|value| value.to_str().ok());
         let warned = warnings.filter(|warning| warning.contains(&by_rule)).map(str::to_owned).next();
@@ -124,7 +136,7 @@ impl Observing {
         let message = said.as_ref().map(|status| status.message.clone()).unwrap_or_default();
         let is_there = said.is_some_and(|status| status.reason == "AlreadyExists");
         let denied = (!taken && message.contains(&by_rule)).then(|| message.clone());
-        Ok(Answer { objects: denied.or(warned), taken: taken || is_there, why: message })
+        Ok(Answer { objects: denied.or(warned), taken: taken || is_there, is_busy, why: message })
     }
 }
 
@@ -134,6 +146,8 @@ struct Answer {
     objects: Option<String>,
     /// It would have been made.
     taken: bool,
+    /// The API server, or what it asks, had no time or broke.
+    is_busy: bool,
     /// What something else said.
     why: String,
 }

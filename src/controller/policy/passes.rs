@@ -18,6 +18,9 @@ use crate::serve::metrics::Ended;
 /// How long what is asked for is gathered, from the first that asks.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// From how many passes in a row on it is no longer ordinary that somebody else wrote meanwhile.
+const STUBBORN: u32 = 5;
+
 /// Asks for a pass.
 #[derive(Clone, Default)]
 pub(crate) struct Wake(Arc<Notify>);
@@ -73,7 +76,8 @@ async fn one(context: &Context) -> Result<Duration, Failed> {
 
 /// How long to wait after a pass that failed. Somebody who wrote meanwhile is ordinary: what was decided is decided anew at once.
 fn after(context: &Context, failed: &Failed, failures: u32) -> Duration {
-    if failed.is_conflict() || matches!(failed, Failed::NotLeading) {
+    let is_ordinary = failed.is_conflict() && failures < STUBBORN;
+    if is_ordinary || matches!(failed, Failed::NotLeading) {
         tracing::debug!(controller = CONTROLLER, %failed, "the pass is begun again");
         return pass::retry_after(failures.saturating_sub(1)) / 4;
     }

@@ -23,6 +23,9 @@ use super::observe::Observed;
 /// How often a status is written at most, while nothing but counts of images change.
 const AT_MOST: Duration = Duration::from_secs(10);
 
+/// How soon a status is written again that somebody wrote meanwhile.
+const EDITED: Duration = Duration::from_millis(200);
+
 /// Reports; how long until what was put off is told.
 ///
 /// # Errors
@@ -75,6 +78,11 @@ pub(super) async fn report(
         match statuses::write(context, &**policy, &next, &next.conditions).await {
             // It went meanwhile.
             Err(failed) if failed.is_gone() => continue,
+            // Somebody edited it meanwhile; the others' are told all the same.
+            Err(failed) if failed.is_conflict() => {
+                put_off = Some(put_off.map_or(EDITED, |known| known.min(EDITED)));
+                continue;
+            }
             written => written?,
         }
         context.policies.told.lock().insert(name.to_owned(), Instant::now());

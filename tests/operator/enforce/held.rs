@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::estate::Estate;
 use crate::break_glass::{self, ask, from_now};
 use crate::lab::Lab;
+use crate::proxy::Fate;
 use crate::registry_support::Registry;
 
 const APPS: &str = "/apis/holdfast.dev/v1alpha1/signingidentitypolicies/apps";
@@ -111,6 +112,36 @@ fn an_enforced_policy_that_is_deleted_stays_until_two_people_agreed() {
     lab.until("nothing is denied any more", |_| estate.try_pod("shop", "rogue", &bad));
     let left = lab.call("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings?labelSelector=holdfast.dev/policy=apps", None);
     assert_eq!(left["items"].as_array().map(Vec::len), Some(0));
+}
+
+/// Somebody takes its finalizer while what denies by it is still being taken away.
+#[test]
+fn one_that_is_let_go_and_gone_at_once_holds_up_nothing() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let mut operator = lab.operator_with(&["--leader-elect=false"]);
+    estate.enforced();
+    let bad = estate.image("rogue", estate.unsigned("rogue"));
+    estate.enforce(&json!({"namespaceSelector": {"matchLabels": {"tier": "nobody"}}}));
+    let digest = asked_for(&held(&estate, "NamespacesNarrowed"));
+    estate.until_nothing_is_written();
+    lab.proxy()
+        .on_nth(0, Fate::Hold, |asked| asked.is_write() && asked.path.contains("/validatingadmissionpolicybindings"));
+    approve(&lab, "bob", "SigningIdentityPolicy", "apps", &digest).unwrap();
+    lab.until("the write is on its way", |lab| if lab.proxy().met() >= 1 { Ok(()) } else { Err(operator.said()) });
+    lab.patch(APPS, &json!({"metadata": {"finalizers": null}}));
+    lab.delete(APPS);
+    operator.signal("-KILL");
+    operator.ended(std::time::Duration::from_secs(5));
+    lab.proxy().reset();
+    estate.denied("shop", &bad, "is not verified");
+    let _operator = lab.operator_with(&["--leader-elect=false"]);
+    lab.until("nothing of it is left", |lab| {
+        let left = lab.call("GET", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings?labelSelector=holdfast.dev/policy=apps", None);
+        let left = left["items"].as_array().map_or(0, Vec::len);
+        if left == 0 { Ok(()) } else { Err(format!("{left} bindings")) }
+    });
+    lab.until("nothing is denied any more", |_| estate.would_admit("shop", &bad));
 }
 
 #[test]
