@@ -1,7 +1,7 @@
 //! Candidates that wait for approval, and what each would change for the images that scans looked at: passes over mirrors say what waits, passes over reports
 //! judge by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(crate) struct Candidates {
     waiting: Mutex<BTreeMap<String, Waiting>>,
     /// Whose turn it is to bring other trust into force.
     turn: tokio::sync::Mutex<()>,
+    /// Mirrors of which nobody knows what is in force: what was to be written may have been.
+    doubted: Mutex<BTreeSet<String>>,
 }
 
 struct Waiting {
@@ -91,6 +93,20 @@ impl Candidates {
         self.turn.lock().await
     }
 
+    /// Nobody knows any more what is in force of a mirror.
+    pub(crate) fn doubt(&self, mirror: &str) {
+        self.doubted.lock().insert(mirror.to_owned());
+    }
+
+    /// It is known again, or the mirror is gone.
+    pub(crate) fn trust(&self, mirror: &str) {
+        self.doubted.lock().remove(mirror);
+    }
+
+    fn is_known_beside(&self, mirror: &str) -> bool {
+        self.doubted.lock().iter().all(|doubted| doubted == mirror)
+    }
+
     /// Takes note of what a candidate would change for the images of a report; whether that is news.
     pub(crate) fn judged(&self, mirror: &str, candidate: Digest, report: &str, judgement: Judgement) -> bool {
         self.judged_at(mirror, candidate, report, (judgement, Instant::now()))
@@ -113,8 +129,8 @@ impl Candidates {
         all.get(mirror).filter(|waiting| waiting.root.root().digest == candidate)?.impact().cloned()
     }
 
-    /// What the candidate that waits would change for all that runs, where that was judged by the report that counts, beside what is in force. Other reports
-    /// may fear more, and say nothing alone: anybody may add one.
+    /// What the candidate that waits would change for all that runs, where that was judged by the report that counts, beside what is in force, and what is in
+    /// force is known. Other reports may fear more, and say nothing alone: anybody may add one.
     pub(crate) fn rehearsed(
         &self,
         mirror: &str,
@@ -122,6 +138,7 @@ impl Candidates {
         uid: Option<&String>,
         beside: Digest,
     ) -> Option<(Digest, Impact)> {
+        self.is_known_beside(mirror).then_some(())?;
         let all = self.waiting.lock();
         let waiting = all.get(mirror)?;
         let (judgement, at) = waiting.judged.get(report)?;
@@ -184,6 +201,18 @@ mod tests {
         assert_eq!((candidates.impact("corp", first.digest), candidates.impact("corp", second.digest)), (None, None));
         candidates.publish("corp", None);
         assert!(candidates.waiting().is_empty());
+    }
+
+    #[test]
+    fn nothing_counts_beside_trust_that_nobody_knows() {
+        let (candidates, candidate) = (Candidates::default(), root("first.example"));
+        candidates.publish("corp", Some(&candidate));
+        candidates.judged("corp", candidate.digest, "all", judgement(impact(40, 0), true));
+        candidates.doubt("other");
+        candidates.doubt("corp");
+        assert_eq!(rehearsed(&candidates), None);
+        candidates.trust("other");
+        assert!(rehearsed(&candidates).is_some(), "its own was read before anything is decided");
     }
 
     #[test]

@@ -255,6 +255,7 @@ impl Operator {
                     malformed::forget::<TrustRootMirror>(&context, name);
                     metrics.forget(name);
                     context.candidates.publish(name, None);
+                    context.candidates.trust(name);
                     context.vouched.forget(name);
                     if context.trusts.withdraw(name) {
                         context.scanning.queue.all();

@@ -37,24 +37,27 @@ pub(crate) struct Applied {
     pub(crate) memory: Option<Stored>,
     /// The record.
     pub(crate) record: Option<Stored>,
-    /// The distribution, with what was written just now.
-    pub(crate) distribution: Option<Distribution>,
-    /// When to try again what was not taken.
-    pub(crate) again: Option<Duration>,
+    /// What became of distributing.
+    pub(crate) outcome: Outcome,
 }
 
 /// What became of writes that are independent of each other: one namespace does not stand in the way of the others, nor of the report.
 #[derive(Default)]
-struct Outcome {
+pub(crate) struct Outcome {
+    /// The distribution, with what was written just now.
+    pub(crate) distribution: Option<Distribution>,
+    /// When to try again what was not taken.
+    pub(crate) again: Option<Duration>,
+    /// Why not all of it was tried, or nobody knows what became of it.
+    pub(crate) failed: Option<Failed>,
     written: BTreeMap<String, Option<String>>,
-    again: Option<Duration>,
 }
 
 impl Outcome {
-    fn take(&mut self, namespace: String, result: Result<(), Failed>) -> Result<(), Failed> {
+    fn take(&mut self, namespace: String, result: Result<(), Failed>) {
         let Err(failed) = result else {
             self.written.insert(namespace, None);
-            return Ok(());
+            return;
         };
         let again = if let Some(said) = failed.not_taken() {
             tracing::warn!(namespace, error = %failed, "the API server does not take it");
@@ -63,37 +66,22 @@ impl Outcome {
         } else if failed.is_conflict() {
             SOON
         } else {
-            return Err(failed);
+            self.failed = Some(failed);
+            return;
         };
         self.again = Some(self.again.map_or(again, |known| known.min(again)));
-        Ok(())
     }
 }
 
-/// Carries out a decision.
+/// What was verified is remembered before anything else: a source that breaks off half-way must not be able to take a newer root back.
 ///
 /// # Errors
-/// [`Failed`], at the first step that failed; all steps before it hold.
-pub(crate) async fn apply(
+/// [`Failed`], where it cannot be.
+pub(crate) async fn remember(
     context: &Context,
     mirror: &TrustRootMirror,
     observed: &Observed,
-    decision: &Decision,
-) -> Result<Applied, Failed> {
-    let memory = remember(context, mirror, observed).await?;
-    let record = write_record(context, mirror, observed, decision, memory.as_ref()).await?;
-    let mut outcome = Outcome::default();
-    let distribution = match &decision.record {
-        Some(of) if observed.fault.is_none() && !mirror.spec.suspend => {
-            distribute(context, mirror, observed, of, &mut outcome).await?
-        }
-        _ => None,
-    };
-    Ok(Applied { memory, record, distribution, again: outcome.again })
-}
-
-/// What was verified is remembered before anything else: a source that breaks off half-way must not be able to take a newer root back.
-async fn remember(context: &Context, mirror: &TrustRootMirror, observed: &Observed) -> Result<Option<Stored>, Failed> {
+) -> Result<Option<Stored>, Failed> {
     let name = mirror.name_any();
     let (Some(held), Some(bootstrap)) = (&observed.held, &mirror.spec.bootstrap) else { return Ok(None) };
     let pin = bootstrap.root_sha256.0;
@@ -113,7 +101,11 @@ fn versions(held: &Held) -> String {
     roles.collect::<Vec<_>>().join(", ")
 }
 
-async fn write_record(
+/// Writes down what is in force: from here on it is.
+///
+/// # Errors
+/// [`Failed`], where that cannot be written. Where it may have been all the same, the mirror's trust is in doubt until it was read.
+pub(crate) async fn write_record(
     context: &Context,
     mirror: &TrustRootMirror,
     observed: &Observed,
@@ -154,13 +146,29 @@ async fn write_record(
         return Ok(stored);
     }
     context.may_write()?;
-    let stored = context.store.write_record(&name, observed.record.place().as_ref(), &record).await?;
+    let written = context.store.write_record(&name, observed.record.place().as_ref(), &record).await;
+    if written.as_ref().is_err_and(may_be_written) {
+        context.candidates.doubt(&name);
+    }
+    let stored = written?;
     context.known.lock().entry(name.clone()).or_default().record = Some(stored.clone());
     if !same_trust && let Some(adopted) = &decision.adopted {
         let by = record.adopted.as_ref().map_or("", |adopted| adopted.by.as_str());
         tracing::info!(mirror = name, digest = %adopted.root.digest, by, "the trust is in force");
     }
     Ok(Some(stored))
+}
+
+/// Whether a write that failed may have been made all the same.
+fn may_be_written(failed: &Failed) -> bool {
+    match failed {
+        Failed::TooLarge { .. } | Failed::Stuck { .. } | Failed::NotLeading => false,
+        Failed::Silent { .. } | Failed::Altered { .. } => true,
+        Failed::Api { error, .. } => match error.as_ref() {
+            kube::Error::Api(status) => !(400..500).contains(&status.code) || status.code == 408,
+            _ => true,
+        },
+    }
 }
 
 /// What is to be distributed; nothing where it may not be.
@@ -175,32 +183,42 @@ pub(crate) fn distribution(
     Distribution::of(name, declared, trust, &observed.namespaces, &observed.existing, limits)
 }
 
-async fn distribute(
+/// Distributes what is in force on record.
+pub(crate) async fn distribute(
+    context: &Context,
+    mirror: &TrustRootMirror,
+    observed: &Observed,
+    decision: &Decision,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Some(record) = decision.record.as_ref().filter(|_| observed.fault.is_none() && !mirror.spec.suspend) {
+        outcome.distribution = give_all(context, mirror, observed, record, &mut outcome).await;
+    }
+    outcome
+}
+
+async fn give_all(
     context: &Context,
     mirror: &TrustRootMirror,
     observed: &Observed,
     record: &Record,
     outcome: &mut Outcome,
-) -> Result<Option<Distribution>, Failed> {
+) -> Option<Distribution> {
     let name = mirror.name_any();
     let Some(declared) = &mirror.spec.distribution.config_maps else {
-        remove(context, &name, removals(&name, &observed.existing, |_| false), outcome).await?;
-        return Ok(None);
+        remove(context, &name, removals(&name, &observed.existing, |_| false), outcome).await;
+        return None;
     };
-    let Ok(trust) = record.distributed(&name) else { return Ok(None) };
-    let Some(mut distribution) = distribution(context, &name, declared, &trust, observed) else { return Ok(None) };
+    let trust = record.distributed(&name).ok()?;
+    let mut distribution = distribution(context, &name, declared, &trust, observed)?;
     let writes: Vec<_> = distribution.writes.iter().map(|write| give(context, mirror, &distribution, write)).collect();
     let done: Vec<(String, Result<(), Failed>)> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
-    let mut failed = None;
     for (namespace, result) in done {
-        failed = outcome.take(namespace, result).err().or(failed);
-    }
-    if let Some(failed) = failed {
-        return Err(failed);
+        outcome.take(namespace, result);
     }
     distribution.written(&outcome.written);
-    remove(context, &name, distribution.removals.clone(), outcome).await?;
-    Ok(Some(distribution))
+    remove(context, &name, distribution.removals.clone(), outcome).await;
+    Some(distribution)
 }
 
 async fn give(
@@ -258,17 +276,20 @@ async fn give_one(
     Ok(())
 }
 
-async fn remove(context: &Context, mirror: &str, removals: Vec<Removal>, outcome: &mut Outcome) -> Result<(), Failed> {
+/// Takes away what is not to be there, as far as nothing failed.
+async fn remove(context: &Context, mirror: &str, removals: Vec<Removal>, outcome: &mut Outcome) {
     for removal in removals {
-        context.may_write()?;
+        if outcome.failed.is_some() {
+            return;
+        }
         let namespace = removal.namespace.clone();
         let result = remove_one(context, mirror, removal).await;
-        outcome.take(namespace, result)?;
+        outcome.take(namespace, result);
     }
-    Ok(())
 }
 
 async fn remove_one(context: &Context, mirror: &str, removal: Removal) -> Result<(), Failed> {
+    context.may_write()?;
     let Removal { namespace, name, version } = removal;
     let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
     let preconditions = Preconditions { uid: Some(version.uid), resource_version: Some(version.resource_version) };
@@ -280,4 +301,39 @@ async fn remove_one(context: &Context, mirror: &str, removal: Removal) -> Result
         Err(failed) => return Err(failed),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16) -> Failed {
+        let error = Box::new(kube::Error::Api(Box::new(Status { code, ..Status::default() })));
+        Failed::Api { what: "write", name: "ConfigMap apps/trust".to_owned(), error }
+    }
+
+    #[test]
+    fn one_namespace_that_fails_takes_nothing_from_what_is_told_of_the_others() {
+        let mut outcome = Outcome::default();
+        outcome.take("given".to_owned(), Ok(()));
+        outcome.take("broken".to_owned(), Err(answered(500)));
+        outcome.take("refused".to_owned(), Err(answered(403)));
+        let told: Vec<_> = outcome.written.iter().map(|(at, said)| (at.as_str(), said.is_some())).collect();
+        assert_eq!(told, [("given", false), ("refused", true)]);
+        assert!(outcome.failed.is_some(), "it is tried again");
+    }
+
+    #[test]
+    fn only_a_clear_no_says_that_nothing_was_written() {
+        for code in [400, 403, 404, 409, 422, 429] {
+            assert!(!may_be_written(&answered(code)), "{code}");
+        }
+        for code in [408, 500, 503, 504] {
+            assert!(may_be_written(&answered(code)), "{code}");
+        }
+        assert!(may_be_written(&Failed::Silent { what: "replace", name: "record".to_owned() }));
+        assert!(!may_be_written(&Failed::NotLeading));
+    }
 }

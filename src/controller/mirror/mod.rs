@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
 use super::candidates::in_force;
@@ -37,6 +38,7 @@ use super::pass::{self, retry_after};
 use super::trusts::Stale;
 use crate::clock;
 
+use apply::{Applied, Outcome};
 use observe::Observed;
 pub(crate) use volume::Volumes;
 
@@ -148,30 +150,70 @@ pub(crate) fn on_error(object: Arc<DeserializeGuard<TrustRootMirror>>, _: &Faile
     Action::requeue(jitter(retry_after(failures.saturating_sub(1))))
 }
 
+/// What is to be carried out, and what it was decided on.
+struct Plan {
+    observed: Observed,
+    memory: Option<Stored>,
+    decision: Decision,
+    now: Timestamp,
+}
+
 async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Failed> {
-    let mut observed = observe::observe(context, mirror).await?;
-    let now = clock::now();
-    let mut decision = decided(context, mirror, &observed, now);
-    if !context.is_there(mirror) {
-        return Ok(Action::await_change());
-    }
+    let Some(mut plan) = planned(context, mirror).await? else { return Ok(Action::await_change()) };
     let mut turn = None;
-    if adopts(&observed, &decision) {
+    if adopts(&plan) {
         turn = Some(context.candidates.turn().await);
-        decision = decided(context, mirror, &observed, now);
+        plan.decision = decided(context, mirror, &plan.observed, plan.now);
     }
-    let applied = match apply::apply(context, mirror, &observed, &decision).await {
+    carry_out(context, mirror, plan, turn).await
+}
+
+/// Looks, remembers what was verified, and decides; nothing where the mirror is not there any more.
+async fn planned(context: &Context, mirror: &TrustRootMirror) -> Result<Option<Plan>, Failed> {
+    let mut observed = observe::observe(context, mirror).await?;
+    if !context.is_there(mirror) {
+        return Ok(None);
+    }
+    let memory = match apply::remember(context, mirror, &observed).await {
         Err(failed @ Failed::TooLarge { .. }) => {
             context.metrics.fails(CONTROLLER, failed.category());
             observed.forget(context, &failed);
-            decision = decided(context, mirror, &observed, now);
-            apply::apply(context, mirror, &observed, &decision).await?
+            apply::remember(context, mirror, &observed).await?
         }
-        applied => applied?,
+        memory => memory?,
     };
+    let now = clock::now();
+    let decision = decided(context, mirror, &observed, now);
+    Ok(Some(Plan { observed, memory, decision, now }))
+}
+
+/// Brings into force what was decided, tells of it, and distributes it. What is in force on record is told of whatever becomes of the rest: nobody goes on
+/// judging by what it replaced.
+async fn carry_out(
+    context: &Context,
+    mirror: &TrustRootMirror,
+    mut plan: Plan,
+    turn: Option<MutexGuard<'_, ()>>,
+) -> Result<Action, Failed> {
+    let record = match plan.write_record(context, mirror).await {
+        Err(failed @ Failed::TooLarge { .. }) => {
+            context.metrics.fails(CONTROLLER, failed.category());
+            plan.observed.forget(context, &failed);
+            plan.decision = decided(context, mirror, &plan.observed, plan.now);
+            plan.write_record(context, mirror).await?
+        }
+        record => record?,
+    };
+    let Plan { observed, memory, decision, now } = plan;
     publish(context, mirror, &observed, &decision);
     drop(turn);
+    let outcome = apply::distribute(context, mirror, &observed, &decision).await;
+    let applied = Applied { memory, record, outcome };
     report::report(context, mirror, &observed, &decision, &applied, now).await?;
+    let Outcome { again, failed, .. } = applied.outcome;
+    if let Some(failed) = failed {
+        return Err(failed);
+    }
 
     let state = observed.held.as_ref().map(|Held { state, .. }| state);
     let changes = schedule::next(&decision, &mirror.spec, state, now);
@@ -182,8 +224,14 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
     let until = until.map(|until| until + Duration::from_millis(50));
     let poll = (!mirror.spec.suspend)
         .then(|| context.known.lock().get(&mirror.name_any()).and_then(|known| known.due(mirror).err()));
-    let wait = [until, poll.flatten().map(jitter), applied.again].into_iter().flatten().min().unwrap_or(LONGEST);
+    let wait = [until, poll.flatten().map(jitter), again].into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
+}
+
+impl Plan {
+    async fn write_record(&self, context: &Context, mirror: &TrustRootMirror) -> Result<Option<Stored>, Failed> {
+        apply::write_record(context, mirror, &self.observed, &self.decision, self.memory.as_ref()).await
+    }
 }
 
 /// Decides, and says what scans know of the candidate.
@@ -210,9 +258,9 @@ fn rehearsed(context: &Context, mirror: &str, now: Timestamp) -> Option<(Digest,
 }
 
 /// Whether other trust than before comes into force.
-fn adopts(observed: &Observed, decision: &Decision) -> bool {
+fn adopts(plan: &Plan) -> bool {
     let adopted = |record: &Record| record.adopted.clone();
-    decision.record.as_ref().and_then(adopted) != observed.record.kept().and_then(|kept| adopted(&kept.value))
+    plan.decision.record.as_ref().and_then(adopted) != plan.observed.record.kept().and_then(|kept| adopted(&kept.value))
 }
 
 /// Whether a policy accepts the trust, as it is declared or as it is in force; one that cannot be read, or of which nobody knows what is in force, may.
@@ -247,6 +295,7 @@ fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, dec
     };
     let is_news = context.trusts.tell(&mirror.name_any(), Trust { root: adopted.cloned(), state });
     let judges_anew = context.trusts.publish(&mirror.name_any(), adopted, past_its_limit);
+    context.candidates.trust(&mirror.name_any());
     let candidate = decision.candidate.as_ref().map(|candidate| &candidate.root);
     if context.candidates.publish(&mirror.name_any(), candidate) || judges_anew {
         context.scanning.queue.all();

@@ -95,7 +95,7 @@ fn distributed<'a>(
     declared: Option<&'a ConfigMapDistribution>,
     applied: &'a Applied,
 ) -> Distributed<'a> {
-    match (declared, &applied.distribution) {
+    match (declared, &applied.outcome.distribution) {
         (None, _) => Distributed::NotAsked,
         (Some(declared), _) if !context.settings.distribution_names.contains(&declared.name) => {
             Distributed::NameNotAllowed(&declared.name)
@@ -114,7 +114,7 @@ fn measure(
     status: &TrustRootMirrorStatus,
 ) {
     let mut consumers: BTreeMap<&'static str, usize> = BTreeMap::new();
-    if let Some(distribution) = &applied.distribution {
+    if let Some(distribution) = &applied.outcome.distribution {
         for state in [ConsumerState::Current, ConsumerState::Behind, ConsumerState::Refused] {
             let count = distribution.consumers.iter().filter(|consumer| consumer.state == state).count();
             consumers.insert(state.as_str(), count);
