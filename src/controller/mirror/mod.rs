@@ -25,6 +25,7 @@ use holdfast_core::trust::held::Held;
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
@@ -39,7 +40,7 @@ use super::trusts::Stale;
 use crate::clock;
 
 use apply::{Applied, Outcome};
-use observe::Observed;
+use observe::{Look, Observed};
 pub(crate) use volume::Volumes;
 
 /// The name of the controller in metrics and logs.
@@ -159,18 +160,31 @@ struct Plan {
 }
 
 async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Failed> {
-    let Some(mut plan) = planned(context, mirror).await? else { return Ok(Action::await_change()) };
-    let mut turn = None;
-    if adopts(&plan) {
-        turn = Some(context.candidates.turn().await);
-        plan.decision = decided(context, mirror, &plan.observed, plan.now);
+    let Some(plan) = planned(context, mirror, Look::Wide).await? else { return Ok(Action::await_change()) };
+    if !adopts(&plan) {
+        return carry_out(context, mirror, plan, None).await;
     }
-    carry_out(context, mirror, plan, turn).await
+    // Others' turns may take long: what was declared and agreed to before says nothing of what is now.
+    let turn = context.candidates.turn().await;
+    let Some(declared) = declared_now(context, mirror) else { return Ok(Action::await_change()) };
+    if declared.metadata.generation != mirror.metadata.generation {
+        // Its source may be another, too: everything is looked at from the beginning.
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    let Some(plan) = planned(context, &declared, Look::Again).await? else { return Ok(Action::await_change()) };
+    carry_out(context, &declared, plan, Some(turn)).await
+}
+
+/// The mirror as it was seen last, where it is still the same object and can be read.
+fn declared_now(context: &Context, mirror: &TrustRootMirror) -> Option<TrustRootMirror> {
+    let there = context.caches.mirrors.get(&ObjectRef::new(&mirror.name_any()))?;
+    let there = there.0.as_ref().ok()?;
+    (there.metadata.uid == mirror.metadata.uid).then(|| there.clone())
 }
 
 /// Looks, remembers what was verified, and decides; nothing where the mirror is not there any more.
-async fn planned(context: &Context, mirror: &TrustRootMirror) -> Result<Option<Plan>, Failed> {
-    let mut observed = observe::observe(context, mirror).await?;
+async fn planned(context: &Context, mirror: &TrustRootMirror, look: Look) -> Result<Option<Plan>, Failed> {
+    let mut observed = observe::observe(context, mirror, look).await?;
     if !context.is_there(mirror) {
         return Ok(None);
     }
@@ -182,6 +196,9 @@ async fn planned(context: &Context, mirror: &TrustRootMirror) -> Result<Option<P
         }
         memory => memory?,
     };
+    if !context.is_there(mirror) {
+        return Ok(None);
+    }
     let now = clock::now();
     let decision = decided(context, mirror, &observed, now);
     Ok(Some(Plan { observed, memory, decision, now }))
@@ -204,6 +221,9 @@ async fn carry_out(
         }
         record => record?,
     };
+    if !context.is_there(mirror) {
+        return Ok(Action::await_change());
+    }
     let Plan { observed, memory, decision, now } = plan;
     publish(context, mirror, &observed, &decision);
     drop(turn);

@@ -98,11 +98,20 @@ impl Observed {
     }
 }
 
+/// What a look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// To see what is new: a repository is read where that is due.
+    Wide,
+    /// To see again what a decision hangs on: what was read of a repository stands.
+    Again,
+}
+
 /// Looks.
 ///
 /// # Errors
 /// [`Failed`], where one could not look.
-pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror) -> Result<Observed, Failed> {
+pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror, of: Look) -> Result<Observed, Failed> {
     let name = mirror.name_any();
     let pin = mirror.spec.bootstrap.as_ref().map(|bootstrap| bootstrap.root_sha256.0);
     let mut known = context.known.lock().entry(name.clone()).or_default().of(mirror.metadata.uid.as_ref()).clone();
@@ -143,7 +152,7 @@ pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror) -> Resu
         return Ok(observed);
     }
     if observed.fault.is_none() && !mirror.spec.suspend {
-        look(context, mirror, pin, &glasses, &mut known, &mut observed).await?;
+        look(context, mirror, (of, pin), &glasses, &mut known, &mut observed).await?;
     }
     if !mirror.spec.suspend {
         raise_clock_floor(context, &mut observed);
@@ -187,7 +196,7 @@ fn remember(context: &Context, name: &str, known: Known) {
 async fn look(
     context: &Context,
     mirror: &TrustRootMirror,
-    pin: Option<Digest>,
+    (of, pin): (Look, Option<Digest>),
     glasses: &Glasses,
     known: &mut Known,
     observed: &mut Observed,
@@ -197,7 +206,8 @@ async fn look(
     let is_lost = pin.is_some()
         && observed.held.is_none()
         && matches!(known.import, Some(Import::Accepted(_) | Import::Unchanged(_)));
-    if known.due(mirror).is_err() && !declared && !is_lost {
+    let is_due = of == Look::Wide && (known.due(mirror).is_ok() || is_lost);
+    if !is_due && !declared {
         return Ok(());
     }
     let name = mirror.name_any();
