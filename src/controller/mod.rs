@@ -231,7 +231,7 @@ impl Operator {
         reports: Queue<BundleCoverageReport>,
         break_glasses: Queue<TrustBreakGlass>,
     ) -> Triggers {
-        let (known, metrics) = (Arc::downgrade(context), self.metrics.clone());
+        let known = Arc::downgrade(context);
         let remembers = known.clone();
         let remembered = move |policy: Option<&str>, object: Option<&ObjectMeta>, is_there: bool| {
             let Some(context) = remembers.upgrade() else { return };
@@ -250,22 +250,10 @@ impl Operator {
             let Some(context) = known.upgrade() else { return };
             match notice {
                 Notice::Source => context.known.lock().entry(name.to_owned()).or_default().source_changed(),
-                Notice::MirrorGone => {
-                    context.known.lock().entry(name.to_owned()).or_default().gone();
-                    malformed::forget::<TrustRootMirror>(&context, name);
-                    metrics.forget(name);
-                    context.candidates.publish(name, None);
-                    context.candidates.trust(name);
-                    context.vouched.forget(name);
-                    if context.trusts.withdraw(name) {
-                        context.scanning.queue.all();
-                    }
-                }
-                Notice::ReportGone => {
-                    malformed::forget::<BundleCoverageReport>(&context, name);
-                    context.scanning.forget(name);
-                    context.candidates.forget_report(name);
-                }
+                Notice::MirrorGone => mirror::gone(&context, name),
+                Notice::MirrorsListed => mirror::forget_missing(&context),
+                Notice::ReportGone => coverage::gone(&context, name),
+                Notice::ReportsListed => coverage::forget_missing(&context),
                 Notice::BreakGlassGone => break_glass::gone(&context, name),
                 Notice::Policies => context.policies.wake.ask(),
             }

@@ -49,8 +49,12 @@ pub(crate) enum Notice {
     Source,
     /// A mirror is gone.
     MirrorGone,
+    /// All mirrors were listed anew: of one that went while nobody watched, nothing else tells.
+    MirrorsListed,
     /// A report is gone.
     ReportGone,
+    /// All reports were listed anew.
+    ReportsListed,
     /// Something changed that policies hang on.
     Policies,
     /// A break-glass is gone.
@@ -179,9 +183,14 @@ impl Watches {
             ready.gate("mirrors"),
             keep,
             move |event| match event {
-                Event::Apply(mirror) | Event::InitApply(mirror) => t.mirrors.one(&mirror.name_any()),
+                Event::Apply(mirror) => t.mirrors.one(&mirror.name_any()),
                 Event::Delete(mirror) => (t.noticed)(&mirror.name_any(), Notice::MirrorGone),
-                Event::Init | Event::InitDone => {}
+                // What is listed is in the store only now.
+                Event::InitDone => {
+                    (t.noticed)("", Notice::MirrorsListed);
+                    t.mirrors.all();
+                }
+                Event::Init | Event::InitApply(_) => {}
             },
         )));
         for task in of_people(client, (self.approvals, self.break_glasses), triggers, ready) {
@@ -324,9 +333,13 @@ fn of_scans(
         ready.gate("reports"),
         keep,
         move |event| match event {
-            Event::Apply(report) | Event::InitApply(report) => t.reports.one(&report.name_any()),
+            Event::Apply(report) => t.reports.one(&report.name_any()),
             Event::Delete(report) => (t.noticed)(&report.name_any(), Notice::ReportGone),
-            Event::Init | Event::InitDone => {}
+            Event::InitDone => {
+                (t.noticed)("", Notice::ReportsListed);
+                t.reports.all();
+            }
+            Event::Init | Event::InitApply(_) => {}
         },
     ));
     [of_policies, of_reports]

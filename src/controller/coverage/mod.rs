@@ -18,11 +18,12 @@ use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::operate::report::{Due, due};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::context::Context;
 use super::failure::Failed;
-use super::{jitter, pass};
+use super::{jitter, malformed, pass};
 use crate::clock;
 
 pub(crate) use details::tidy;
@@ -39,6 +40,20 @@ pub(crate) const CONCURRENCY: u16 = 2;
 const LONGEST: Duration = Duration::from_secs(3600);
 /// How long the trust of a mirror that was not looked at yet is waited for before images are judged without it.
 const FOR_TRUST: Duration = Duration::from_secs(1);
+
+/// A report is gone, and what it judged with it.
+pub(crate) fn gone(context: &Context, name: &str) {
+    malformed::forget::<BundleCoverageReport>(context, name);
+    context.scanning.forget(name);
+    context.candidates.forget_report(name);
+}
+
+/// Reports that are known and are not there any more are gone.
+pub(crate) fn forget_missing(context: &Context) {
+    let is_there = |name: &String| context.caches.reports.get(&ObjectRef::new(name)).is_some();
+    let missing: Vec<String> = context.scanning.known.lock().keys().filter(|name| !is_there(name)).cloned().collect();
+    missing.iter().for_each(|name| gone(context, name));
+}
 
 /// One pass over one report.
 ///

@@ -34,9 +34,9 @@ use super::candidates::in_force;
 use super::context::Context;
 use super::coverage::that_counts;
 use super::failure::Failed;
-use super::jitter;
 use super::pass::{self, retry_after};
 use super::trusts::Stale;
+use super::{jitter, malformed};
 use crate::clock;
 
 use apply::{Applied, Outcome};
@@ -96,9 +96,9 @@ impl Known {
         self
     }
 
-    /// The object is gone.
-    pub(crate) fn gone(&mut self) {
-        self.of(None);
+    /// Whether it is of an object that is not the one that is there.
+    fn is_left_of_another(&self, there: Option<&String>) -> bool {
+        self.uid.is_some() && self.uid.as_ref() != there
     }
 
     /// Whether the source is to be read now, and else how long until then.
@@ -121,6 +121,29 @@ impl Known {
             Some(left) => Err(left),
         }
     }
+}
+
+/// A mirror is gone: nothing of it is in force any more, nor waits. What is stored of it stays known.
+pub(crate) fn gone(context: &Context, name: &str) {
+    context.known.lock().entry(name.to_owned()).or_default().of(None);
+    malformed::forget::<TrustRootMirror>(context, name);
+    context.metrics.forget(name);
+    context.candidates.publish(name, None);
+    context.candidates.trust(name);
+    context.vouched.forget(name);
+    if context.trusts.withdraw(name) {
+        context.scanning.queue.all();
+    }
+}
+
+/// Mirrors that are known and are not there any more are gone.
+pub(crate) fn forget_missing(context: &Context) {
+    let there = |name: &String| context.caches.mirrors.get(&ObjectRef::new(name))?.meta().uid.clone();
+    let known = context.known.lock();
+    let missing = known.iter().filter(|(name, known)| known.is_left_of_another(there(name).as_ref()));
+    let missing: Vec<String> = missing.map(|(name, _)| name.clone()).collect();
+    drop(known);
+    missing.iter().for_each(|name| gone(context, name));
 }
 
 /// One pass over one mirror.
@@ -322,5 +345,9 @@ fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, dec
     }
     if is_news || judges_anew {
         context.policies.wake.ask();
+    }
+    // Where it went in this very moment, it was taken back before it was told of.
+    if !context.is_there(mirror) {
+        gone(context, &mirror.name_any());
     }
 }
