@@ -297,6 +297,52 @@ fn an_agreement_is_older_than_what_replaced_it() {
 }
 
 #[test]
+fn an_agreement_is_spent_also_where_the_same_keys_came_in_other_bytes() {
+    let day = |day: i64| at("2026-06-01T00:00:00Z") + SignedDuration::from_hours(24 * day);
+    let first = pass(1).decide(None, day(0)).record.unwrap();
+    let approved = Seen { approved: Some(0), ..pass(0) }.decide(Some(&first), day(1)).record.unwrap();
+    let other_bytes = pass(3).decide(Some(&approved), day(2)).record.unwrap();
+    assert_eq!(other_bytes.read(NAME).unwrap(), ROOTS[3]);
+    let other_keys = Seen { approved: Some(2), ..pass(2) }.decide(Some(&other_bytes), day(3)).record.unwrap();
+    assert!(!other_keys.honours(ROOTS[0].root.digest, day(0)), "it was approved before, and has been replaced");
+    assert!(!other_keys.honours(ROOTS[3].root.digest, day(0)));
+}
+
+#[test]
+fn an_agreement_is_not_honoured_again_once_what_it_brought_is_forgotten() {
+    let now = at("2026-06-01T00:00:00Z");
+    let mut record = pass(0).decide(None, now).record.unwrap();
+    let minute = |minute: i64| now + SignedDuration::from_mins(minute);
+    record = Seen { approved: Some(1), ..pass(1) }.decide(Some(&record), minute(1)).record.unwrap();
+    for other in 0..40_u8 {
+        let at = minute(2 + i64::from(other));
+        let (root, text) = (record.root.clone(), serde_json::to_string(&record).unwrap());
+        let mut bytes: Value = serde_json::from_str(&root.unwrap()).unwrap();
+        bytes["tlogs"][0]["baseUrl"] = json!(format!("https://{other}.example"));
+        let offered = ReadRoot::from_text(NAME, &bytes.to_string()).unwrap();
+        let agreed = [(offered.root.digest, "bob".to_owned())];
+        let spec = spec(false, true);
+        let facts = Facts {
+            name: NAME,
+            spec: &spec,
+            held: None,
+            record: Some(&serde_json::from_str(&text).unwrap()),
+            offered: Some(&offered),
+            agreed: &agreed,
+            declaration_counts: false,
+            judged: &[],
+            rehearsal: Rehearsal::Awaited,
+            consumers_current: true,
+        };
+        record = decide(&facts, at).record.unwrap();
+    }
+    assert!(record.replaced.len() <= 32);
+    assert!(!record.honours(ROOTS[0].root.digest, now), "it was replaced, and nobody knows any more");
+    assert!(!record.honours(ROOTS[1].root.digest, minute(1)));
+    assert!(record.honours(ROOTS[1].root.digest, minute(60)));
+}
+
+#[test]
 fn nobody_keeps_what_was_replaced_for_ever() {
     let now = at("2026-06-01T00:00:00Z");
     let first = pass(0).decide(None, now).record.unwrap();

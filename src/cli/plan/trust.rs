@@ -232,6 +232,7 @@ fn as_record(spec: &TrustRootMirrorSpec, root: &ReadRoot) -> Record {
         adopted: None,
         leaving: Vec::new(),
         replaced: Vec::new(),
+        forgotten: None,
         judged: Vec::new(),
         memory: None,
     }

@@ -244,11 +244,11 @@ fn remembered(facts: &Facts<'_>, adoption: &Adoption, now: Timestamp) -> Option<
         return Some(Record { spec, leaving, judged, ..record.clone() });
     };
     let mut replaced = facts.record.map(|record| record.replaced.clone()).unwrap_or_default();
+    let mut forgotten = facts.record.and_then(|record| record.forgotten);
     let mut judged = facts.judged.to_vec();
-    if let (Some(record), Some((digest, changes))) = (facts.record, &adoption.replaced)
-        && changes.is_rotation()
-    {
-        replaced = record.replaced_until(*digest, now);
+    // Also where the same keys came in other bytes: what replaces those would leave an agreement to the first ones open.
+    if let (Some(record), Some((digest, _))) = (facts.record, &adoption.replaced) {
+        (replaced, forgotten) = record.replaced_until(*digest, now);
         // What brought it into force does not bring it back.
         for of in judged.iter_mut().filter(|of| of.agrees == Agrees::Approved(*digest)) {
             of.counts = false;
@@ -263,7 +263,8 @@ fn remembered(facts: &Facts<'_>, adoption: &Adoption, now: Timestamp) -> Option<
         leaving.drain(..excess);
     }
     let adopted = Some(Adopted { at: now, by: by.clone() });
-    Some(Record { spec: facts.spec.clone(), root: root.text.clone(), adopted, leaving, replaced, judged, memory: None })
+    let (spec, root) = (facts.spec.clone(), root.text.clone());
+    Some(Record { spec, root, adopted, leaving, replaced, forgotten, judged, memory: None })
 }
 
 /// First instant at which what was replaced need not be distributed any more.

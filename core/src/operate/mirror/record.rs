@@ -45,6 +45,10 @@ pub struct Record {
     /// What was ever in force and was replaced: an approval that is older brings it back no more.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
     pub replaced: Vec<Replaced>,
+    /// When the last of those was replaced that `replaced` has no room for any more: nobody knows which they were, so an approval that is older brings
+    /// nothing back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Timestamp>,
     /// What the mirror's declaration agrees to, as it was judged when it was first seen: who may edit the mirror may afterwards have it say that it was written
     /// at another time.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "list")]
@@ -142,9 +146,10 @@ impl ReadRoot {
 }
 
 impl Record {
-    /// Whether an agreement to `digest` that was given at `at` still counts: it does not where that trust was in force and was replaced since.
+    /// Whether an agreement to `digest` that was given at `at` still counts: it does not where that trust was in force and was replaced since, or may have been.
     pub fn honours(&self, digest: Digest, at: Timestamp) -> bool {
-        self.replaced.iter().all(|replaced| replaced.digest != digest || at > replaced.at)
+        self.forgotten.is_none_or(|forgotten| at > forgotten)
+            && self.replaced.iter().all(|replaced| replaced.digest != digest || at > replaced.at)
     }
 
     /// How an agreement was judged when it was first seen.
@@ -152,14 +157,14 @@ impl Record {
         self.judged.iter().find(|judged| judged.agrees == agrees).map(|judged| judged.counts)
     }
 
-    /// What was replaced until now, and this.
-    pub(super) fn replaced_until(&self, digest: Digest, at: Timestamp) -> Vec<Replaced> {
+    /// What was replaced until now, and this; and what there is no room for.
+    pub(super) fn replaced_until(&self, digest: Digest, at: Timestamp) -> (Vec<Replaced>, Option<Timestamp>) {
         let mut all: Vec<Replaced> =
             self.replaced.iter().filter(|replaced| replaced.digest != digest).cloned().collect();
         all.push(Replaced { digest, at });
         let excess = all.len().saturating_sub(MAX_REPLACED);
-        all.drain(..excess);
-        all
+        let forgotten = all.drain(..excess).map(|replaced| replaced.at).chain(self.forgotten).max();
+        (all, forgotten)
     }
 
     /// The trust in force.
