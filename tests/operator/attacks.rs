@@ -113,7 +113,9 @@ fn a_declared_root_is_not_exchanged_while_nobody_asks_who_may() {
     let (good, in_force) = root("bare-good");
     let (evil, other) = root("bare-evil");
     lab.apply(&json!({
-        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustRootMirror", "metadata": {"name": "bare"}, "spec": {"source": good},
+        "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustRootMirror", "metadata": {"name": "bare"},
+        // That is about what a repository offers, and lets nobody declare anything.
+        "spec": {"source": good, "rotation": {"approval": "Automatic"}},
     }));
     lab.reason("bare", "Ready", "AsDeclared");
     let change = json!({"spec": {"source": evil}});

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use holdfast_core::Digest;
 use holdfast_core::api::mirror::{RotationApproval, TrustSource};
 use holdfast_core::api::{TrustApproval, TrustRootMirror, TrustRootMirrorSpec};
-use holdfast_core::operate::mirror::{Agrees, Judged, ReadRoot, Record};
+use holdfast_core::operate::mirror::{Agrees, Judged, ReadRoot, Record, Terms};
 use holdfast_core::trust::clock::TOLERANCE;
 use holdfast_core::trust::keys;
 use jiff::Timestamp;
@@ -43,7 +43,10 @@ pub(super) async fn agreements(
     let says = declarations(&observed.name, &mirror.spec, in_force.as_ref());
     // What is no longer said is judged anew once it is said again.
     observed.judged.retain(|judged| says.contains(&judged.agrees));
-    let is_new = |agrees: &Agrees| record.as_ref().and_then(|record| record.judged(*agrees)).is_none();
+    let is_new = |agrees: &Agrees| {
+        let judged = record.as_ref().and_then(|record| record.judged(*agrees));
+        judged.is_none_or(|judged| judged.terms != terms(&mirror.spec, *agrees))
+    };
     if !waits && !says.iter().any(is_new) {
         observed.guarding.clone_from(&glasses.guarding);
         return Ok(());
@@ -115,31 +118,59 @@ fn agreed(
         let of = glass.loosen.adopt_without_approval.as_ref().filter(|of| of.trust_root == name)?;
         Some((of.digest, format!("break-glass {}", glass.name)))
     }));
-    let judged: Vec<Judged> = says
-        .iter()
-        .map(|agrees| {
-            let before = record.and_then(|record| record.judged(*agrees));
-            let counts = before.unwrap_or_else(|| written_under(mirror, record, *agrees, guarding));
-            Judged { agrees: *agrees, counts }
-        })
-        .collect();
+    let judged: Vec<Judged> = says.iter().map(|agrees| judge(mirror, record, *agrees, guarding)).collect();
     let there = guarding.why_not().is_none();
     let mut declaration = false;
     for Judged { agrees, .. } in judged.iter().filter(|judged| judged.counts && there) {
         match agrees {
             Agrees::Approved(digest) => digests.push((*digest, "rotation.approvedDigest".to_owned())),
-            Agrees::Declared(_) | Agrees::Automatic => declaration = true,
+            // What is declared is agreed to one by one; `Automatic` is about what a repository offers.
+            Agrees::Declared(_) => declaration |= mirror.spec.bootstrap.is_none(),
+            Agrees::Automatic => declaration |= mirror.spec.bootstrap.is_some(),
         }
     }
     Agreed { digests, declaration, judged }
 }
 
+/// By which terms an agreement is known again: with others, another one was made.
+fn terms(spec: &TrustRootMirrorSpec, agrees: Agrees) -> Option<Digest> {
+    (agrees == Agrees::Automatic).then(|| Terms::of(spec).digest())
+}
+
+/// Judges what the mirror itself agrees to: as it was judged before, but for what was changed since.
+fn judge(mirror: &TrustRootMirror, record: Option<&Record>, agrees: Agrees, guarding: &Guarding) -> Judged {
+    let terms = terms(&mirror.spec, agrees);
+    let counts = match record.and_then(|record| Some((record, record.judged(agrees)?))) {
+        None => written_under(mirror, record, agrees, guarding),
+        Some((_, before)) if before.terms == terms => before.counts,
+        Some((record, before)) => before.counts && changed_under(mirror, &record.spec, guarding),
+    };
+    Judged { agrees, terms, counts }
+}
+
+/// Whether the guards were in force when the terms of `Automatic` were changed into what they are. Each change is judged by itself: what stays as it was may be older
+/// than the guards.
+fn changed_under(mirror: &TrustRootMirror, before: &TrustRootMirrorSpec, guarding: &Guarding) -> bool {
+    let changed = Terms::of(&mirror.spec).beyond(&Terms::of(before));
+    changed.iter().all(|path| {
+        let fields: Vec<String> = path.iter().map(|step| format!("f:{step}")).collect();
+        let path: Vec<&str> = std::iter::once("f:spec").chain(fields.iter().map(String::as_str)).collect();
+        // What was taken out is nobody's any more: it is as old as what it was taken out of.
+        let set = (1..=path.len()).rev().find_map(|len| set_at(&mirror.metadata, path.get(..len)?));
+        guarding.covers(set.filter(|at| *at <= latest()))
+    })
+}
+
+/// What is said to have been set at a time that has not come was not set by the API server's clock.
+fn latest() -> Timestamp {
+    clock::now().saturating_add(TOLERANCE).unwrap_or(Timestamp::MAX)
+}
+
 /// Whether the guards were in force when the mirror's declaration was written, as the object tells.
 fn written_under(mirror: &TrustRootMirror, record: Option<&Record>, agrees: Agrees, guarding: &Guarding) -> bool {
-    // What is said to have been set at a time that has not come was not set by the API server's clock.
-    let latest = clock::now().saturating_add(TOLERANCE).unwrap_or(Timestamp::MAX);
-    let set = |path: &[&str]| set_at(&mirror.metadata, path).filter(|at| *at <= latest);
+    let set = |path: &[&str]| set_at(&mirror.metadata, path).filter(|at| *at <= latest());
     match agrees {
+        // Whoever lets it adopt by itself under the guards agrees to its terms as they stand.
         Agrees::Automatic => guarding.covers(set(&["f:spec", "f:rotation", "f:approval"])),
         Agrees::Approved(digest) => {
             let at = set(&["f:spec", "f:rotation", "f:approvedDigest"]);
@@ -164,4 +195,97 @@ fn declared_anew(source: &TrustSource, before: Option<&TrustSource>) -> Vec<[&'s
         ("f:publicKeys", keys.public_keys != before.public_keys),
     ];
     lists.into_iter().filter(|(_, differs)| *differs).map(|(list, _)| ["f:keys", list]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const BEFORE: &str = "2026-01-01T00:00:00Z";
+    const WITHOUT: &str = "2026-02-01T00:00:00Z";
+    const GUARDS: &str = "2026-02-01T01:00:00Z";
+    const AFTER: &str = "2026-03-01T00:00:00Z";
+
+    fn spec(pin: &str, oci: &Value, most: u32) -> Value {
+        let map = json!({"namespace": "n", "name": "m"});
+        json!({
+            "source": {"oci": oci},
+            "bootstrap": {"rootSHA256": Digest::of(pin.as_bytes()).hex(), "configMap": map},
+            "rotation": {"approval": "Automatic", "maxNewlyFailing": most},
+        })
+    }
+
+    /// A mirror, made before the guards were changed last, and what somebody else wrote at another time.
+    fn mirror(spec: &Value, at: &str, written: &Value) -> TrustRootMirror {
+        let mut made = json!({
+            "f:source": {"f:oci": {".": {}, "f:ref": {}, "f:tokenUrl": {}}},
+            "f:bootstrap": {"f:rootSHA256": {}},
+            "f:rotation": {"f:approval": {}, "f:maxNewlyFailing": {}},
+        });
+        for path in ["/f:source/f:oci/f:ref", "/f:bootstrap/f:rootSHA256", "/f:rotation/f:maxNewlyFailing"] {
+            let (parent, leaf) = path.rsplit_once('/').unwrap();
+            if written.pointer(path).is_some() {
+                made.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(leaf);
+            }
+        }
+        let entry = |manager: &str, time: &str, fields: &Value| {
+            json!({
+                "manager": manager, "operation": "Update", "apiVersion": "holdfast.dev/v1alpha1", "time": time,
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": fields},
+            })
+        };
+        let entries = [entry("made", BEFORE, &made), entry("wrote", at, written)];
+        serde_json::from_value(json!({
+            "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustRootMirror",
+            "metadata": {"name": "m", "managedFields": entries}, "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn record(spec: &Value, judged: &[Judged]) -> Record {
+        serde_json::from_value(json!({"spec": spec, "root": "{}", "judged": judged})).unwrap()
+    }
+
+    #[test]
+    fn what_is_adopted_by_itself_is_judged_anew_with_other_terms() {
+        let good = json!({"ref": "r.example/trust:1", "tokenUrl": "https://a.example"});
+        let evil = json!({"ref": "r.example/evil:1", "tokenUrl": "https://a.example"});
+        let guards = Guarding::Since(GUARDS.parse().unwrap());
+        let made = mirror(&spec("a", &good, 0), BEFORE, &json!({}));
+        let since = Guarding::Since("2025-01-01T00:00:00Z".parse().unwrap());
+        let judged = judge(&made, None, Agrees::Automatic, &since);
+        assert!(judged.counts);
+        let remembered = record(&spec("a", &good, 0), &[judged]);
+        let counts =
+            |mirror: &TrustRootMirror, record: &Record| judge(mirror, Some(record), Agrees::Automatic, &guards).counts;
+        assert!(counts(&made, &remembered), "the guards were only made anew since");
+        for (changed, written) in [
+            (spec("a", &evil, 0), json!({"f:source": {"f:oci": {"f:ref": {}}}})),
+            (spec("b", &good, 0), json!({"f:bootstrap": {"f:rootSHA256": {}}})),
+            (spec("a", &good, 9), json!({"f:rotation": {"f:maxNewlyFailing": {}}})),
+        ] {
+            let without = mirror(&changed, WITHOUT, &written);
+            assert!(!counts(&without, &remembered), "{written}");
+            assert!(counts(&mirror(&changed, AFTER, &written), &remembered), "{written}");
+            // Once judged, it stays so, whatever the object says later; and what was put back is not what was agreed to.
+            let refused = record(&changed, &[judge(&without, Some(&remembered), Agrees::Automatic, &guards)]);
+            assert!(!counts(&mirror(&changed, AFTER, &written), &refused), "{written}");
+            assert!(!counts(&mirror(&spec("a", &good, 0), AFTER, &written), &refused), "{written}");
+        }
+        let taken_out = mirror(&spec("a", &json!({"ref": "r.example/trust:1"}), 0), WITHOUT, &json!({}));
+        assert!(!counts(&taken_out, &remembered));
+    }
+
+    #[test]
+    fn a_verdict_without_terms_holds_for_what_was_there_then() {
+        let good = json!({"ref": "r.example/trust:1", "tokenUrl": "https://a.example"});
+        let guards = Guarding::Since(GUARDS.parse().unwrap());
+        let old = record(&spec("a", &good, 0), &[Judged { agrees: Agrees::Automatic, terms: None, counts: true }]);
+        let same = judge(&mirror(&spec("a", &good, 0), BEFORE, &json!({})), Some(&old), Agrees::Automatic, &guards);
+        assert!(same.counts && same.terms.is_some());
+        let raised = mirror(&spec("a", &good, 9), WITHOUT, &json!({"f:rotation": {"f:maxNewlyFailing": {}}}));
+        assert!(!judge(&raised, Some(&old), Agrees::Automatic, &guards).counts);
+    }
 }

@@ -27,7 +27,7 @@ use serde::Serialize;
 use crate::Digest;
 
 pub use break_glass::{break_glass, caps};
-pub(in crate::gate) use digest::of as value_digest;
+pub(crate) use digest::of as value_digest;
 pub use digest::{approval_digest, change_digest, deletion_digest, narrowing_digest, recovery_digest, release_digest};
 pub use form::{Form, PolicyForm, SecretKey};
 pub use hold::{Allowance, Approval, Effective, Held, Permit, held};

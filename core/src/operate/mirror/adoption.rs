@@ -34,7 +34,7 @@ pub struct Facts<'a> {
     pub offered: Option<&'a ReadRoot>,
     /// What was agreed to and counts: a digest, and who agreed.
     pub agreed: &'a [(Digest, String)],
-    /// Whether what the mirror itself says of new key material counts: a declaration by digest or by key, and `approval: Automatic`. Without the guards, and
+    /// Whether what the mirror itself says of new key material counts: a declaration by digest or by key, or, where there is TUF, `approval: Automatic`. Without the guards, and
     /// of what was written while they were not there, nobody asked whether the writer may.
     pub declaration_counts: bool,
     /// How what the mirror says now was judged when it was first seen.

@@ -13,9 +13,11 @@ mod reason;
 mod record;
 pub mod schedule;
 pub mod status;
+mod terms;
 
 pub use adoption::{Candidate, Decision, Facts, NotYet, Rehearsal, decide};
 pub use impact::Impact;
 pub use in_force::InForce;
 pub use reason::MirrorReason;
 pub use record::{Adopted, Agrees, Judged, Leaving, ReadRoot, Record, RecordError, Replaced};
+pub use terms::Terms;

@@ -98,6 +98,9 @@ pub struct Replaced {
 pub struct Judged {
     /// To what.
     pub agrees: Agrees,
+    /// Of `Automatic`, by the digest of its terms: of others it is judged anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Digest>,
     /// Whether the guards were in force when it was written.
     pub counts: bool,
 }
@@ -153,8 +156,8 @@ impl Record {
     }
 
     /// How an agreement was judged when it was first seen.
-    pub fn judged(&self, agrees: Agrees) -> Option<bool> {
-        self.judged.iter().find(|judged| judged.agrees == agrees).map(|judged| judged.counts)
+    pub fn judged(&self, agrees: Agrees) -> Option<Judged> {
+        self.judged.iter().find(|judged| judged.agrees == agrees).copied()
     }
 
     /// What was replaced until now, and this; and what there is no room for.

@@ -126,7 +126,7 @@ impl Report<'_> {
         let most = self.mirror.spec.rotation.max_newly_failing;
         match (candidate.not_yet, &candidate.impact) {
             (None, _) => String::new(),
-            (Some(NotYet::NotCounted), _) => "; it is not adopted by itself: `rotation.approval: Automatic` was declared before the guards were in force as they are; set it to Required and back".to_owned(),
+            (Some(NotYet::NotCounted), _) => "; it is not adopted by itself: `rotation.approval: Automatic`, or another pin or source or a higher `maxNewlyFailing` beside it, was declared while the guards were not in force as they are; look at what it adopts by, and set it to Required and back".to_owned(),
             (Some(NotYet::PastItsLimit), _) => {
                 "; it is not adopted by itself while the repository is past its limit".to_owned()
             }
