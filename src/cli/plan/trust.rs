@@ -101,13 +101,13 @@ impl TrustView {
         let record = kept.or(in_state.as_ref());
         let offered = seen.offered.or(seen.adopted);
         asks_for.extend(offered.iter().map(|offered| offered.root.digest));
-        let agreed: Vec<(Digest, String)> = spec
-            .rotation
-            .approved_digest
-            .iter()
-            .chain(approved)
-            .map(|digest| (*digest, "the plan".to_owned()))
-            .collect();
+        // What was in force and was replaced is brought back by no agreement from before, and a manifest does not say when it was written.
+        let is_spent = |digest: &Digest| {
+            record.is_some_and(|record| record.replaced.iter().any(|replaced| replaced.digest == *digest))
+        };
+        let declared = spec.rotation.approved_digest.filter(|digest| !is_spent(digest));
+        let agreed: Vec<(Digest, String)> =
+            declared.iter().chain(approved).map(|digest| (*digest, "the plan".to_owned())).collect();
         let facts = Facts {
             name: &name,
             spec,
