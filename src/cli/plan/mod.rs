@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use holdfast_core::Digest;
 use holdfast_core::api::SigningIdentityPolicy;
+use holdfast_core::api::common::NamespaceSelector;
 use holdfast_core::api::strict::Object;
 use holdfast_core::coverage::{CompiledPolicy, Coverage, Found, Memo, Roots, assess, compile};
 use holdfast_core::engines::all::Capabilities;
@@ -103,9 +104,17 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<Exit, CliError> {
     let kept = memory.policies();
     let found = find(&gitops, &[&policies[..], &kept].concat(), &layouts);
     let mut memo = Memo::default();
+    let is_usable = declared.iter().all(|declared| declared.compiled.is_ok());
+    let is_judged = is_usable && looks_at_everything(&gitops);
+    let accepts = |mirror: &str| policies.iter().chain(&kept).any(|policy| policy.accepts(mirror));
+    // In the cluster a rotation comes into force by itself on what a report over everything says, or where no policy accepts the trust.
+    let that_count = |impacts: &Impacts| -> Impacts {
+        let counts = |mirror: &String| is_judged || is_usable && !accepts(mirror);
+        impacts.iter().filter(|(mirror, _)| counts(mirror)).map(|(mirror, of)| (mirror.clone(), of.clone())).collect()
+    };
     let Rehearsed { trust, roots, coverage } = rehearse(
         trust,
-        |impacts| in_force(&places, &memory, &args.approve, impacts, now),
+        |impacts| in_force(&places, &memory, &args.approve, &that_count(impacts), now),
         |policy, mirror| policies.iter().any(|of| of.name == policy && of.accepts(mirror)),
         |roots| assess(&gitops.inventory, &policies, &found, roots, &mut memo, now),
     )?;
@@ -249,6 +258,16 @@ fn rollout(
         now,
     };
     Ok(rollout::plan(&inputs, assess))
+}
+
+/// Whether a report is declared that judges all that runs.
+fn looks_at_everything(gitops: &GitOps) -> bool {
+    gitops.objects.iter().any(|(_, object)| match object {
+        Object::BundleCoverageReport(report) => {
+            report.spec.include_templates && report.spec.namespace_selector == NamespaceSelector::default()
+        }
+        _ => false,
+    })
 }
 
 /// Whether an approval of this digest can mean anything: something was held for it, or a record could be made anew by it.

@@ -40,6 +40,8 @@ pub(super) fn rehearse(
         roots = prepared(&trust, None)?;
         coverage = assess(&roots);
     }
+    // Why each of the others waits is known now.
+    trust = in_force(&impacts)?;
     for view in &mut trust {
         if let (Some(candidate), Some((_, impact))) = (&mut view.candidate, impacts.get(&view.name)) {
             candidate.impact = Some(impact.clone());

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use holdfast_core::coverage::{Coverage, ImageResult};
 use holdfast_core::verify::Outcome;
 
-use holdfast_core::operate::mirror::Candidate;
+use holdfast_core::operate::mirror::{Candidate, NotYet};
 
 use super::trust::TrustView;
 use super::{Plan, applied, rollout_text};
@@ -99,6 +99,12 @@ fn print_candidate(candidate: &Candidate, style: Style, out: &mut dyn Write) -> 
     print_diff(&candidate.changes, style, &mut text)?;
     for line in String::from_utf8_lossy(&text).lines() {
         writeln!(out, "    {line}")?;
+    }
+    if candidate.not_yet == Some(NotYet::NotRehearsed) {
+        writeln!(
+            out,
+            "    it does not come into force by itself: that takes a BundleCoverageReport over every namespace and with templates, and that every policy can be used"
+        )?;
     }
     let Some(impact) = &candidate.impact else { return Ok(()) };
     writeln!(
