@@ -135,7 +135,7 @@ impl Report<'_> {
                 impact.newly_failing.len(),
                 impact.unjudged.len()
             ),
-            (Some(NotYet::NotRehearsed | NotYet::BreaksTooMany), _) => "; it is adopted by itself once the oldest BundleCoverageReport that looks at everything has judged by it what runs".to_owned(),
+            (Some(NotYet::NotRehearsed | NotYet::BreaksTooMany), _) => "; it is adopted by itself once what runs was judged by it, which takes a BundleCoverageReport over every namespace and with templates (of several, the oldest), and that every policy can be used".to_owned(),
         }
     }
 
