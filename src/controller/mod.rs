@@ -160,7 +160,7 @@ impl Operator {
         let queued =
             AllQueued { mirrors: mirrors_queued, reports: reports_queued, break_glasses: break_glasses_queued };
         let context = Arc::new(self.context(caches, mirrors.clone(), reports.clone())?);
-        let triggers = self.triggers(&context, mirrors, reports, break_glasses);
+        let triggers = Self::triggers(&context, mirrors, reports, break_glasses);
         let mut watching =
             watches.start(&self.namespace, &self.settings.source_namespaces, &triggers, &self.readiness, &self.stop);
         let volumes = {
@@ -225,7 +225,6 @@ impl Operator {
     }
 
     fn triggers(
-        &self,
         context: &Arc<Context>,
         mirrors: Queue<TrustRootMirror>,
         reports: Queue<BundleCoverageReport>,

@@ -52,7 +52,9 @@ pub(crate) fn gone(context: &Context, name: &str) {
 pub(crate) fn forget_missing(context: &Context) {
     let is_there = |name: &String| context.caches.reports.get(&ObjectRef::new(name)).is_some();
     let missing: Vec<String> = context.scanning.known.lock().keys().filter(|name| !is_there(name)).cloned().collect();
-    missing.iter().for_each(|name| gone(context, name));
+    for name in &missing {
+        gone(context, name);
+    }
 }
 
 /// One pass over one report.

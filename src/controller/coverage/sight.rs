@@ -48,17 +48,14 @@ pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
     let known = known.get(&report.name_any());
     let registries = known.and_then(|known| known.registries.clone());
     let seen = registries.zip(known.map(|known| known.ledger.clone()));
-    let scan = match known.and_then(|known| known.facts().last) {
-        Some(last) => Ok(ScanSeen {
-            time: ScanTime { started: last.started, finished: last.finished, interval: report.spec.interval.signed() },
-            incomplete: wanting.or_else(|| last.wanting.then(|| "not all that runs was seen when it began".to_owned())),
-        }),
-        None => {
-            let why =
-                format!("BundleCoverageReport `{}` has not finished a scan since holdfast started", report.name_any());
-            Err(Unscanned::NotYet(why))
-        }
-    };
+    let last = known.and_then(|known| known.facts().last);
+    let scan = last.map(|last| ScanSeen {
+        time: ScanTime { started: last.started, finished: last.finished, interval: report.spec.interval.signed() },
+        incomplete: wanting.or_else(|| last.wanting.then(|| "not all that runs was seen when it began".to_owned())),
+    });
+    let not_yet =
+        || format!("BundleCoverageReport `{}` has not finished a scan since holdfast started", report.name_any());
+    let scan = scan.ok_or_else(|| Unscanned::NotYet(not_yet()));
     Sight { snapshot, scan, seen }
 }
 

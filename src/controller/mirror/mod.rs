@@ -143,7 +143,9 @@ pub(crate) fn forget_missing(context: &Context) {
     let missing = known.iter().filter(|(name, known)| known.is_left_of_another(there(name).as_ref()));
     let missing: Vec<String> = missing.map(|(name, _)| name.clone()).collect();
     drop(known);
-    missing.iter().for_each(|name| gone(context, name));
+    for name in &missing {
+        gone(context, name);
+    }
 }
 
 /// One pass over one mirror.
@@ -185,7 +187,7 @@ struct Plan {
 async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Failed> {
     let Some(plan) = planned(context, mirror, Look::Wide).await? else { return Ok(Action::await_change()) };
     if !adopts(&plan) {
-        return carry_out(context, mirror, plan, None).await;
+        return Box::pin(carry_out(context, mirror, plan, None)).await;
     }
     // Others' turns may take long: what was declared and agreed to before says nothing of what is now.
     let turn = context.candidates.turn().await;
@@ -195,7 +197,7 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
         return Ok(Action::requeue(Duration::ZERO));
     }
     let Some(plan) = planned(context, &declared, Look::Again).await? else { return Ok(Action::await_change()) };
-    carry_out(context, &declared, plan, Some(turn)).await
+    Box::pin(carry_out(context, &declared, plan, Some(turn))).await
 }
 
 /// The mirror as it was seen last, where it is still the same object and can be read.

@@ -129,10 +129,9 @@ async fn let_go(
         let has_objects = there.values().any(|there| super::policy_of(&there.object) == Some(name));
         let others: Vec<String> =
             policy.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
-        if !has_objects && others.len() < policy.finalizers().len() {
-            if finalize(context, policy, &others, applied).await? {
-                tracing::info!(policy = name, "the policy is let go");
-            }
+        let is_due = !has_objects && others.len() < policy.finalizers().len();
+        if is_due && finalize(context, policy, &others, applied).await? {
+            tracing::info!(policy = name, "the policy is let go");
         }
     }
     Ok(())

@@ -371,12 +371,16 @@ mod tests {
         let silent = |seen: &mut Observations| -> Vec<String> {
             let trials = seen.trials(&there, &|_| None, &BTreeMap::new(), &|_, at| place_of(at), &BTreeSet::new());
             let places = trials.iter().map(|trial| trial.namespace.clone()).collect();
-            trials.into_iter().for_each(|trial| seen.note_silence(trial));
+            for trial in trials {
+                seen.note_silence(trial);
+            }
             places
         };
         let ago = |seen: &mut Observations, ago: Duration| {
             let then = Instant::now().checked_sub(ago).unwrap();
-            seen.seen.values_mut().for_each(|known| (known.at, known.since) = (then, then));
+            for known in seen.seen.values_mut() {
+                (known.at, known.since) = (then, then);
+            }
         };
         // Before anything was seen, nothing is in force; another namespace is asked next.
         let mut seen = Observations::default();

@@ -62,7 +62,7 @@ fn differ(before: &Value, now: &Value, at: &[String], paths: &mut Vec<Vec<String
     };
     let gone = old.keys().filter(|key| !new.contains_key(*key));
     for key in new.keys().chain(gone) {
-        let below = [at, &[key.clone()]].concat();
+        let below = [at, std::slice::from_ref(key)].concat();
         differ(old.get(key).unwrap_or(&Value::Null), new.get(key).unwrap_or(&Value::Null), &below, paths);
     }
 }
