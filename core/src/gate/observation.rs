@@ -43,7 +43,7 @@ pub struct Observation {
 
 impl Observation {
     /// Whether what a check looks at was not looked at yet since whoever looks began to.
-    pub(super) fn awaits(&self, check: Check, form: PolicyForm<'_>) -> bool {
+    pub(super) fn not_looked_at(&self, check: Check, form: PolicyForm<'_>) -> bool {
         match check {
             Check::ScanComplete
             | Check::ScanFresh

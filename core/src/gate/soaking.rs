@@ -88,7 +88,7 @@ impl Soaking<'_> {
 
     /// Whether all that fails does so for want of a first look since holdfast began: nothing is earned then, and nothing speaks against what was.
     fn is_not_known_yet(&self, checks: &[CheckResult]) -> bool {
-        checks.iter().all(|check| check.passed || self.input.observed.awaits(check.check, self.form))
+        checks.iter().all(|check| check.passed || self.input.observed.not_looked_at(check.check, self.form))
     }
 
     fn start(&self, wave: &Wave, namespaces: BTreeSet<String>, scan: &Scan, notes: &mut Notes) -> Soak {
