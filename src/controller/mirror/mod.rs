@@ -196,7 +196,9 @@ async fn over(context: &Context, mirror: &TrustRootMirror) -> Result<Action, Fai
         // Its source may be another, too: everything is looked at from the beginning.
         return Ok(Action::requeue(Duration::ZERO));
     }
-    let Some(plan) = planned(context, &declared, Look::Again).await? else { return Ok(Action::await_change()) };
+    let Some(plan) = planned(context, &declared, Look::Again(&plan.observed)).await? else {
+        return Ok(Action::await_change());
+    };
     Box::pin(carry_out(context, &declared, plan, Some(turn))).await
 }
 
@@ -208,7 +210,7 @@ fn declared_now(context: &Context, mirror: &TrustRootMirror) -> Option<TrustRoot
 }
 
 /// Looks, remembers what was verified, and decides; nothing where the mirror is not there any more.
-async fn planned(context: &Context, mirror: &TrustRootMirror, look: Look) -> Result<Option<Plan>, Failed> {
+async fn planned(context: &Context, mirror: &TrustRootMirror, look: Look<'_>) -> Result<Option<Plan>, Failed> {
     let mut observed = observe::observe(context, mirror, look).await?;
     if !context.is_there(mirror) {
         return Ok(None);

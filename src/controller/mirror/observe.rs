@@ -99,19 +99,19 @@ impl Observed {
 }
 
 /// What a look is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+#[derive(Clone, Copy)]
+pub(crate) enum Look<'o> {
     /// To see what is new: a repository is read where that is due.
     Wide,
     /// To see again what a decision hangs on: what was read of a repository stands.
-    Again,
+    Again(&'o Observed),
 }
 
 /// Looks.
 ///
 /// # Errors
 /// [`Failed`], where one could not look.
-pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror, of: Look) -> Result<Observed, Failed> {
+pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror, of: Look<'_>) -> Result<Observed, Failed> {
     let name = mirror.name_any();
     let pin = mirror.spec.bootstrap.as_ref().map(|bootstrap| bootstrap.root_sha256.0);
     let mut known = context.known.lock().entry(name.clone()).or_default().of(mirror.metadata.uid.as_ref()).clone();
@@ -196,7 +196,7 @@ fn remember(context: &Context, name: &str, known: Known) {
 async fn look(
     context: &Context,
     mirror: &TrustRootMirror,
-    (of, pin): (Look, Option<Digest>),
+    (of, pin): (Look<'_>, Option<Digest>),
     glasses: &Glasses,
     known: &mut Known,
     observed: &mut Observed,
@@ -206,8 +206,12 @@ async fn look(
     let is_lost = pin.is_some()
         && observed.held.is_none()
         && matches!(known.import, Some(Import::Accepted(_) | Import::Unchanged(_)));
-    let is_due = of == Look::Wide && (known.due(mirror).is_ok() || is_lost);
+    let is_due = matches!(of, Look::Wide) && (known.due(mirror).is_ok() || is_lost);
     if !is_due && !declared {
+        // What nobody had seen before it was read is not believed by itself, and was verified in this very pass.
+        if let Look::Again(before) = of {
+            observed.held = observed.held.take().or_else(|| before.held.clone());
+        }
         return Ok(());
     }
     let name = mirror.name_any();
