@@ -220,6 +220,64 @@ fn who_was_there_first_and_came_to_be_about_more_is_the_newcomer() {
     assert!(images.contains(&"m.example/**".to_owned()) && !decided["mine"].held.is_empty());
 }
 
+/// What `mine` was agreed to take from `apps` in a namespace in which that one is enforced already.
+fn agreed_beside(both: &Member) -> Event {
+    let mut world = World::new(both.clone(), "2026-01-01T00:00:00Z");
+    let apps = world.members.iter().find(|of| of.name == "apps").unwrap().clone();
+    let mut remembered = enforced(&apps, BOTH, NOW);
+    remembered.history = world.remembered["apps"].history.clone();
+    let (wave, namespaces) = ("everything".to_owned(), BTreeSet::from([BOTH.to_owned()]));
+    remembered.history.append(at(NOW), Event::Promoted { wave, namespaces, form: apps.declares().digest() }, 512);
+    world.remembered.insert("apps".to_owned(), remembered);
+    let soon = at(NOW) + SignedDuration::from_secs(1);
+    let digest = world.pass(soon)["mine"].held[0].digest;
+    let kind = "SigningIdentityPolicy".to_owned();
+    world.approvals.push(Approval { kind, name: "mine".to_owned(), digest, by: "bob".to_owned(), made: None });
+    let records = world.pass(soon)["mine"].history.records().to_vec();
+    records.into_iter().map(|record| record.event).find(|event| matches!(event, Event::ClaimsAllowed { .. })).unwrap()
+}
+
+#[test]
+fn what_a_newcomer_was_agreed_to_take_it_takes_in_every_new_namespace() {
+    let mine = json!({"otherImages": "Allow"});
+    let less = policy("mine", &["r.example/**"], "other", &mine);
+    let both = policy("mine", &["r.example/**", "m.example/**"], "other", &mine);
+    let mut world = World::new(both.clone(), "2026-01-01T00:00:00Z");
+    was_about_less(&mut world, "mine", &less);
+    assert_eq!(world.promoted(), ["apps"], "nobody agreed yet");
+    let agreed = agreed_beside(&both);
+    world.remembered.get_mut("mine").unwrap().history.append(at("2026-06-01T00:00:00Z"), agreed, 512);
+    assert_eq!(world.promoted(), ["apps", "mine"]);
+    // What the other one is about anyway is not taken from it.
+    let within = policy("mine", &["r.example/a", "r.example/b"], "other", &mine);
+    let mut world = World::new(within, "2026-01-01T00:00:00Z");
+    was_about_less(&mut world, "mine", &policy("mine", &["r.example/a"], "other", &mine));
+    assert_eq!(world.promoted(), ["apps", "mine"]);
+}
+
+#[test]
+fn who_is_younger_asks_also_where_the_older_one_came_to_be_about_more_since() {
+    // `apps` is about one repository more since June, and `mine` came in May.
+    let mut world = World::new(policy("mine", &["m.example/**"], "other", &json!({})), "2026-05-01T00:00:00Z");
+    let form = world.members.iter().find(|of| of.name == "apps").unwrap().declares().digest();
+    let further = Event::FormChanged { form, by: Vec::new(), further: true };
+    world.remembered.get_mut("apps").unwrap().history.append(at("2026-06-01T00:00:00Z"), further, 512);
+    assert_eq!(world.promoted(), ["apps"]);
+    let held = &world.pass(at(NOW) + SignedDuration::from_secs(1))["mine"].held;
+    assert!(held.iter().any(|held| held.kind == LooseningKind::PromotionClaims), "{held:?}");
+}
+
+#[test]
+fn a_later_wave_makes_a_newcomer_of_who_was_there_first() {
+    let claims = policy("mine", &["m.example/**"], "other", &json!({"otherImages": "Allow"}));
+    for (promoted, wanted) in [("2026-02-01T00:00:00Z", vec!["apps", "mine"]), ("2026-04-01T00:00:00Z", vec!["apps"])] {
+        let mut world = World::new(claims.clone(), "2026-01-01T00:00:00Z");
+        let waves = &mut world.remembered.get_mut("mine").unwrap().enforced.as_mut().unwrap().waves;
+        waves.get_mut("everything").unwrap().promoted = at(promoted);
+        assert_eq!(world.promoted(), wanted, "its last wave came into force at {promoted}");
+    }
+}
+
 /// Both are enforced from the start of a namespace, and holdfast ends before the second one is written down.
 #[test]
 fn who_was_not_written_down_with_the_other_is_as_new_as_that_one() {

@@ -98,9 +98,9 @@ impl Candidates {
         self.doubted.lock().insert(mirror.to_owned());
     }
 
-    /// It is known again, or the mirror is gone.
-    pub(crate) fn trust(&self, mirror: &str) {
-        self.doubted.lock().remove(mirror);
+    /// It is known again, or the mirror is gone; whether it was in doubt.
+    pub(crate) fn trust(&self, mirror: &str) -> bool {
+        self.doubted.lock().remove(mirror)
     }
 
     fn is_known_beside(&self, mirror: &str) -> bool {

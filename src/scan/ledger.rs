@@ -90,7 +90,7 @@ impl Sighting {
 }
 
 /// What was seen of every image.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ledger {
     sightings: HashMap<Target, Arc<Sighting>>,
 }

@@ -7,9 +7,11 @@ use holdfast_core::Digest;
 use holdfast_testpki::Sigstore;
 use serde_json::{Value, json};
 
+use crate::break_glass::{self, ask, from_now};
 use crate::chart_support::NAMESPACE;
-use crate::courier::{Courier, approve, distributed};
+use crate::courier::{Courier, approve, ask_now, distributed};
 use crate::lab::{HOLDFAST, Lab, NAME, config_map_path, mirror_path};
+use crate::proxy::Fate;
 
 const APPROVALS: &str = "/apis/holdfast.dev/v1alpha1/trustapprovals";
 
@@ -148,38 +150,44 @@ fn a_declared_root_is_not_exchanged_while_nobody_asks_who_may() {
 }
 
 #[test]
-fn an_approval_brings_nothing_back_that_was_replaced_since() {
+fn an_agreement_brings_nothing_back_that_was_replaced_since() {
     let Some(lab) = Lab::enter() else { return };
     let _operator = lab.operator();
-    let mut courier = Courier::new("back");
-    courier.deliver(&lab);
-    lab.apply(&courier.mirror("back"));
-    lab.reason("back", "Ready", "AsDeclared");
-    let withdrawn = courier.rotate();
-    let bytes = courier.repository.files["trusted_root.json"].clone();
-    approve(&lab, "bob", "back", withdrawn).unwrap();
-    courier.deliver(&lab);
-    let adopted = |digest: Digest| {
-        lab.until("it is in force", |lab| {
-            let status = lab.status("back");
-            if status.at("/adopted/digest") == &json!(digest) { Ok(()) } else { Err(status.text()) }
-        });
+    let by_approval: Agrees = |lab, _, mirror, digest| _ = approve(lab, "bob", mirror, digest).unwrap();
+    let by_break_glass: Agrees = |lab, name, mirror, digest| {
+        let loosen = json!({"adoptWithoutApproval": {"trustRoot": mirror, "digest": digest}});
+        let asked = ask(lab, "alice", name, from_now(600), &loosen);
+        for who in ["bob", "dora"] {
+            break_glass::approve(lab, who, name, asked).unwrap();
+        }
     };
-    adopted(withdrawn);
-    let last = courier.rotate();
-    approve(&lab, "bob", "back", last).unwrap();
-    courier.deliver(&lab);
-    adopted(last);
-    courier.repository.files.insert("trusted_root.json".to_owned(), bytes);
-    courier.refresh();
-    courier.deliver(&lab);
-    let status = lab.reason("back", "RotationPending", "AwaitingApproval");
-    assert_eq!(status.at("/candidate/digest"), &json!(withdrawn));
-    waits(&lab, "back", last);
-    std::thread::sleep(Duration::from_secs(1));
-    approve(&lab, "bob", "back", withdrawn).unwrap();
-    adopted(withdrawn);
+    for (mirror, agrees) in [("back", by_approval), ("back-open", by_break_glass)] {
+        let mut courier = Courier::new(mirror);
+        courier.deliver(&lab);
+        lab.apply(&courier.mirror(mirror));
+        lab.reason(mirror, "Ready", "AsDeclared");
+        let withdrawn = courier.rotate();
+        let bytes = courier.repository.files["trusted_root.json"].clone();
+        agrees(&lab, &format!("{mirror}-first"), mirror, withdrawn);
+        courier.deliver(&lab);
+        in_force(&lab, mirror, withdrawn);
+        let last = courier.rotate();
+        approve(&lab, "bob", mirror, last).unwrap();
+        courier.deliver(&lab);
+        in_force(&lab, mirror, last);
+        courier.repository.files.insert("trusted_root.json".to_owned(), bytes);
+        courier.refresh();
+        courier.deliver(&lab);
+        let status = lab.reason(mirror, "RotationPending", "AwaitingApproval");
+        assert_eq!(status.at("/candidate/digest"), &json!(withdrawn));
+        waits(&lab, mirror, last);
+        std::thread::sleep(Duration::from_secs(1));
+        agrees(&lab, &format!("{mirror}-again"), mirror, withdrawn);
+        in_force(&lab, mirror, withdrawn);
+    }
 }
+
+type Agrees = fn(&Lab, &str, &str, Digest);
 
 /// The memory of a repository, bent to be that of another pin.
 fn planted(lab: &Lab, from: &str, pin: &str, name: &str) -> Value {
@@ -389,4 +397,67 @@ fn what_two_people_let_be_restored_stays_so_when_the_break_glass_is_gone() {
     lab.call_as(HOLDFAST, "PUT", &path, &object).unwrap();
     lab.reason("restore", "MemoryIntact", "MemoryDamaged");
     glass(2);
+}
+
+/// While one rotation is written down, three more that were approved wait for their turn. What is said of them meanwhile counts.
+#[test]
+fn what_is_declared_while_another_has_its_turn_counts() {
+    let Some(lab) = Lab::enter() else { return };
+    let names = ["first", "waits", "suspended", "deleted"];
+    let mut couriers = names.map(Courier::new);
+    for (name, courier) in names.iter().zip(&couriers) {
+        courier.deliver(&lab);
+        lab.apply(&courier.mirror(name));
+    }
+    let _operator = lab.operator();
+    let before = couriers.each_ref().map(Courier::root);
+    let after = couriers.each_mut().map(Courier::rotate);
+    for ((name, courier), before) in names.iter().zip(&couriers).zip(before) {
+        in_force(&lab, name, before);
+        courier.deliver(&lab);
+        lab.reason(name, "RotationPending", "AwaitingApproval");
+    }
+    lab.proxy().on(1, Fate::Hold, |asked| asked.is_write() && asked.path.contains("holdfast-trust-record-first"));
+    for (name, after) in names.iter().zip(after) {
+        approve(&lab, "bob", name, after).unwrap();
+        lab.until("the first one has its turn", |lab| if lab.proxy().met() == 1 { Ok(()) } else { Err(String::new()) });
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    waits(&lab, "waits", before[1]);
+    lab.patch(&mirror_path("suspended"), &json!({"spec": {"suspend": true}}));
+    lab.delete(&mirror_path("deleted"));
+    std::thread::sleep(Duration::from_millis(500));
+    lab.proxy().release();
+    in_force(&lab, "first", after[0]);
+    in_force(&lab, "waits", after[1]);
+    ask_now(&lab, "suspended");
+    waits(&lab, "suspended", before[2]);
+    let record = lab.get(&config_map_path(NAMESPACE, "holdfast-trust-record-deleted")).unwrap();
+    assert_eq!(record["data"]["revision"], "1", "{record}");
+}
+
+fn in_force(lab: &Lab, mirror: &str, digest: Digest) {
+    lab.until("it is in force", |lab| {
+        let status = lab.status(mirror);
+        if status.at("/adopted/digest") == &json!(digest) { Ok(()) } else { Err(status.text()) }
+    });
+}
+
+/// A namespace whose ConfigMaps nobody can write keeps nothing of what other namespaces are not to have any more.
+#[test]
+fn what_is_no_longer_selected_goes_whatever_becomes_of_another_namespace() {
+    let Some(lab) = Lab::enter() else { return };
+    let _operator = lab.operator();
+    let courier = Courier::new("leaves");
+    courier.deliver(&lab);
+    for namespace in ["leaves-a", "leaves-b"] {
+        lab.namespace(namespace, &json!({"trust": "leaves"}));
+    }
+    let of_b = |asked: &crate::proxy::Asked| asked.is_write() && asked.path.contains("/namespaces/leaves-b/");
+    lab.proxy().on(usize::MAX, Fate::Refuse(500, None), of_b);
+    lab.apply(&distributed(courier.mirror("leaves"), "leaves", "1h"));
+    let there = |lab: &Lab| lab.get(&config_map_path("leaves-a", NAME));
+    lab.until("one of them has it", |lab| there(lab).ok_or_else(String::new));
+    lab.patch("/api/v1/namespaces/leaves-a", &json!({"metadata": {"labels": {"trust": null}}}));
+    lab.until("it is taken away", |lab| there(lab).map_or(Ok(()), |left| Err(left.to_string())));
 }

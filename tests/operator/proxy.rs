@@ -39,6 +39,8 @@ pub(crate) enum Fate {
     HoldAnswer,
     /// It is refused, with the seconds to wait where there are some.
     Refuse(u16, Option<u32>),
+    /// Of a watch: it begins, and says that what it goes on from is forgotten.
+    Expire,
     /// The connection breaks.
     Break,
 }
@@ -184,6 +186,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
             let _ = released.changed().await;
         }
         Some(Fate::Refuse(status, after)) => return refuse(*status, *after),
+        Some(Fate::Expire) => return expired(),
         Some(Fate::Break) => return broken(),
         Some(Fate::HoldAnswer) | None => {}
     }
@@ -225,6 +228,14 @@ async fn forward(inner: &Inner, asked: &Asked, method: &Method, headers: &Header
         let _ = cut.changed().await;
     };
     response.body(Body::from_stream(answer.bytes_stream().take_until(Box::pin(end)))).unwrap()
+}
+
+fn expired() -> Response {
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "expired by a test", "reason": "Expired", "code": 410,
+    });
+    let event = serde_json::json!({"type": "ERROR", "object": status}).to_string() + "\n";
+    ([("content-type", "application/json")], event).into_response()
 }
 
 fn refuse(status: u16, after: Option<u32>) -> Response {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::check::{Check, CheckResult, Fault};
 use super::loosening::PolicyForm;
@@ -100,6 +100,12 @@ fn trust_fresh(form: PolicyForm<'_>, observed: &Observation, now: Timestamp) -> 
             .find(|glass| glass.loosen.accept_stale.as_ref().is_some_and(|target| target.trust_root == *name));
         match (&root.freshness, accepted) {
             (None, _) => notes.push(format!("the source of `{name}` says nothing of its age")),
+            (Some(Freshness::Fresh { until } | Freshness::InGrace { until }), None)
+                if was_not_looked_at(*until, now) =>
+            {
+                faults
+                    .push(format!("the trust root `{name}` was current until {until}, and could not be judged since"));
+            }
             (Some(Freshness::Fresh { until }), _) => notes.push(format!("`{name}` is fresh until {until}")),
             (Some(Freshness::InGrace { until }), _) => notes.push(format!("`{name}` is in its grace until {until}")),
             (Some(Freshness::Stale { .. }), Some(glass)) => {
@@ -114,6 +120,11 @@ fn trust_fresh(form: PolicyForm<'_>, observed: &Observation, now: Timestamp) -> 
         }
     }
     all(&faults, || if notes.is_empty() { accepted(form) } else { notes.join("; ") })
+}
+
+/// Whether what was said until `until` should have been said anew. Who looks does so at that instant, and may take a moment.
+fn was_not_looked_at(until: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(until) > SignedDuration::from_mins(5)
 }
 
 fn no_rotation(form: PolicyForm<'_>, observed: &Observation) -> Found {

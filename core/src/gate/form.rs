@@ -191,7 +191,7 @@ fn adopt(input: &Input<'_>, enforced: &mut Enforced, held: &Held, notes: &mut No
     let declared = input.declared;
     let form = declared.digest();
     if enforced.form(declared.name).digest() != form {
-        let further = reaches_further(&enforced.spec, declared.spec);
+        let further = reaches_further(&enforced.spec, declared.spec, |wave| enforced.waves.contains_key(wave));
         notes.record(Event::FormChanged { form, by: by(&held.allowed), further });
         spend(input, &held.loosenings, notes);
     }

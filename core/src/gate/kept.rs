@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
-
 use super::alarm::AlarmKind;
 use super::decide::{Input, Notes};
 use super::history::Event;
@@ -58,7 +56,8 @@ impl Kept<'_> {
         if soak.namespaces.is_disjoint(selected) {
             return Some("none of its namespaces is selected any more");
         }
-        let interval = self.input.observed.scan.as_ref().map_or(SignedDuration::ZERO, |scan| scan.time.interval);
+        // How far ahead is too far is known by a scan, and without one nothing is earned or promoted.
+        let interval = self.input.observed.scan.as_ref()?.time.interval;
         soak.lies_ahead(interval, notes.now).then_some("the clock went back behind what was measured")
     }
 

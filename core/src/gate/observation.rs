@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::break_glass::ActiveBreakGlass;
 use super::check::Check;
+use super::evaluate::declared_engines;
 use super::loosening::{self, PolicyForm};
 use super::rollout::Namespace;
 use super::soak::ScanTime;
@@ -53,13 +54,20 @@ impl Observation {
                 self.scan.is_none() && matches!(self.unscanned, Some(Unscanned::NotYet(_)))
             }
             Check::EngineReady => {
-                self.looks_around && self.engines.iter().any(|engine| engine.canaries == Canaries::Unknown)
+                let declared = declared_engines(form);
+                let mut engines = self.engines.iter().filter(|engine| declared.contains(&engine.kind));
+                self.looks_around && !declared.is_empty() && engines.all(EngineState::may_be_ready)
             }
-            Check::TrustRootReady | Check::TrustRootFresh => {
-                self.looks_around && form.spec.trust_roots.iter().any(|root| !self.trust_roots.contains_key(root))
-            }
+            Check::TrustRootReady => self.waits_for_trust(form, TrustRootState::is_ready),
+            Check::TrustRootFresh => self.waits_for_trust(form, TrustRootState::is_fresh),
             Check::NoPendingRotation | Check::NoWideningLoss | Check::ClockSane | Check::NoBreakGlass => false,
         }
+    }
+
+    /// Whether a trust root was not looked at yet, and the others are as they should be.
+    fn waits_for_trust(&self, form: PolicyForm<'_>, is_good: fn(&TrustRootState) -> bool) -> bool {
+        let mut known = form.spec.trust_roots.iter().filter_map(|root| self.trust_roots.get(root));
+        self.looks_around && known.all(is_good)
     }
 }
 
@@ -90,6 +98,18 @@ pub struct TrustRootState {
     pub clock: Sanity,
 }
 
+impl TrustRootState {
+    /// Whether it is in force, with memory.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.unready.is_none() && self.memory_intact
+    }
+
+    /// Whether it is not past its limit.
+    fn is_fresh(&self) -> bool {
+        self.freshness.as_ref().is_none_or(|freshness| freshness.staleness().is_none())
+    }
+}
+
 /// An engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -112,6 +132,13 @@ pub struct EngineState {
     pub told: BTreeSet<String>,
     /// The namespaces it was observed to deny in.
     pub in_force: BTreeSet<String>,
+}
+
+impl EngineState {
+    /// Whether nothing that is known speaks against it.
+    fn may_be_ready(&self) -> bool {
+        self.present && self.faults.is_empty() && matches!(self.canaries, Canaries::Right | Canaries::Unknown)
+    }
 }
 
 /// What canaries said.

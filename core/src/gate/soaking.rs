@@ -105,7 +105,7 @@ impl Soaking<'_> {
     }
 
     fn promote_wave(&self, wave: &WaveScope, enforced: &mut Enforced, soaked: &mut Soaked, notes: &mut Notes) {
-        let Some(soak) = &soaked.soak else { return };
+        let Some(soak) = soaked.soak.as_ref().filter(|_| all_passed(self.checks)) else { return };
         if soak.credit < soak_of(&self.form.spec.enforcement, &wave.wave) || self.from != Phase::Soaking {
             return;
         }
@@ -205,7 +205,7 @@ impl Soaking<'_> {
             let before = self.kept.sound(kept.remove(name), wave, &only, notes);
             let soak = self.advance(before, wave, &only, &checks, &mut false, notes);
             let Some(soak) = soak else { continue };
-            let full = soak.credit >= soak_of(&self.form.spec.enforcement, wave);
+            let full = all_passed(&checks) && soak.credit >= soak_of(&self.form.spec.enforcement, wave);
             // What it would take is asked for from the beginning: what is agreed to holds for those that are made like it.
             let mut held = false;
             let may = self.may_promote(&only, enforced, &mut held, notes);
@@ -220,4 +220,9 @@ impl Soaking<'_> {
             end(Some(soak), "its namespace is no longer one that waits", notes);
         }
     }
+}
+
+/// What was not looked at yet ends no soak, and lets none promote.
+fn all_passed(checks: &[CheckResult]) -> bool {
+    checks.iter().all(|check| check.passed)
 }

@@ -14,6 +14,7 @@ use holdfast_core::gate::{Canaries, Check, OtherImage, ScanTime, scan_of, subjec
 use holdfast_core::trust::clock::Sanity;
 use holdfast_core::trust::freshness::{Freshness, Limit};
 use holdfast_core::verify::Reason;
+use jiff::SignedDuration;
 use serde_json::json;
 
 type Fault = Box<dyn Fn(&mut Estate)>;
@@ -312,4 +313,15 @@ fn a_scan_is_a_policys_part_of_a_coverage() {
     });
     let form = PolicyForm { spec: &by_name, ..form };
     assert_eq!(scan_of(form, &compiled, &coverage, &inventory, &beside, time, None).incomplete, None);
+}
+
+#[test]
+fn trust_that_nobody_judged_since_it_was_current_is_not_fresh() {
+    let mut estate = Estate::new();
+    for freshness in [|until| Freshness::Fresh { until }, |until| Freshness::InGrace { until }] {
+        for (past, wanted) in [(SignedDuration::from_mins(5), true), (SignedDuration::from_secs(301), false)] {
+            estate.root().freshness = Some(freshness(estate.now - past));
+            assert_eq!(failing(&estate.peek()).is_empty(), wanted, "{past:#}");
+        }
+    }
 }

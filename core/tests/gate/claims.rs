@@ -231,3 +231,21 @@ fn what_was_agreed_to_for_those_that_are_made_ends_with_all_that_is_enforced() {
     assert!(estate.hour().namespaces.is_empty());
     assert!(estate.history.in_force().of_newborn.is_empty(), "whoever is enforced under that name next is another one");
 }
+
+#[test]
+fn a_wave_that_takes_in_what_waits_in_a_later_one_reaches_further() {
+    let mut estate = claiming(&["shop"]);
+    estate.run_until(Trigger::SoakFull, 40);
+    estate.observe_in_force();
+    assert_eq!(estate.history.in_force().further, None);
+    estate.declare(|spec| spec["enforcement"]["waves"] = json!([{"name": "canary"}]));
+    estate.step();
+    assert_eq!(estate.history.in_force().further, Some(estate.now));
+    // The wave itself, as it was, does not.
+    let mut estate = claiming(&["shop"]);
+    estate.run_until(Trigger::SoakFull, 40);
+    estate.observe_in_force();
+    estate.declare(|spec| spec["require"] = json!({"signedTimestamp": true}));
+    estate.step();
+    assert_eq!(estate.history.in_force().further, None);
+}

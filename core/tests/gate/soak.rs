@@ -225,7 +225,13 @@ fn what_was_not_looked_at_yet_since_holdfast_began_earns_nothing_and_ends_nothin
         estate.observed.unscanned = Some(Unscanned::NotYet("not since the start".to_owned()));
         estate.root().memory_intact = false;
     });
+    let edited: Fault = Box::new(|estate| {
+        estate.observed.looks_around = true;
+        estate.engine().canaries = Canaries::Unknown;
+        estate.engine().faults.push("somebody changed its objects".to_owned());
+    });
     for (what, fault, stays) in [
+        ("no canary yet, and somebody changed what denies", &edited, false),
         ("no scan yet", &not_yet, true),
         ("no canary and no trust root yet", &looks_around, true),
         ("no scan at all", &never, false),
@@ -244,6 +250,23 @@ fn what_was_not_looked_at_yet_since_holdfast_began_earns_nothing_and_ends_nothin
         let after = estate.progress.as_ref().unwrap().soak.clone();
         assert_eq!(after.as_ref() == Some(&before), stays, "{what}: {after:?}");
     }
+    // Nor does it promote what is full, because it was or because less is asked for now.
+    let full = || {
+        let mut estate = Estate::new();
+        estate.declare(|spec| _ = spec["enforcement"]["waves"][0].as_object_mut().unwrap().remove("soak"));
+        estate.rescan();
+        estate.soak();
+        (0..5).for_each(|_| _ = estate.hour());
+        estate.declare(|spec| spec["enforcement"]["soak"] = json!("1h"));
+        estate
+    };
+    for (fault, what) in [(&not_yet, "no scan yet"), (&looks_around, "no canary and no trust root yet")] {
+        let mut estate = full();
+        fault(&mut estate);
+        estate.now += MINUTE;
+        assert!(estate.step().namespaces.is_empty(), "{what}");
+    }
+    assert_eq!(full().hour().trigger, Trigger::SoakFull);
     // It goes on, with what a scan earns at most.
     let mut estate = soaking();
     let before = estate.soaking().credit;

@@ -113,7 +113,7 @@ impl TrustView {
             spec,
             held: seen.held.as_ref(),
             record,
-            offered: offered.as_ref(),
+            offered: offered.as_ref().filter(|_| !spec.suspend),
             agreed: &agreed,
             declaration_counts: true,
             judged: &[],

@@ -9,11 +9,13 @@ use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::operate::mirror::Impact;
 use jiff::Timestamp;
 use kube::ResourceExt;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::super::candidates::{Judgement, in_force};
 use super::super::context::Context;
 use super::super::failure::Failed;
+use super::super::mirror::is_relied_on;
 use super::observe::{Observed, assess};
 use super::sight::looks_at_everything;
 use crate::scan::Judge;
@@ -44,8 +46,8 @@ pub(super) async fn impact(
         context.candidates.forget_report(&name);
         return Ok(None);
     };
-    let is_accepted = |mirror: &str| judge.policies.iter().any(|policy| policy.accepts(mirror));
-    let waiting: Vec<_> = context.candidates.waiting().into_iter().filter(|(mirror, _)| is_accepted(mirror)).collect();
+    let waiting: Vec<_> =
+        context.candidates.waiting().into_iter().filter(|(mirror, _)| is_relied_on(context, mirror)).collect();
     let beside = in_force(&judge.policies, &judge.roots);
     for (mirror, root) in &waiting {
         let candidate = root.root().digest;
@@ -63,9 +65,14 @@ pub(super) async fn impact(
         let mut roots = judge.roots.clone();
         roots.insert(mirror.clone(), root.clone());
         let by_candidate = Judge { roots, ..judge.as_ref().clone() };
-        let (snapshot, ledger) = (observed.snapshot.clone(), observed.ledger.clone());
-        let judged = tokio::task::spawn_blocking(move || assess(&by_candidate, &snapshot, &ledger, false)).await;
-        let judged = judged.map_err(|error| Failed::stuck("judge by the candidate of", mirror, &error))?;
+        let (in_force, snapshot, ledger) = (judge.clone(), observed.snapshot.clone(), observed.ledger.clone());
+        let judged = tokio::task::spawn_blocking(move || {
+            // By the same that was seen: what a scan finds in between would count for one of the two alone.
+            let seen = Mutex::new(ledger.lock().clone());
+            [in_force.as_ref(), &by_candidate].map(|judge| assess(judge, &snapshot, &seen, false).coverage)
+        });
+        let judged = judged.await.map_err(|error| Failed::stuck("judge by the candidate of", mirror, &error))?;
+        let [before, after] = &judged;
         if !context.scanning.is_there(context, report) {
             return Ok(None);
         }
@@ -75,7 +82,7 @@ pub(super) async fn impact(
             report: report.metadata.uid.clone(),
             beside,
             everything: saw_everything(report, observed),
-            impact: Impact::between(&observed.coverage, &judged.coverage, accepts),
+            impact: Impact::between(before, after, accepts),
         };
         if context.candidates.judged(mirror, candidate, &name, judgement) {
             context.mirrors.one(mirror);

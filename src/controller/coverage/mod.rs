@@ -23,7 +23,7 @@ use kube::{Resource, ResourceExt};
 
 use super::context::Context;
 use super::failure::Failed;
-use super::{jitter, malformed, pass};
+use super::{jitter, malformed, mirror, pass};
 use crate::clock;
 
 pub(crate) use details::tidy;
@@ -46,6 +46,8 @@ pub(crate) fn gone(context: &Context, name: &str) {
     malformed::forget::<BundleCoverageReport>(context, name);
     context.scanning.forget(name);
     context.candidates.forget_report(name);
+    // Another report may count from here on, and what this one feared speaks against nothing any more.
+    mirror::ask_waiting(context);
 }
 
 /// Reports that are known and are not there any more are gone.

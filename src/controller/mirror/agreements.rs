@@ -9,7 +9,8 @@ use holdfast_core::operate::mirror::{Agrees, Judged, ReadRoot, Record, Terms};
 use holdfast_core::trust::clock::TOLERANCE;
 use holdfast_core::trust::keys;
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
 
 use super::super::agreements::{self, Glasses, declared_approvals};
 use super::super::context::Context;
@@ -116,6 +117,9 @@ fn agreed(
         approved.into_iter().map(|approval| (approval.digest, approval.by)).collect();
     digests.extend(glasses.active.iter().filter_map(|glass| {
         let of = glass.loosen.adopt_without_approval.as_ref().filter(|of| of.trust_root == name)?;
+        let opened = context.caches.break_glasses.get(&ObjectRef::new(&glass.name));
+        let asked = opened.and_then(|opened| Some(opened.meta().creation_timestamp.as_ref()?.0));
+        honoured(of.digest, asked).then_some(())?;
         Some((of.digest, format!("break-glass {}", glass.name)))
     }));
     let judged: Vec<Judged> = says.iter().map(|agrees| judge(mirror, record, *agrees, guarding)).collect();
@@ -143,7 +147,11 @@ fn judge(mirror: &TrustRootMirror, record: Option<&Record>, agrees: Agrees, guar
     let counts = match record.and_then(|record| Some((record, record.judged(agrees)?))) {
         None => written_under(mirror, record, agrees, guarding),
         Some((_, before)) if before.terms == terms => before.counts,
-        Some((record, before)) => before.counts && changed_under(mirror, &record.spec, guarding),
+        // What is remembered is held against only where it is what was judged: nobody looked at what came between.
+        Some((record, before)) => {
+            let is_what_was_judged = before.terms.is_none_or(|of| of == Terms::of(&record.spec).digest());
+            before.counts && is_what_was_judged && changed_under(mirror, &record.spec, guarding)
+        }
     };
     Judged { agrees, terms, counts }
 }
@@ -274,6 +282,10 @@ mod tests {
             assert!(!counts(&mirror(&changed, AFTER, &written), &refused), "{written}");
             assert!(!counts(&mirror(&spec("a", &good, 0), AFTER, &written), &refused), "{written}");
         }
+        // What is remembered says nothing of how its like was judged, where another one was.
+        let drifted = record(&spec("a", &evil, 0), &[judged]);
+        let more = mirror(&spec("a", &evil, 9), AFTER, &json!({"f:rotation": {"f:maxNewlyFailing": {}}}));
+        assert!(!counts(&more, &drifted));
         let taken_out = mirror(&spec("a", &json!({"ref": "r.example/trust:1"}), 0), WITHOUT, &json!({}));
         assert!(!counts(&taken_out, &remembered));
     }

@@ -1,7 +1,7 @@
 //! What was decided, carried out, in an order in which every interruption leaves a whole: remember what was verified, write down what is in force, then
 //! distribute it; what goes comes last. Every write carries the version it was decided on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -23,6 +23,7 @@ use super::super::MANAGER;
 use super::super::context::Context;
 use super::super::failure::{Failed, within};
 use super::super::store::Lookup;
+use super::known_again;
 use super::observe::Observed;
 
 /// When what somebody else wrote meanwhile is looked at again, and what the API server does not take is tried again.
@@ -149,6 +150,10 @@ pub(crate) async fn write_record(
     let written = context.store.write_record(&name, observed.record.place().as_ref(), &record).await;
     if written.as_ref().is_err_and(may_be_written) {
         context.candidates.doubt(&name);
+        // One that went meanwhile is not looked at any more, so nobody would take the doubt back.
+        if !context.is_there(mirror) {
+            known_again(context, &name);
+        }
     }
     let stored = written?;
     context.known.lock().entry(name.clone()).or_default().record = Some(stored.clone());
@@ -213,11 +218,18 @@ async fn give_all(
     let mut distribution = distribution(context, &name, declared, &trust, observed)?;
     let writes: Vec<_> = distribution.writes.iter().map(|write| give(context, mirror, &distribution, write)).collect();
     let done: Vec<(String, Result<(), Failed>)> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
+    // What is there under another name goes once what replaces it is there.
+    let given: BTreeSet<&str> =
+        done.iter().filter(|(_, result)| result.is_ok()).map(|(namespace, _)| namespace.as_str()).collect();
+    let waits = |namespace: &str| {
+        distribution.writes.iter().any(|write| write.namespace == namespace) && !given.contains(namespace)
+    };
+    let removals = distribution.removals.iter().filter(|removal| !waits(&removal.namespace)).cloned().collect();
     for (namespace, result) in done {
         outcome.take(namespace, result);
     }
     distribution.written(&outcome.written);
-    remove(context, &name, distribution.removals.clone(), outcome).await;
+    remove(context, &name, removals, outcome).await;
     Some(distribution)
 }
 
@@ -276,12 +288,9 @@ async fn give_one(
     Ok(())
 }
 
-/// Takes away what is not to be there, as far as nothing failed.
+/// Takes away what is not to be there.
 async fn remove(context: &Context, mirror: &str, removals: Vec<Removal>, outcome: &mut Outcome) {
     for removal in removals {
-        if outcome.failed.is_some() {
-            return;
-        }
         let namespace = removal.namespace.clone();
         let result = remove_one(context, mirror, removal).await;
         outcome.take(namespace, result);

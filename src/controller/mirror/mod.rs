@@ -129,7 +129,7 @@ pub(crate) fn gone(context: &Context, name: &str) {
     malformed::forget::<TrustRootMirror>(context, name);
     context.metrics.forget(name);
     context.candidates.publish(name, None);
-    context.candidates.trust(name);
+    known_again(context, name);
     context.vouched.forget(name);
     if context.trusts.withdraw(name) {
         context.scanning.queue.all();
@@ -311,7 +311,7 @@ fn adopts(plan: &Plan) -> bool {
 }
 
 /// Whether a policy accepts the trust, as it is declared or as it is in force; one that cannot be read, or of which nobody knows what is in force, may.
-fn is_relied_on(context: &Context, mirror: &str) -> bool {
+pub(super) fn is_relied_on(context: &Context, mirror: &str) -> bool {
     let declared = context.caches.policies.state();
     let accepts = |spec: &SigningIdentityPolicySpec| spec.trust_roots.iter().any(|root| root == mirror);
     declared.iter().any(|policy| policy.0.as_ref().map_or(true, |policy| accepts(&policy.spec)))
@@ -319,6 +319,20 @@ fn is_relied_on(context: &Context, mirror: &str) -> bool {
             .forms
             .now()
             .is_none_or(|forms| !forms.unusable.is_empty() || forms.usable.iter().any(|policy| policy.accepts(mirror)))
+}
+
+/// It is known again what is in force of a mirror: what others wait to replace may be judged beside it.
+fn known_again(context: &Context, mirror: &str) {
+    if context.candidates.trust(mirror) {
+        ask_waiting(context);
+    }
+}
+
+/// What waits is looked at again: something else counts for it now.
+pub(super) fn ask_waiting(context: &Context) {
+    for (mirror, _) in context.candidates.waiting() {
+        context.mirrors.one(&mirror);
+    }
 }
 
 /// Tells scans what is in force, and what waits.
@@ -342,7 +356,7 @@ fn publish(context: &Context, mirror: &TrustRootMirror, observed: &Observed, dec
     };
     let is_news = context.trusts.tell(&mirror.name_any(), Trust { root: adopted.cloned(), state });
     let judges_anew = context.trusts.publish(&mirror.name_any(), adopted, past_its_limit);
-    context.candidates.trust(&mirror.name_any());
+    known_again(context, &mirror.name_any());
     let candidate = decision.candidate.as_ref().map(|candidate| &candidate.root);
     if context.candidates.publish(&mirror.name_any(), candidate) || judges_anew {
         context.scanning.queue.all();

@@ -141,7 +141,8 @@ fn declared<'o>(observed: &'o Observed, name: &str) -> Option<&'o SigningIdentit
     observed.declared.iter().find(|policy| policy.name_any() == name).map(std::convert::AsRef::as_ref)
 }
 
-/// Whether it was written. Who edits a policy without an end holds up that policy's finalizer, and nothing else: what is enforced is remembered anyhow.
+/// Whether it was written. Who edits a policy without an end, or to what takes no finalizer any more, holds up that policy's finalizer, and nothing else: what is
+/// enforced is remembered anyhow.
 async fn finalize(
     context: &Context,
     policy: &SigningIdentityPolicy,
@@ -161,6 +162,10 @@ async fn finalize(
         Err(failed) if failed.is_gone() => Ok(false),
         Err(failed) if failed.is_conflict() => {
             applied.look_again(LOOK * 5);
+            Ok(false)
+        }
+        Err(failed) if failed.not_taken().is_some() => {
+            tracing::warn!(policy = name, error = %failed, "the API server does not take its finalizers");
             Ok(false)
         }
         Err(failed) => Err(failed),

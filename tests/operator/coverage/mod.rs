@@ -9,4 +9,4 @@ pub(crate) mod published;
 mod restart;
 pub(crate) mod shop;
 mod signed;
-mod trust;
+pub(crate) mod trust;

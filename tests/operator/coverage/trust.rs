@@ -8,6 +8,7 @@ use super::shop::{ISSUER, SUBJECT, Shop, of_reason};
 use crate::courier::{Courier, approve, ask_now, now};
 use crate::faults::faketime;
 use crate::lab::{Lab, mirror_path};
+use crate::proxy::{Asked, Fate};
 use crate::registry_support::Registry;
 
 #[test]
@@ -165,10 +166,25 @@ fn what_scans_saw_signed_has_passed_whatever_the_clock_says() {
 /// A courier whose rotations ask nobody.
 fn automatic(shop: &Shop<'_>, name: &str) -> Courier {
     let courier = carried(shop, name);
+    shop.lab.apply(&asks_nobody(&courier, name));
+    courier
+}
+
+/// A mirror whose rotations ask nobody, and that is not looked at again without a reason.
+pub(crate) fn asks_nobody(courier: &Courier, name: &str) -> serde_json::Value {
     let mut mirror = courier.mirror(name);
     mirror["spec"]["rotation"] = json!({"approval": "Automatic"});
-    shop.lab.apply(&mirror);
-    courier
+    mirror["spec"]["interval"] = json!("24h");
+    mirror
+}
+
+/// A report over everything that may ask no registry, and therefore fears the worst.
+fn report_that_asks_nobody(shop: &Shop<'_>, name: &str) {
+    let mut report = shop.lab.get("/apis/holdfast.dev/v1alpha1/bundlecoveragereports/cluster").unwrap();
+    report["metadata"] = json!({"name": name});
+    report["spec"]["registries"] = json!([]);
+    report.as_object_mut().unwrap().remove("status");
+    shop.lab.apply(&report);
 }
 
 /// Brings in other trust.
@@ -193,11 +209,7 @@ fn a_rotation_that_needs_nobody_waits_until_it_breaks_no_more_than_it_may() {
     shop.policy("attested", &json!({"trustRoots": ["by-itself"], "require": require}));
     let _operator = lab.operator();
     shop.report(&json!({"namespaceSelector": {}}));
-    let mut nowhere = lab.get("/apis/holdfast.dev/v1alpha1/bundlecoveragereports/cluster").unwrap();
-    nowhere["metadata"] = json!({"name": "nowhere"});
-    nowhere["spec"]["registries"] = json!([]);
-    nowhere.as_object_mut().unwrap().remove("status");
-    lab.apply(&nowhere);
+    report_that_asks_nobody(&shop, "nowhere");
     let status = shop.until(0, 1, 0);
     assert_eq!(of_reason(&status, "PredicateMissing"), 1, "{}", status.text());
     rotate(&shop, &mut courier, &Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap()));
@@ -247,4 +259,58 @@ fn of_two_rotations_that_break_nothing_alone_one_waits() {
         }
     });
     shop.until(1, 0, 0);
+}
+
+#[test]
+fn a_report_that_is_gone_speaks_against_nothing_any_more() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    let mut courier = automatic(&shop, "feared");
+    let other = Sigstore::of("other.example", "2026-01-01T00:00:00Z".parse().unwrap());
+    let digest = shop.signed("both");
+    shop.sign_by(&other, "both", digest, &Recipe::image(SUBJECT, ISSUER));
+    shop.pod("both", &shop.image("both", digest));
+    let _operator = lab.operator();
+    shop.report(&json!({"namespaceSelector": {}}));
+    report_that_asks_nobody(&shop, "nowhere");
+    shop.until(1, 0, 0);
+    rotate(&shop, &mut courier, &other);
+    ask_now(&lab, "feared");
+    let fears = "0 images would stop verifying and 1 could not be judged";
+    lab.until("one of two reports speaks against it", |lab| {
+        let status = lab.status("feared");
+        if status.message("RotationPending").contains(fears) { Ok(()) } else { Err(status.text()) }
+    });
+    lab.delete("/apis/holdfast.dev/v1alpha1/bundlecoveragereports/nowhere");
+    lab.until("it comes into force without being asked for", |lab| {
+        let status = lab.status("feared");
+        if status.at("/adopted/digest") == &json!(courier.root()) { Ok(()) } else { Err(status.text()) }
+    });
+}
+
+#[test]
+fn trust_of_a_mirror_that_went_unseen_counts_no_more() {
+    let Some(lab) = Lab::enter() else { return };
+    let Some(registry) = Registry::plain(true) else { return };
+    let shop = Shop::open(&lab, registry);
+    shop.pod("good", &shop.image("good", shop.signed("good")));
+    let _operator = lab.operator();
+    shop.report(&json!({}));
+    shop.until(1, 0, 0);
+    // What the watch goes on from is forgotten, and the list it begins anew with comes only after the mirror went.
+    let of_mirrors = |asked: &Asked| asked.method == "GET" && asked.path.ends_with("/trustrootmirrors");
+    let watches = |asked: &Asked| asked.query.contains("watch=");
+    lab.proxy().reset();
+    lab.proxy().on(usize::MAX, Fate::Expire, move |asked| of_mirrors(asked) && watches(asked));
+    lab.proxy().on(usize::MAX, Fate::Refuse(503, None), move |asked| of_mirrors(asked) && !watches(asked));
+    lab.proxy().cut();
+    lab.until("its list is asked for", |lab| {
+        let asked = lab.proxy().asked();
+        if asked.iter().any(|asked| of_mirrors(asked) && !watches(asked)) { Ok(()) } else { Err(format!("{asked:?}")) }
+    });
+    lab.delete(&mirror_path("corp"));
+    lab.proxy().reset();
+    let status = shop.until(0, 0, 1);
+    assert_eq!(of_reason(&status, "StaleTrustRoot"), 1);
 }

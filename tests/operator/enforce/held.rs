@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::estate::Estate;
 use crate::break_glass::{self, ask, from_now};
+use crate::courier::{Courier, ask_now};
+use crate::coverage::trust::asks_nobody;
 use crate::lab::Lab;
 use crate::proxy::Fate;
 use crate::registry_support::Registry;
@@ -180,4 +182,26 @@ fn a_namespace_stays_enforced_whatever_its_labels_say() {
         }
     });
     lab.namespace("annex", &json!({}));
+}
+
+/// Nothing in force accepts the trust, so nothing can stop verifying by it.
+#[test]
+fn trust_that_only_a_held_change_would_accept_rotates_by_itself() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let _operator = lab.operator();
+    estate.enforced();
+    let mut courier = Courier::new("second");
+    courier.deliver(&lab);
+    lab.apply(&asks_nobody(&courier, "second"));
+    estate.enforce(&json!({"trustRoots": ["corp", "second"]}));
+    held(&estate, "TrustRootAdded");
+    let rotated = courier.rotate();
+    courier.deliver(&lab);
+    ask_now(&lab, "second");
+    lab.until("it comes into force", |lab| {
+        let status = lab.status("second");
+        if status.at("/adopted/digest") == &json!(rotated) { Ok(()) } else { Err(status.text()) }
+    });
+    held(&estate, "TrustRootAdded");
 }

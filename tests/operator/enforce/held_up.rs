@@ -8,6 +8,7 @@ use super::author::{Author, declared, without};
 use super::estate::Estate;
 use crate::break_glass::{approve, ask, from_now, path};
 use crate::lab::Lab;
+use crate::proxy::{Asked, Fate};
 use crate::registry_support::Registry;
 
 /// A namespace that is made now, in the scope of `apps`, closes.
@@ -219,4 +220,20 @@ fn by_many_namespaces_with_long_names() {
     for name in &names {
         without(&lab, name);
     }
+}
+
+#[test]
+fn by_a_policy_that_takes_no_mark() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let _operator = lab.operator();
+    estate.enforced();
+    let marks = |asked: &Asked| asked.method == "PATCH" && asked.path.ends_with("/signingidentitypolicies/full");
+    lab.proxy().on(usize::MAX, Fate::Refuse(422, None), marks);
+    let spec = json!({"namespaceSelector": {"matchLabels": {"tier": "apps"}}, "enforcement": {"desired": "Enforce", "soak": "0s"}});
+    estate.policy("full", &spec);
+    lab.until("its mark is refused", |lab| {
+        if lab.proxy().met() > 0 { Ok(()) } else { Err(estate.policy_status("full").text()) }
+    });
+    a_new_namespace_closes(&estate, "annex");
 }

@@ -147,15 +147,21 @@ pub(super) fn uncovered<'a>(patterns: &'a [String], known: &[String]) -> Vec<&'a
 }
 
 /// Whether a form may be about images or namespaces that the one before it was not about: what it takes out of another policy's denial there was not looked at.
-pub(in crate::gate) fn reaches_further(old: &SigningIdentityPolicySpec, new: &SigningIdentityPolicySpec) -> bool {
-    let waves = |spec: &SigningIdentityPolicySpec| -> Vec<NamespaceSelector> {
-        waves_of(&spec.enforcement).into_iter().map(|wave| wave.namespace_selector).collect()
+/// Of the waves of that one, those count that came into force.
+pub(in crate::gate) fn reaches_further(
+    old: &SigningIdentityPolicySpec,
+    new: &SigningIdentityPolicySpec,
+    in_force: impl Fn(&str) -> bool,
+) -> bool {
+    let waves = |spec: &SigningIdentityPolicySpec, counts: &dyn Fn(&str) -> bool| -> Vec<NamespaceSelector> {
+        let waves = waves_of(&spec.enforcement).into_iter().filter(|wave| counts(&wave.name));
+        waves.map(|wave| wave.namespace_selector).collect()
     };
-    let known = waves(old);
+    let known = waves(old, &in_force);
     !uncovered(&new.images, &old.images).is_empty()
         || new.exempt_images.iter().any(|exempt| !old.exempt_images.iter().any(|known| known.image == exempt.image))
         || !selector::covers(&old.namespace_selector, &new.namespace_selector)
-        || waves(new).iter().any(|wave| !known.iter().any(|wide| selector::covers(wide, wave)))
+        || waves(new, &in_force).iter().any(|wave| !known.iter().any(|wide| selector::covers(wide, wave)))
 }
 
 /// The namespaces that are let go where a narrower selector comes into force: those that are enforced, and that it does not select by the labels they have.

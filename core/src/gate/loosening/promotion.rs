@@ -90,27 +90,29 @@ pub(in crate::gate) fn of_newborn(
 fn claims<'a>(declared: PolicyForm<'_>, namespace: &str, beside: &[Beside<'a>]) -> BTreeSet<Claim<'a>> {
     let others = || beside.iter().filter(|other| other.name != declared.name);
     let there: Vec<&Beside<'_>> = others().filter(|other| other.namespaces.contains(namespace)).collect();
-    // What is only coming denies, and is about nothing yet: nobody knows whether it comes.
-    let denying: Vec<&str> = others()
+    let denying = others()
         .filter(|other| other.namespaces.contains(namespace) || other.coming.contains(namespace))
-        .filter(|other| other.spec.other_images == OtherImages::Deny)
-        .map(|other| other.name)
-        .collect();
-    if denying.is_empty() {
-        return BTreeSet::new();
-    }
-    let claimed: Vec<String> = there.iter().flat_map(|other| other.spec.images.iter().cloned()).collect();
-    let gained = uncovered(&declared.spec.images, &claimed);
+        .filter(|other| other.spec.other_images == OtherImages::Deny);
+    // It is taken from each of them: whoever agreed that one is left out agreed to no other.
+    let claims = denying.flat_map(|from| {
+        // Of what is only coming nobody knows whether it comes; where it does not, it denies nothing either.
+        let about = there.iter().copied().chain([from]);
+        taken(declared.spec, about).into_iter().map(|(field, what)| (from.name, field, what))
+    });
+    claims.collect()
+}
+
+/// What a policy is about, or lets pass unsigned, that none of these others is about or lets pass.
+fn taken<'b>(
+    declared: &SigningIdentityPolicySpec,
+    others: impl Iterator<Item = &'b Beside<'b>> + Clone,
+) -> Vec<(&'static str, String)> {
+    let claimed: Vec<String> = others.clone().flat_map(|other| other.spec.images.iter().cloned()).collect();
+    let images = uncovered(&declared.images, &claimed).into_iter().map(|gained| ("images", gained.to_owned()));
     let exempt = |spec: &SigningIdentityPolicySpec| -> BTreeSet<ImageRef> {
         spec.exempt_images.iter().filter_map(|exempt| ImageRef::parse(&exempt.image).ok()).collect()
     };
-    let known: BTreeSet<ImageRef> = there.iter().flat_map(|other| exempt(other.spec)).collect();
-    let exempts = exempt(declared.spec);
-    let taken: Vec<(&'static str, String)> = gained
-        .into_iter()
-        .map(|gained| ("images", gained.to_owned()))
-        .chain(exempts.difference(&known).map(|image| ("exemptImages", image.to_string())))
-        .collect();
-    // It is taken from each of them: whoever agreed that one is left out agreed to no other.
-    denying.into_iter().flat_map(|from| taken.iter().map(move |(field, what)| (from, *field, what.clone()))).collect()
+    let known: BTreeSet<ImageRef> = others.flat_map(|other| exempt(other.spec)).collect();
+    let exempts = exempt(declared);
+    images.chain(exempts.difference(&known).map(|image| ("exemptImages", image.to_string()))).collect()
 }

@@ -36,11 +36,11 @@ pub(super) struct Sight<'a> {
 
 impl Sight<'_> {
     /// Decides every policy, one after another: whatever comes into force beside another one in the same pass has to ask for what it takes out of that
-    /// one's denial. Those that have been enforced the longest come first, so that it is a newcomer that asks, and not who was there.
+    /// one's denial. Those that have been about all that they are about the longest come first, so that it is a newcomer that asks, and not who was there.
     pub(super) fn decide_all(&self, standings: &[Standing<'_>], engines: Engines<'_>, now: Timestamp) -> Vec<Decision> {
         let mut order: Vec<(usize, &Standing<'_>)> = standings.iter().enumerate().collect();
         order.sort_by_cached_key(|(_, standing)| {
-            (standing.enforced_since().unwrap_or(Timestamp::MAX), standing.name().to_owned())
+            (standing.about_all_since().unwrap_or(Timestamp::MAX), standing.name().to_owned())
         });
         let mut decided: Vec<(usize, &str, Decision)> = Vec::new();
         for (at, standing) in order {
@@ -51,8 +51,8 @@ impl Sight<'_> {
         decided.into_iter().map(|(.., decision)| decision).collect()
     }
 
-    /// Every policy that is enforced: those that were decided as they are now, and the others as they were. Where this one came to be about more than it was
-    /// about when another came, it is the newcomer, and that one's new namespaces count as its own already.
+    /// Every policy that is enforced: those that were decided as they are now, and the others as they were. Where this one is a newcomer beside another, or came
+    /// to be about more than it was about when that one came, that one's new namespaces count as its own already.
     fn beside_by_now<'b>(&'b self, decided: &'b [(usize, &str, Decision)], standing: &Standing<'_>) -> Vec<Beside<'b>> {
         let is_decided = |name: &str| decided.iter().any(|(_, decided, _)| *decided == name);
         let others = self.beside.iter().filter(|of| !is_decided(of.name));
