@@ -154,6 +154,20 @@ impl World {
         (said.status.clone(), said.reason.clone(), said.message.clone(), phase)
     }
 
+    /// What would be written down once somebody agreed to what a policy takes in the new namespace.
+    fn agrees(&mut self, policy: &str) -> Vec<Event> {
+        let soon = at(NOW) + SignedDuration::from_secs(1);
+        let digests: BTreeSet<Digest> = self.pass(soon)[policy].held.iter().map(|held| held.digest).collect();
+        for digest in digests {
+            let (kind, by) = ("SigningIdentityPolicy".to_owned(), "bob".to_owned());
+            self.approvals.push(Approval { kind, name: policy.to_owned(), digest, by, made: None });
+        }
+        let records = self.pass(soon)[policy].history.records().to_vec();
+        self.approvals.clear();
+        let events = records.into_iter().map(|record| record.event);
+        events.filter(|event| matches!(event, Event::ClaimsAllowed { .. })).collect()
+    }
+
     /// Which policies come to be enforced in the new namespace.
     fn promoted(&self) -> Vec<String> {
         let decided = self.pass(at(NOW) + SignedDuration::from_secs(1));
@@ -229,12 +243,7 @@ fn agreed_beside(both: &Member) -> Event {
     let (wave, namespaces) = ("everything".to_owned(), BTreeSet::from([BOTH.to_owned()]));
     remembered.history.append(at(NOW), Event::Promoted { wave, namespaces, form: apps.declares().digest() }, 512);
     world.remembered.insert("apps".to_owned(), remembered);
-    let soon = at(NOW) + SignedDuration::from_secs(1);
-    let digest = world.pass(soon)["mine"].held[0].digest;
-    let kind = "SigningIdentityPolicy".to_owned();
-    world.approvals.push(Approval { kind, name: "mine".to_owned(), digest, by: "bob".to_owned(), made: None });
-    let records = world.pass(soon)["mine"].history.records().to_vec();
-    records.into_iter().map(|record| record.event).find(|event| matches!(event, Event::ClaimsAllowed { .. })).unwrap()
+    world.agrees("mine").pop().unwrap()
 }
 
 #[test]
@@ -256,15 +265,47 @@ fn what_a_newcomer_was_agreed_to_take_it_takes_in_every_new_namespace() {
 }
 
 #[test]
-fn who_is_younger_asks_also_where_the_older_one_came_to_be_about_more_since() {
+fn of_two_that_would_take_from_each_other_who_changed_last_waits() {
     // `apps` is about one repository more since June, and `mine` came in May.
     let mut world = World::new(policy("mine", &["m.example/**"], "other", &json!({})), "2026-05-01T00:00:00Z");
     let form = world.members.iter().find(|of| of.name == "apps").unwrap().declares().digest();
     let further = Event::FormChanged { form, by: Vec::new(), further: true };
     world.remembered.get_mut("apps").unwrap().history.append(at("2026-06-01T00:00:00Z"), further, 512);
-    assert_eq!(world.promoted(), ["apps"]);
-    let held = &world.pass(at(NOW) + SignedDuration::from_secs(1))["mine"].held;
+    assert_eq!(world.promoted(), ["mine"]);
+    let held = &world.pass(at(NOW) + SignedDuration::from_secs(1))["apps"].held;
     assert!(held.iter().any(|held| held.kind == LooseningKind::PromotionClaims), "{held:?}");
+    // Where what that one takes was agreed to, it comes, and the other one, which nobody agreed to, waits.
+    let agreed = world.agrees("apps");
+    let history = &mut world.remembered.get_mut("apps").unwrap().history;
+    for event in agreed {
+        history.append(at("2026-06-02T00:00:00Z"), event, 512);
+    }
+    assert_eq!(world.promoted(), ["apps"]);
+}
+
+/// In the namespaces there are, `b` takes nothing from `apps`, since `base` is about it there.
+#[test]
+fn what_a_third_one_is_about_in_a_new_namespace_as_well_is_not_asked_for() {
+    let base = policy("base", &["r.example/**", "b.example/**"], "other", &json!({"otherImages": "Allow"}));
+    let b = policy("b", &["b.example/b"], "other", &json!({}));
+    for agreed in [false, true] {
+        let mut world = World::new(b.clone(), "2026-05-01T00:00:00Z");
+        world.members.insert(2, base.clone());
+        let mut remembered = enforced(&base, "side", "2026-01-01T00:00:00Z");
+        let form = base.declares().digest();
+        let further = Event::FormChanged { form, by: Vec::new(), further: true };
+        remembered.history.append(at("2026-06-01T00:00:00Z"), further, 512);
+        world.remembered.insert("base".to_owned(), remembered);
+        if agreed {
+            let events = world.agrees("base");
+            let history = &mut world.remembered.get_mut("base").unwrap().history;
+            for event in events {
+                history.append(at("2026-06-02T00:00:00Z"), event, 512);
+            }
+        }
+        let wanted = if agreed { vec!["apps", "b", "base"] } else { vec!["apps"] };
+        assert_eq!(world.promoted(), wanted, "{agreed}");
+    }
 }
 
 #[test]

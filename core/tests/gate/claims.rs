@@ -249,3 +249,22 @@ fn a_wave_that_takes_in_what_waits_in_a_later_one_reaches_further() {
     estate.step();
     assert_eq!(estate.history.in_force().further, None);
 }
+
+#[test]
+fn whatever_makes_a_policy_be_about_more_is_written_down_as_such() {
+    let nginx = format!("docker.io/library/nginx@{}", holdfast_core::Digest::of(b"nginx"));
+    for (field, value, wanted) in [
+        ("images", json!(["r.example/apps/**", "r.example/more/**"]), true),
+        ("exemptImages", json!([{"image": nginx, "reason": "node image"}]), true),
+        ("namespaceSelector", json!({}), true),
+        ("enforcement", json!({"desired": "Enforce", "waves": [{"name": "canary"}]}), true),
+        ("require", json!({"signedTimestamp": true}), false),
+    ] {
+        let mut estate = Estate::promoted();
+        estate.observe_in_force();
+        estate.declare(|spec| spec[field] = value);
+        estate.approve_what_is_held();
+        estate.step();
+        assert_eq!(estate.history.in_force().further.is_some(), wanted, "{field}");
+    }
+}

@@ -116,10 +116,11 @@ pub(crate) async fn write_record(
     let there = observed.record.kept();
     let stored = there.map(|kept| kept.stored.clone());
     let Some(record) = &decision.record else { return Ok(stored) };
-    // A pause changes nothing of what is in force; what the mirror says meanwhile is judged all the same.
-    let paused = there
-        .filter(|_| mirror.spec.suspend)
-        .map(|kept| Record { judged: record.judged.clone(), ..kept.value.clone() });
+    // A pause changes nothing of what is in force; what the mirror says meanwhile is judged all the same, and goes with what it was judged by.
+    let paused = there.filter(|_| mirror.spec.suspend).map(|kept| {
+        let (spec, judged) = (record.spec.clone(), record.judged.clone());
+        Record { spec, judged, ..kept.value.clone() }
+    });
     let record = paused.as_ref().unwrap_or(record);
     if observed.fault.is_some()
         || mirror.spec.suspend && there.is_none()
@@ -218,13 +219,15 @@ async fn give_all(
     let mut distribution = distribution(context, &name, declared, &trust, observed)?;
     let writes: Vec<_> = distribution.writes.iter().map(|write| give(context, mirror, &distribution, write)).collect();
     let done: Vec<(String, Result<(), Failed>)> = stream::iter(writes).buffer_unordered(AT_ONCE).collect().await;
-    // What is there under another name goes once what replaces it is there.
-    let given: BTreeSet<&str> =
-        done.iter().filter(|(_, result)| result.is_ok()).map(|(namespace, _)| namespace.as_str()).collect();
-    let waits = |namespace: &str| {
-        distribution.writes.iter().any(|write| write.namespace == namespace) && !given.contains(namespace)
-    };
-    let removals = distribution.removals.iter().filter(|removal| !waits(&removal.namespace)).cloned().collect();
+    // What is there under another name goes once what replaces it is there, or can never be.
+    let is_tried_again = |failed: &Failed| failed.not_taken().is_none();
+    let waiting: BTreeSet<&str> = done
+        .iter()
+        .filter(|(_, result)| result.as_ref().is_err_and(is_tried_again))
+        .map(|(namespace, _)| namespace.as_str())
+        .collect();
+    let removals = distribution.removals.iter();
+    let removals = removals.filter(|removal| !waiting.contains(removal.namespace.as_str())).cloned().collect();
     for (namespace, result) in done {
         outcome.take(namespace, result);
     }

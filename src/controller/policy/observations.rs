@@ -58,6 +58,8 @@ struct Observation {
     tried: Instant,
     /// Where something else stood in the way since it was seen in force.
     vain: BTreeSet<String>,
+    /// Since when nobody answers, where it was seen in force before.
+    silent: Option<Instant>,
 }
 
 /// What there is to try.
@@ -171,7 +173,7 @@ impl Observations {
             return;
         }
         let (namespaces, vain) = (canary.namespaces.into_iter().collect(), BTreeSet::new());
-        let seen = Observation { binding, rule, place, at: tried, since, said, namespaces, tried, vain };
+        let seen = Observation { binding, rule, place, at: tried, since, said, namespaces, tried, vain, silent: None };
         self.seen.insert(canary.binding, seen);
     }
 
@@ -179,13 +181,15 @@ impl Observations {
     pub(super) fn note_silence(&mut self, trial: Trial) {
         let known = self.seen.get_mut(&trial.canary.binding);
         let known = known.filter(|known| known.binding == trial.binding && known.rule == trial.rule);
-        let stands = known.filter(|known| known.said == Said::InForce && known.at.elapsed() < COUNTS_FOR * 2);
+        let is_short = |since: Option<Instant>| since.is_none_or(|since| since.elapsed() < COUNTS_FOR);
+        let stands = known.filter(|known| known.said == Said::InForce && is_short(known.silent));
         let Some(known) = stands else {
             let why = "the API server did not answer in time, or not as it should".to_owned();
-            // Each namespace was tried, or there was time enough to.
+            // Each namespace was tried, or there was time enough for it.
             return self.note(Trial { is_last: true, ..trial }, Said::Unclear(why));
         };
         known.tried = Instant::now();
+        known.silent.get_or_insert(known.tried);
         if trial.is_last { known.vain.clear() } else { _ = known.vain.insert(trial.namespace) }
     }
 
@@ -380,7 +384,7 @@ mod tests {
         let ago = |seen: &mut Observations, ago: Duration| {
             let then = Instant::now().checked_sub(ago).unwrap();
             for known in seen.seen.values_mut() {
-                (known.at, known.since) = (then, then);
+                (known.at, known.since, known.silent) = (then, then, known.silent.map(|_| then));
             }
         };
         // Before anything was seen, nothing is in force; another namespace is asked next.
@@ -388,13 +392,14 @@ mod tests {
         assert_eq!(silent(&mut seen), ["a"]);
         assert!(matches!(seen.says(&there), Some(Said::Unclear(_))));
         assert_eq!(seen.step(&there, |_| Said::InForce), ["b"]);
-        ago(&mut seen, COUNTS_FOR);
+        // However long ago it was seen: many are asked one after another.
+        ago(&mut seen, COUNTS_FOR * 3);
         for place in ["b", "a", "b"] {
             assert_eq!(silent(&mut seen), [place]);
             assert_eq!(seen.says(&there), Some(Said::InForce));
         }
         // Not for ever.
-        ago(&mut seen, COUNTS_FOR * 2);
+        ago(&mut seen, COUNTS_FOR);
         silent(&mut seen);
         assert!(matches!(seen.says(&there), Some(Said::Unclear(_))), "however many namespaces are left to ask");
     }
