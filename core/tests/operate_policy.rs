@@ -265,57 +265,30 @@ fn what_a_newcomer_was_agreed_to_take_it_takes_in_every_new_namespace() {
 }
 
 #[test]
-fn of_two_that_would_take_from_each_other_who_changed_last_waits() {
-    // `apps` is about one repository more since June, and `mine` came in May.
-    let mut world = World::new(policy("mine", &["m.example/**"], "other", &json!({})), "2026-05-01T00:00:00Z");
-    let form = world.members.iter().find(|of| of.name == "apps").unwrap().declares().digest();
-    let further = Event::FormChanged { form, by: Vec::new(), further: true };
-    world.remembered.get_mut("apps").unwrap().history.append(at("2026-06-01T00:00:00Z"), further, 512);
-    assert_eq!(world.promoted(), ["mine"]);
-    let held = &world.pass(at(NOW) + SignedDuration::from_secs(1))["apps"].held;
-    assert!(held.iter().any(|held| held.kind == LooseningKind::PromotionClaims), "{held:?}");
-    // Where what that one takes was agreed to, it comes, and the other one, which nobody agreed to, waits.
-    let agreed = world.agrees("apps");
-    let history = &mut world.remembered.get_mut("apps").unwrap().history;
-    for event in agreed {
-        history.append(at("2026-06-02T00:00:00Z"), event, 512);
-    }
-    assert_eq!(world.promoted(), ["apps"]);
-}
-
-/// In the namespaces there are, `b` takes nothing from `apps`, since `base` is about it there.
-#[test]
-fn what_a_third_one_is_about_in_a_new_namespace_as_well_is_not_asked_for() {
-    let base = policy("base", &["r.example/**", "b.example/**"], "other", &json!({"otherImages": "Allow"}));
-    let b = policy("b", &["b.example/b"], "other", &json!({}));
-    for agreed in [false, true] {
-        let mut world = World::new(b.clone(), "2026-05-01T00:00:00Z");
-        world.members.insert(2, base.clone());
-        let mut remembered = enforced(&base, "side", "2026-01-01T00:00:00Z");
-        let form = base.declares().digest();
-        let further = Event::FormChanged { form, by: Vec::new(), further: true };
-        remembered.history.append(at("2026-06-01T00:00:00Z"), further, 512);
-        world.remembered.insert("base".to_owned(), remembered);
-        if agreed {
-            let events = world.agrees("base");
-            let history = &mut world.remembered.get_mut("base").unwrap().history;
-            for event in events {
-                history.append(at("2026-06-02T00:00:00Z"), event, 512);
-            }
-        }
-        let wanted = if agreed { vec!["apps", "b", "base"] } else { vec!["apps"] };
-        assert_eq!(world.promoted(), wanted, "{agreed}");
-    }
-}
-
-#[test]
 fn a_later_wave_makes_a_newcomer_of_who_was_there_first() {
-    let claims = policy("mine", &["m.example/**"], "other", &json!({"otherImages": "Allow"}));
-    for (promoted, wanted) in [("2026-02-01T00:00:00Z", vec!["apps", "mine"]), ("2026-04-01T00:00:00Z", vec!["apps"])] {
-        let mut world = World::new(claims.clone(), "2026-01-01T00:00:00Z");
-        let waves = &mut world.remembered.get_mut("mine").unwrap().enforced.as_mut().unwrap().waves;
-        waves.get_mut("everything").unwrap().promoted = at(promoted);
-        assert_eq!(world.promoted(), wanted, "its last wave came into force at {promoted}");
+    let mine = |waves: &Value| {
+        let enforcement = json!({"desired": "Enforce", "soak": "0s", "waves": waves});
+        policy("mine", &["m.example/**"], "other", &json!({"otherImages": "Allow", "enforcement": enforcement}))
+    };
+    let everything = json!([{"name": "everything"}]);
+    let in_two =
+        json!([{"name": "first", "namespaceSelector": {"matchLabels": {"first": "yes"}}}, {"name": "everything"}]);
+    for (what, waves, first, wanted) in [
+        ("its only wave came before the other policy", &everything, false, vec!["apps", "mine"]),
+        ("its wave for the rest came after it", &in_two, false, vec!["apps"]),
+        ("its wave for the rest came after it, and this is of the first", &in_two, true, vec!["apps", "mine"]),
+    ] {
+        let mut world = World::new(mine(waves), "2026-01-01T00:00:00Z");
+        let remembered = &mut world.remembered.get_mut("mine").unwrap().enforced.as_mut().unwrap().waves;
+        let standing = remembered["everything"].clone();
+        if *waves == in_two {
+            remembered.insert("first".to_owned(), standing);
+            remembered.get_mut("everything").unwrap().promoted = at("2026-04-01T00:00:00Z");
+        }
+        if first {
+            world.namespaces.get_mut(BOTH).unwrap().labels.insert("first".to_owned(), "yes".to_owned());
+        }
+        assert_eq!(world.promoted(), wanted, "{what}");
     }
 }
 

@@ -185,10 +185,15 @@ fn written_under(mirror: &TrustRootMirror, record: Option<&Record>, agrees: Agre
             let honoured = record.is_none_or(|record| at.is_some_and(|at| record.honours(digest, at)));
             guarding.covers(at) && honoured
         }
-        Agrees::Declared(_) => declared_anew(&mirror.spec.source, record.map(|record| &record.spec.source))
+        Agrees::Declared(_) => declared_anew(&mirror.spec.source, keys_in_force(record))
             .iter()
             .all(|path| guarding.covers(set(&[&["f:spec", "f:source"], path.as_slice()].concat()))),
     }
+}
+
+/// Where keys are in force that were declared, the declaration of those: what was only ever declared, nobody may have asked for.
+fn keys_in_force(record: Option<&Record>) -> Option<&TrustSource> {
+    record.filter(|record| record.root.is_none()).map(|record| &record.spec.source)
 }
 
 /// The fields of a declaration that say other key material than was declared before.
@@ -288,6 +293,17 @@ mod tests {
         assert!(!counts(&more, &drifted));
         let taken_out = mirror(&spec("a", &json!({"ref": "r.example/trust:1"}), 0), WITHOUT, &json!({}));
         assert!(!counts(&taken_out, &remembered));
+    }
+
+    #[test]
+    fn what_was_only_declared_is_no_key_in_force() {
+        let declared = record(&spec("a", &json!({"ref": "r.example/trust:1"}), 0), &[]);
+        assert!(
+            keys_in_force(Some(&declared)).is_none(),
+            "the trust in force is of a file, and what is declared was never adopted"
+        );
+        let adopted = Record { root: None, ..declared };
+        assert!(keys_in_force(Some(&adopted)).is_some());
     }
 
     #[test]

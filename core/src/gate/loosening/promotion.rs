@@ -36,12 +36,6 @@ impl<'a> Beside<'a> {
     pub const fn new(name: &'a str, spec: &'a SigningIdentityPolicySpec, namespaces: &'a BTreeSet<String>) -> Self {
         Self { name, spec, namespaces, from_start: &NOWHERE, coming: &NOWHERE }
     }
-
-    /// The same, where nothing of what is coming counts.
-    #[must_use]
-    pub(crate) const fn settled(self) -> Self {
-        Self { coming: &NOWHERE, ..self }
-    }
 }
 
 /// What is taken from whom, in which field.
@@ -90,29 +84,33 @@ pub(in crate::gate) fn of_newborn(
 fn claims<'a>(declared: PolicyForm<'_>, namespace: &str, beside: &[Beside<'a>]) -> BTreeSet<Claim<'a>> {
     let others = || beside.iter().filter(|other| other.name != declared.name);
     let there: Vec<&Beside<'_>> = others().filter(|other| other.namespaces.contains(namespace)).collect();
-    let denying = others()
-        .filter(|other| other.namespaces.contains(namespace) || other.coming.contains(namespace))
-        .filter(|other| other.spec.other_images == OtherImages::Deny);
+    let is_there = |other: &Beside<'_>| other.namespaces.contains(namespace);
+    let denying: Vec<&Beside<'a>> = others()
+        .filter(|other| is_there(other) || other.coming.contains(namespace))
+        .filter(|other| other.spec.other_images == OtherImages::Deny)
+        .collect();
+    if denying.is_empty() {
+        return BTreeSet::new();
+    }
+    let all = taken(declared.spec, &there);
     // It is taken from each of them: whoever agreed that one is left out agreed to no other.
-    let claims = denying.flat_map(|from| {
-        // Of what is only coming nobody knows whether it comes; where it does not, it denies nothing either.
-        let about = there.iter().copied().chain([from]);
-        taken(declared.spec, about).into_iter().map(|(field, what)| (from.name, field, what))
+    let claims = denying.into_iter().flat_map(|from| {
+        // Of what is only coming nobody knows whether it comes; where it does not, it denies nothing either. So what it is about itself is not taken from it.
+        let of_coming = (!is_there(from)).then(|| taken(declared.spec, &[from]));
+        let counts = move |one: &&(&'static str, String)| of_coming.as_ref().is_none_or(|of| of.contains(*one));
+        all.iter().filter(counts).map(|(field, what)| (from.name, *field, what.clone())).collect::<Vec<_>>()
     });
     claims.collect()
 }
 
 /// What a policy is about, or lets pass unsigned, that none of these others is about or lets pass.
-fn taken<'b>(
-    declared: &SigningIdentityPolicySpec,
-    others: impl Iterator<Item = &'b Beside<'b>> + Clone,
-) -> Vec<(&'static str, String)> {
-    let claimed: Vec<String> = others.clone().flat_map(|other| other.spec.images.iter().cloned()).collect();
+fn taken(declared: &SigningIdentityPolicySpec, others: &[&Beside<'_>]) -> BTreeSet<(&'static str, String)> {
+    let claimed: Vec<String> = others.iter().flat_map(|other| other.spec.images.iter().cloned()).collect();
     let images = uncovered(&declared.images, &claimed).into_iter().map(|gained| ("images", gained.to_owned()));
     let exempt = |spec: &SigningIdentityPolicySpec| -> BTreeSet<ImageRef> {
         spec.exempt_images.iter().filter_map(|exempt| ImageRef::parse(&exempt.image).ok()).collect()
     };
-    let known: BTreeSet<ImageRef> = others.flat_map(|other| exempt(other.spec)).collect();
+    let known: BTreeSet<ImageRef> = others.iter().flat_map(|other| exempt(other.spec)).collect();
     let exempts = exempt(declared);
     images.chain(exempts.difference(&known).map(|image| ("exemptImages", image.to_string()))).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::member::Member;
 use super::memory::Remembered;
@@ -114,6 +114,14 @@ impl<'a> Facts<'a> {
         let kept = self.remembered.iter();
         let enforced = kept.filter_map(|(name, kept)| Some((name.as_str(), kept.enforced.as_ref()?)));
         enforced.map(|(name, enforced)| Owned::of(name, enforced, self)).collect()
+    }
+
+    /// When the first wave of a policy came into force that selects a namespace.
+    pub(super) fn about_since(&self, of: &Remembered, namespace: &str) -> Option<Timestamp> {
+        let (enforced, known) = (of.enforced.as_ref()?, self.namespaces.get(namespace)?);
+        let waves = waves_of(&enforced.spec.enforcement).into_iter();
+        let selects = waves.filter(|wave| wave.namespace_selector.matches(&known.labels));
+        selects.filter_map(|wave| Some(enforced.waves.get(&wave.name)?.promoted)).min()
     }
 
     /// The namespaces a selector can be held against: those that are known, and those it means by their name alone.

@@ -11,25 +11,8 @@ use crate::coverage::Coverage;
 use crate::engines::all::asks;
 use crate::engines::native::TOO_MUCH;
 use crate::engines::{EngineKind, Estate, EstatePolicy, Exception, Loss, Rendering, Rollout, Verified};
-use crate::gate::loosening::{Beside, LooseningKind};
+use crate::gate::loosening::Beside;
 use crate::gate::{Decision, EngineState, Intent, Observation, decide, scan_of};
-
-/// How often what waits for others in the same pass is decided again: each round, one of those that others wait for may come.
-const ROUNDS: usize = 4;
-
-/// A policy, and what was decided of it in this pass.
-struct Decided<'s> {
-    standing: &'s Standing<'s>,
-    decision: Decision,
-}
-
-impl Decided<'_> {
-    /// As others find it: in the form and the namespaces it is enforced in now.
-    fn beside(&self) -> Option<Beside<'_>> {
-        let spec = &self.decision.enforced.as_ref()?.spec;
-        Some(Beside::new(self.standing.name(), spec, &self.decision.namespaces))
-    }
-}
 
 /// What engines would be given.
 #[derive(Clone, Copy)]
@@ -53,60 +36,43 @@ pub(super) struct Sight<'a> {
 
 impl Sight<'_> {
     /// Decides every policy, one after another: whatever comes into force beside another one in the same pass has to ask for what it takes out of that
-    /// one's denial. Those that have been about all that they are about the longest come first, so that it is a newcomer that asks, and not who was there.
+    /// one's denial. Those that have been enforced the longest come first, so that it is a newcomer that asks, and not who was there.
     pub(super) fn decide_all(&self, standings: &[Standing<'_>], engines: Engines<'_>, now: Timestamp) -> Vec<Decision> {
         let mut order: Vec<(usize, &Standing<'_>)> = standings.iter().enumerate().collect();
         order.sort_by_cached_key(|(_, standing)| {
-            (standing.about_all_since().unwrap_or(Timestamp::MAX), standing.name().to_owned())
+            (standing.enforced_since().unwrap_or(Timestamp::MAX), standing.name().to_owned())
         });
-        let mut decided: Vec<(usize, Decided<'_>)> = Vec::new();
+        let mut decided: Vec<(usize, &str, Decision)> = Vec::new();
         for (at, standing) in order {
-            let by_now: Vec<&Decided<'_>> = decided.iter().map(|(_, of)| of).collect();
-            let decision = self.decide(standing, &self.beside_by_now(&by_now, standing), engines, now);
-            decided.push((at, Decided { standing, decision }));
+            let coming = self.coming(&decided, standing);
+            let decision = self.decide(standing, &self.beside_by_now(&decided, &coming), engines, now);
+            decided.push((at, standing.name(), decision));
         }
-        self.decide_again(&mut decided, engines, now);
-        decided.sort_by_key(|(at, _)| *at);
-        decided.into_iter().map(|(_, of)| of.decision).collect()
+        decided.sort_by_key(|(at, ..)| *at);
+        decided.into_iter().map(|(.., decision)| decision).collect()
     }
 
-    /// What was held for what it would take in a new namespace is decided again beside what came to be enforced there: another policy may be about the same,
-    /// and what is about to come may not have come.
-    fn decide_again(&self, decided: &mut [(usize, Decided<'_>)], engines: Engines<'_>, now: Timestamp) {
-        for _ in 0..ROUNDS {
-            let mut changed = false;
-            for at in 0..decided.len() {
-                let (before, from) = decided.split_at_mut(at);
-                let Some(((_, one), after)) = from.split_first_mut() else { break };
-                if !self.asks_for_what_comes(one) {
-                    continue;
-                }
-                let others = before.iter().chain(&*after).filter_map(|(_, of)| of.beside()).collect::<Vec<_>>();
-                let again = self.decide(one.standing, &others, engines, now);
-                changed |= again.namespaces != one.decision.namespaces;
-                one.decision = again;
-            }
-            if !changed {
-                return;
-            }
-        }
+    /// New namespaces of policies that are still to be decided, and that count as theirs already: those in which this one is the newcomer, since it came to be
+    /// about more than it was about when they came.
+    fn coming(&self, decided: &[(usize, &str, Decision)], standing: &Standing<'_>) -> BTreeMap<&str, BTreeSet<String>> {
+        let is_decided = |name: &str| decided.iter().any(|(_, decided, _)| *decided == name);
+        let others = self.beside.iter().filter(|of| !is_decided(of.name));
+        let coming = others.map(|of| {
+            let takes = |namespace: &&String| standing.may_take_from(self.facts, of.name, namespace);
+            (of.name, of.coming.iter().filter(takes).cloned().collect())
+        });
+        coming.collect()
     }
 
-    fn asks_for_what_comes(&self, of: &Decided<'_>) -> bool {
-        of.decision.held.iter().any(|held| held.kind == LooseningKind::PromotionClaims)
-            && self.beside.iter().any(|beside| beside.name == of.standing.name() && !beside.coming.is_empty())
-    }
-
-    /// Every policy that is enforced: those that were decided as they are now, and the others as they were. New namespaces of what was decided, and asks, count as
-    /// its own already; those of another one, where this one is a newcomer beside it, or came to be about more than it was about when that one came.
-    fn beside_by_now<'b>(&'b self, decided: &[&'b Decided<'_>], standing: &Standing<'_>) -> Vec<Beside<'b>> {
-        let of_decided = |name: &str| decided.iter().find(|of| of.standing.name() == name);
-        let others = self.beside.iter().filter(|of| of_decided(of.name).is_none());
-        let others = others.map(|of| if standing.may_take_from(self.facts, of.name) { *of } else { of.settled() });
-        let coming = |name: &str| self.beside.iter().find(|of| of.name == name).map(|of| of.coming);
-        let moved = decided.iter().filter_map(|of| {
-            let moved = of.beside()?;
-            Some(Beside { coming: coming(moved.name).unwrap_or(moved.coming), ..moved })
+    /// Every policy that is enforced: those that were decided as they are now, and the others as they were, with what of them is coming.
+    fn beside_by_now<'b>(
+        &'b self,
+        decided: &'b [(usize, &str, Decision)],
+        coming: &'b BTreeMap<&str, BTreeSet<String>>,
+    ) -> Vec<Beside<'b>> {
+        let others = self.beside.iter().filter_map(|of| Some(Beside { coming: coming.get(of.name)?, ..*of }));
+        let moved = decided.iter().filter_map(|(_, name, decision)| {
+            Some(Beside::new(name, &decision.enforced.as_ref()?.spec, &decision.namespaces))
         });
         others.chain(moved).collect()
     }

@@ -51,26 +51,22 @@ impl Standing<'_> {
         &self.member.name
     }
 
-    /// Since when it is about all that it is about; none where it denies nowhere.
-    pub(super) fn about_all_since(&self) -> Option<Timestamp> {
-        let since = enforced_since(self.remembered)?;
-        let further = self.remembered.history.in_force().further;
-        let waves = self.remembered.enforced.iter().flat_map(|enforced| enforced.waves.values());
-        Some(waves.map(|wave| wave.promoted).chain(further).max().map_or(since, |last| last.max(since)))
+    /// Since when it denies anywhere; none where it does not.
+    pub(super) fn enforced_since(&self) -> Option<Timestamp> {
+        enforced_since(self.remembered)
     }
 
-    /// Whether it may be about what it was not about when another policy came to be enforced: as a younger one, since a change or a wave of it, or in a form that is
+    /// Whether it may be about what it was not about in a namespace when another policy came to be enforced: since a change or a wave of it, or in a form that is
     /// new or lent.
-    pub(super) fn may_take_from(&self, facts: &Facts<'_>, other: &str) -> bool {
+    pub(super) fn may_take_from(&self, facts: &Facts<'_>, other: &str, namespace: &str) -> bool {
         let Some(enforced) = &self.remembered.enforced else { return false };
         let form = self.ready.as_ref().map(|ready| ready.form.of(self.name()).digest());
-        let is_as_remembered = form.is_none_or(|form| form == enforced.form(self.name()).digest());
-        let Some((of_other, own)) = enforced_since(facts.remembered(other)).zip(enforced_since(self.remembered)) else {
-            return !is_as_remembered;
-        };
-        let is_younger = (of_other, other) < (own, self.name());
-        let came_later = self.about_all_since().is_some_and(|since| since > own && of_other <= since);
-        !is_as_remembered || is_younger || came_later
+        let other = facts.remembered(other);
+        let further = self.remembered.history.in_force().further;
+        let waves = facts.about_since(self.remembered, namespace).zip(facts.about_since(other, namespace));
+        form.is_some_and(|form| form != enforced.form(self.name()).digest())
+            || further.is_some_and(|further| enforced_since(other).is_some_and(|since| since <= further))
+            || waves.is_some_and(|(own, of_other)| of_other < own)
     }
 
     /// The namespaces it was enforced in when the step began.
