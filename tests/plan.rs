@@ -422,6 +422,27 @@ fn a_source_that_was_not_looked_at_is_said() {
 }
 
 #[test]
+fn a_mirror_that_is_suspended_adopts_nothing_in_a_plan_either() {
+    let root = Sigstore::new().trusted_root().to_string();
+    let map = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "corp", "namespace": "trust"},
+        "data": {"trusted_root.json": root},
+    });
+    let sha256 = holdfast_core::Digest::of(root.as_bytes()).hex();
+    let source =
+        serde_json::json!({"trustedRoot": {"configMap": {"namespace": "trust", "name": "corp"}, "sha256": sha256}});
+    for suspend in [false, true] {
+        let mirror = serde_json::json!({
+            "apiVersion": "holdfast.dev/v1alpha1", "kind": "TrustRootMirror", "metadata": {"name": "corp"},
+            "spec": {"source": source, "suspend": suspend},
+        });
+        let answer = plan(&[("map.json", &map.to_string()), ("mirror.json", &mirror.to_string())]);
+        let said: Value = serde_json::from_str(&answer.out).unwrap_or_else(|e| panic!("{e}: {answer:?}"));
+        assert_eq!(said["trust"][0]["adopted"].is_null(), suspend, "{answer:?}");
+    }
+}
+
+#[test]
 fn a_large_export_of_a_cluster_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let pod = |at: usize| {
