@@ -50,9 +50,11 @@ impl Observation {
             | Check::ScanFresh
             | Check::CoverageMet
             | Check::EveryIdentitySeen
-            | Check::AdmissibleAsDeclared => {
-                self.scan.is_none() && matches!(self.unscanned, Some(Unscanned::NotYet(_)))
-            }
+            | Check::AdmissibleAsDeclared => match &self.scan {
+                None => matches!(self.unscanned, Some(Unscanned::NotYet(_))),
+                // The first one may begin before all that runs is listed.
+                Some(scan) => self.looks_around && scan.incomplete.is_some(),
+            },
             Check::EngineReady => {
                 let declared = declared_engines(form);
                 let mut engines = self.engines.iter().filter(|engine| declared.contains(&engine.kind));

@@ -230,7 +230,15 @@ fn what_was_not_looked_at_yet_since_holdfast_began_earns_nothing_and_ends_nothin
         estate.engine().canaries = Canaries::Unknown;
         estate.engine().faults.push("somebody changed its objects".to_owned());
     });
+    let partial: Fault = Box::new(|estate| {
+        estate.observed.looks_around = true;
+        estate.scan().incomplete = Some("not all that runs was seen when it began".to_owned());
+        estate.scan().images.clear();
+    });
+    let later: Fault = Box::new(|estate| estate.scan().incomplete = Some("a watch is not answered".to_owned()));
     for (what, fault, stays) in [
+        ("a scan that began before all was listed", &partial, true),
+        ("a scan that is not complete, long after the start", &later, false),
         ("no canary yet, and somebody changed what denies", &edited, false),
         ("no scan yet", &not_yet, true),
         ("no canary and no trust root yet", &looks_around, true),
@@ -260,7 +268,11 @@ fn what_was_not_looked_at_yet_since_holdfast_began_earns_nothing_and_ends_nothin
         estate.declare(|spec| spec["enforcement"]["soak"] = json!("1h"));
         estate
     };
-    for (fault, what) in [(&not_yet, "no scan yet"), (&looks_around, "no canary and no trust root yet")] {
+    for (fault, what) in [
+        (&not_yet, "no scan yet"),
+        (&partial, "a scan that is not complete"),
+        (&looks_around, "no canary and no trust root yet"),
+    ] {
         let mut estate = full();
         fault(&mut estate);
         estate.now += MINUTE;

@@ -63,10 +63,12 @@ impl Standing<'_> {
         let form = self.ready.as_ref().map(|ready| ready.form.of(self.name()).digest());
         let other = facts.remembered(other);
         let further = self.remembered.history.in_force().further;
-        let waves = facts.about_since(self.remembered, namespace).zip(facts.about_since(other, namespace));
+        let own = facts.about_since(self.remembered, namespace);
+        // A wave that is only coming into force is later than any.
+        let is_later = |of_other: Timestamp| own.is_none_or(|own| of_other < own);
         form.is_some_and(|form| form != enforced.form(self.name()).digest())
             || further.is_some_and(|further| enforced_since(other).is_some_and(|since| since <= further))
-            || waves.is_some_and(|(own, of_other)| of_other < own)
+            || facts.about_since(other, namespace).is_some_and(is_later)
     }
 
     /// The namespaces it was enforced in when the step began.
