@@ -147,10 +147,12 @@ fn judge(mirror: &TrustRootMirror, record: Option<&Record>, agrees: Agrees, guar
     let counts = match record.and_then(|record| Some((record, record.judged(agrees)?))) {
         None => written_under(mirror, record, agrees, guarding),
         Some((_, before)) if before.terms == terms => before.counts,
-        // What is remembered is held against only where it is what was judged: nobody looked at what came between.
+        // What is remembered is held against only where it is what was judged, since nobody looked at what came between; or what is in force, which stays
+        // remembered while keys are, so that all that differs is looked at.
         Some((record, before)) => {
             let is_what_was_judged = before.terms.is_none_or(|of| of == Terms::of(&record.spec).digest());
-            before.counts && is_what_was_judged && changed_under(mirror, &record.spec, guarding)
+            let says_what_differs = is_what_was_judged || record.root.is_none();
+            before.counts && says_what_differs && changed_under(mirror, &record.spec, guarding)
         }
     };
     Judged { agrees, terms, counts }
@@ -289,8 +291,16 @@ mod tests {
         }
         // What is remembered says nothing of how its like was judged, where another one was.
         let drifted = record(&spec("a", &evil, 0), &[judged]);
-        let more = mirror(&spec("a", &evil, 9), AFTER, &json!({"f:rotation": {"f:maxNewlyFailing": {}}}));
+        let written = json!({"f:rotation": {"f:maxNewlyFailing": {}}});
+        let more = mirror(&spec("a", &evil, 9), AFTER, &written);
+        let more_of = |at: &str| mirror(&spec("a", &good, 9), at, &written);
         assert!(!counts(&more, &drifted));
+        // Where keys are in force, what is remembered stays, and all that differs from it is looked at.
+        let of_keys = Record {
+            root: None,
+            ..record(&spec("a", &good, 0), &[Judged { terms: Some(Digest::of(b"between")), ..judged }])
+        };
+        assert!(counts(&more_of(AFTER), &of_keys) && !counts(&more_of(WITHOUT), &of_keys));
         let taken_out = mirror(&spec("a", &json!({"ref": "r.example/trust:1"}), 0), WITHOUT, &json!({}));
         assert!(!counts(&taken_out, &remembered));
     }

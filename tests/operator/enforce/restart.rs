@@ -8,6 +8,7 @@ use super::estate::Estate;
 use super::interrupted::records;
 use crate::chart_support::NAMESPACE;
 use crate::lab::{HOLDFAST, Lab, config_map_path};
+use crate::proxy::Fate;
 use crate::registry_support::Registry;
 
 #[test]
@@ -132,8 +133,13 @@ fn a_soak_goes_on_when_holdfast_is_back() {
         estate.until_nothing_is_written();
         operator.signal("-KILL");
         operator.ended(Duration::from_secs(5));
+        // Of a large cluster, it takes a while until all that runs is listed.
+        if round > 0 {
+            lab.proxy().on(usize::MAX, Fate::Hold, |asked| asked.method == "GET" && asked.path == "/api/v1/pods");
+        }
         operator = lab.operator_with(&["--leader-elect=false"]);
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(if round > 0 { 6 } else { 2 }));
+        lab.proxy().reset();
         estate.scan_now(&format!("round-{round}"));
         holds("again");
         soaks(&format!("round {round}"));
