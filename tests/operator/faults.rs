@@ -1,6 +1,6 @@
 //! What goes wrong around the operator: the API server, the network to it, its clock, and what others put into the cluster.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -12,12 +12,31 @@ fn passes(operator: &Operator<'_>) -> f64 {
     operator.metric("controller_runtime_reconcile_total", &["controller=\"trustrootmirror\""]).unwrap_or(0.0)
 }
 
-/// No more than a few passes in two seconds: nothing spins.
-fn is_calm(operator: &Operator<'_>, most: f64) {
+/// Passes made in the two seconds that come.
+fn passes_in_two_seconds(operator: &Operator<'_>) -> f64 {
     let before = passes(operator);
     std::thread::sleep(Duration::from_secs(2));
-    let made = passes(operator) - before;
+    passes(operator) - before
+}
+
+/// No more than a few passes in two seconds: nothing spins.
+fn is_calm(operator: &Operator<'_>, most: f64) {
+    let made = passes_in_two_seconds(operator);
     assert!(made <= most, "{made} passes in two seconds\n{}", operator.said());
+}
+
+/// Nothing spins, and it is calm soon: until every watch is begun again, each list asks for a pass, and what is decided by an older one is refused and
+/// decided anew.
+fn becomes_calm(operator: &Operator<'_>) {
+    let start = Instant::now();
+    loop {
+        let made = passes_in_two_seconds(operator);
+        if made <= 4.0 {
+            return;
+        }
+        let late = start.elapsed() > Duration::from_secs(20);
+        assert!(made <= 16.0 && !late, "{made} passes in two seconds\n{}", operator.said());
+    }
 }
 
 #[test]
@@ -47,7 +66,7 @@ fn an_api_server_that_restarts_in_mid_pass_is_gone_on_with() {
         (200, _) => Ok(()),
         (_, text) => Err(text),
     });
-    is_calm(&operator, 4.0);
+    becomes_calm(&operator);
 }
 
 #[test]
@@ -77,7 +96,7 @@ fn an_etcd_that_is_gone_for_a_minute_is_waited_for() {
         let object = lab.try_call("GET", &mirror_path("etcd"), None)?;
         if object["status"]["roles"]["timestamp"]["version"] == json!(2) { Ok(()) } else { Err(operator.said()) }
     });
-    is_calm(&operator, 4.0);
+    becomes_calm(&operator);
 }
 
 #[test]
@@ -98,7 +117,7 @@ fn watches_that_break_or_are_too_old_are_begun_again() {
         if status.at("/roles/timestamp/version") == &json!(2) { Ok(()) } else { Err(operator.said()) }
     });
     assert!(lab.proxy().met() > 0);
-    is_calm(&operator, 4.0);
+    becomes_calm(&operator);
 }
 
 #[test]
@@ -285,7 +304,7 @@ fn a_clock_that_is_wrong_by_days_takes_nothing_away() {
         assert_eq!(status.is("MemoryIntact"), "True", "{offset}: {}", status.text());
         assert_eq!(status.at("/adopted/digest"), &json!(courier.root()), "{offset}");
         assert_eq!(lab.get(&config_map_path("clock-a", NAME)).unwrap()["data"], text, "{offset}");
-        is_calm(&wrong, 4.0);
+        becomes_calm(&wrong);
         wrong.stop();
     }
     let _operator = lab.operator();
@@ -389,7 +408,7 @@ fn kinds_that_are_missing_or_go_away_are_waited_for() {
     lab.until("the kind is gone", |lab| if lab.get(CRD).is_none() { Ok(()) } else { Err(String::new()) });
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(operator.ask("/healthz").0, 200);
-    is_calm(&operator, 4.0);
+    becomes_calm(&operator);
     lab.apply(&crd());
     lab.until("the kind is served", |lab| lab.try_apply(&courier.mirror("kinds")));
     let status = lab.reason("kinds", "Ready", "AsDeclared");
