@@ -84,6 +84,8 @@ struct Seen {
     /// The record is gone, or says nothing that can be read: what the controller makes of a fault is that nothing is offered.
     fault: bool,
     minutes: i32,
+    /// By the API server's clock.
+    last_agreed: Option<Timestamp>,
 }
 
 fn seen() -> impl Strategy<Value = Seen> {
@@ -99,6 +101,7 @@ fn seen() -> impl Strategy<Value = Seen> {
             rehearsed,
             fault,
             minutes,
+            last_agreed: None,
         },
     )
 }
@@ -132,6 +135,7 @@ impl Seen {
             record,
             offered: self.offered.filter(|_| !self.fault).map(|of| &ROOTS[of]),
             agreed: &agreed,
+            last_agreed: self.last_agreed,
             declaration_counts: self.counts,
             judged: &[],
             rehearsal,
@@ -269,6 +273,7 @@ fn pass(offered: usize) -> Seen {
         current,
         fault: false,
         minutes: 0,
+        last_agreed: None,
     }
 }
 
@@ -294,6 +299,16 @@ fn an_agreement_is_older_than_what_replaced_it() {
     assert!(!second.honours(ROOTS[0].root.digest, now) && !second.honours(ROOTS[0].root.digest, later));
     assert!(second.honours(ROOTS[0].root.digest, at("2026-06-02T00:00:01Z")));
     assert!(second.honours(ROOTS[2].root.digest, now), "what was never in force may be agreed to beforehand");
+}
+
+#[test]
+fn an_agreement_is_older_than_what_replaced_it_also_where_the_clock_is_behind() {
+    let (now, agreed) = (at("2026-06-01T00:00:00Z"), at("2026-06-01T00:07:00Z"));
+    let first = pass(0).decide(None, now).record.unwrap();
+    let second = Seen { approved: Some(1), last_agreed: Some(agreed), ..pass(1) }.decide(Some(&first), now);
+    let second = second.record.unwrap();
+    assert!(!second.honours(ROOTS[0].root.digest, agreed));
+    assert!(second.honours(ROOTS[0].root.digest, agreed + SignedDuration::from_secs(1)));
 }
 
 #[test]
@@ -329,6 +344,7 @@ fn an_agreement_is_not_honoured_again_once_what_it_brought_is_forgotten() {
             record: Some(&serde_json::from_str(&text).unwrap()),
             offered: Some(&offered),
             agreed: &agreed,
+            last_agreed: None,
             declaration_counts: false,
             judged: &[],
             rehearsal: Rehearsal::Awaited,

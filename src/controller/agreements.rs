@@ -8,10 +8,11 @@ use holdfast_core::gate::break_glass::{self, ActiveBreakGlass, Activity, Caps};
 use holdfast_core::gate::loosening::Approval;
 use holdfast_core::operate::break_glass::faults;
 use jiff::Timestamp;
+use kube::Resource;
 
 use super::context::Context;
 use super::failure::Failed;
-use super::guards::{Guarding, while_guarded};
+use super::guards::Guarding;
 use crate::clock;
 
 /// The break-glasses in force, and the answer of the guards, where there was a question.
@@ -97,7 +98,16 @@ pub(crate) fn caps(context: &Context) -> Caps {
     Caps { service_accounts: context.settings.approving_service_accounts.iter().cloned().collect(), ..Caps::default() }
 }
 
-/// When a break-glass was made, by the API server's clock.
-pub(crate) fn made(glass: &TrustBreakGlass) -> Option<Timestamp> {
-    glass.metadata.creation_timestamp.as_ref().map(|time| time.0)
+/// When something was made, by the API server's clock.
+pub(crate) fn made(object: &impl Resource) -> Option<Timestamp> {
+    object.meta().creation_timestamp.as_ref().map(|time| time.0)
+}
+
+/// The approvals that count: those made while the guards were there.
+pub(crate) fn while_guarded(approvals: &[Arc<TrustApproval>], guarding: &Guarding) -> Vec<TrustApproval> {
+    approvals
+        .iter()
+        .filter(|approval| guarding.covers(made(approval.as_ref())))
+        .map(|approval| (**approval).clone())
+        .collect()
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::Digest;
-use holdfast_core::api::TrustApproval;
 use holdfast_core::engines::native::{GuardSettings, guards};
 use holdfast_core::engines::object::Object;
 use jiff::{SignedDuration, Timestamp};
@@ -274,12 +273,6 @@ fn is_default(key: &str, value: &Value) -> bool {
         ("objectSelector", json!({})),
     ]);
     is_nothing(value) || defaults.get(key) == Some(value)
-}
-
-/// The approvals that count: those made while the guards were there.
-pub(crate) fn while_guarded(approvals: &[Arc<TrustApproval>], guarding: &Guarding) -> Vec<TrustApproval> {
-    let made = |approval: &TrustApproval| approval.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    approvals.iter().filter(|approval| guarding.covers(made(approval))).map(|approval| (**approval).clone()).collect()
 }
 
 #[cfg(test)]

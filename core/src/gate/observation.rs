@@ -102,7 +102,7 @@ pub struct TrustRootState {
 
 impl TrustRootState {
     /// Whether it is in force, with memory.
-    pub(super) const fn is_ready(&self) -> bool {
+    const fn is_ready(&self) -> bool {
         self.unready.is_none() && self.memory_intact
     }
 

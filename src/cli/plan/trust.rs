@@ -115,6 +115,7 @@ impl TrustView {
             record,
             offered: offered.as_ref().filter(|_| !spec.suspend),
             agreed: &agreed,
+            last_agreed: None,
             declaration_counts: true,
             judged: &[],
             rehearsal,

@@ -7,10 +7,10 @@ use holdfast_core::gate::break_glass::{Activity, Caps, activity};
 use holdfast_core::operate::break_glass::{Facts, Guards, faults, open};
 use kube::ResourceExt;
 
-use super::super::agreements::{caps, declared_approvals, made};
+use super::super::agreements::{caps, declared_approvals, made, while_guarded};
 use super::super::context::Context;
 use super::super::failure::Failed;
-use super::super::guards::{Guarding, while_guarded};
+use super::super::guards::Guarding;
 use crate::clock;
 
 /// Everything a pass knows.

@@ -9,8 +9,8 @@ use holdfast_core::operate::mirror::{Agrees, Judged, ReadRoot, Record, Terms};
 use holdfast_core::trust::clock::TOLERANCE;
 use holdfast_core::trust::keys;
 use jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 
 use super::super::agreements::{self, Glasses, declared_approvals};
 use super::super::context::Context;
@@ -37,6 +37,8 @@ pub(super) async fn agreements(
 ) -> Result<(), Failed> {
     let record = observed.record.kept().map(|kept| kept.value.clone());
     let in_force = record.as_ref().and_then(|record| record.read(&observed.name).ok());
+    observed.last_agreed =
+        in_force.as_ref().and_then(|in_force| last_agreed(context, &observed.name, in_force.root.digest));
     let waits = match (&in_force, &observed.offered) {
         (Some(in_force), Some(offered)) => in_force.root.digest != offered.root.digest,
         _ => false,
@@ -65,10 +67,7 @@ pub(super) async fn agreements(
         agreed = self::agreed(context, mirror, glasses, record.as_ref(), &says, &guarding);
     }
     observed.too_early = offered.is_some_and(|offered| {
-        let names_it = |approval: &Arc<TrustApproval>| {
-            let of = &approval.spec.r#for;
-            of.kind == "TrustRootMirror" && of.name == observed.name && of.digest == offered
-        };
+        let names_it = |approval: &Arc<TrustApproval>| is_of(approval, &observed.name, offered);
         mirror.spec.rotation.approved_digest == Some(offered) || declared_approvals(context).iter().any(names_it)
     });
     observed.agreed = agreed.digests;
@@ -76,6 +75,27 @@ pub(super) async fn agreements(
     observed.judged = agreed.judged;
     observed.guarding = Some(guarding);
     Ok(())
+}
+
+/// When anybody last made an approval of this trust, or a break-glass that adopts it.
+fn last_agreed(context: &Context, mirror: &str, digest: Digest) -> Option<Timestamp> {
+    let approvals = declared_approvals(context);
+    let approved = approvals
+        .iter()
+        .filter(|approval| is_of(approval, mirror, digest))
+        .filter_map(|of| agreements::made(of.as_ref()));
+    let opened = context.caches.break_glasses.state();
+    let adopting = opened.iter().filter_map(|glass| {
+        let of = glass.0.as_ref().ok()?.spec.loosen.adopt_without_approval.as_ref()?;
+        (of.trust_root == mirror && of.digest == digest).then(|| agreements::made(glass.as_ref())).flatten()
+    });
+    approved.chain(adopting).max()
+}
+
+/// Whether an approval is one of this trust of a mirror.
+fn is_of(approval: &TrustApproval, mirror: &str, digest: Digest) -> bool {
+    let of = &approval.spec.r#for;
+    of.kind == "TrustRootMirror" && of.name == mirror && of.digest == digest
 }
 
 /// What the mirror itself agrees to, read or not: what waits for its source waits under the guards.
@@ -109,17 +129,15 @@ fn agreed(
     let honoured = |digest: Digest, at: Option<Timestamp>| {
         record.is_none_or(|record| at.is_some_and(|at| record.honours(digest, at)))
     };
-    let made = |approval: &TrustApproval| approval.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let approved = agreements::approvals_that(context, "TrustRootMirror", &name, guarding, |approval| {
-        honoured(approval.spec.r#for.digest, made(approval))
+        honoured(approval.spec.r#for.digest, agreements::made(approval))
     });
     let mut digests: Vec<(Digest, String)> =
         approved.into_iter().map(|approval| (approval.digest, approval.by)).collect();
     digests.extend(glasses.active.iter().filter_map(|glass| {
         let of = glass.loosen.adopt_without_approval.as_ref().filter(|of| of.trust_root == name)?;
         let opened = context.caches.break_glasses.get(&ObjectRef::new(&glass.name));
-        let asked = opened.and_then(|opened| Some(opened.meta().creation_timestamp.as_ref()?.0));
-        honoured(of.digest, asked).then_some(())?;
+        honoured(of.digest, opened.and_then(|opened| agreements::made(opened.as_ref()))).then_some(())?;
         Some((of.digest, format!("break-glass {}", glass.name)))
     }));
     let judged: Vec<Judged> = says.iter().map(|agrees| judge(mirror, record, *agrees, guarding)).collect();

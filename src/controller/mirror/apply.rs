@@ -296,7 +296,12 @@ async fn remove(context: &Context, mirror: &str, removals: Vec<Removal>, outcome
     for removal in removals {
         let namespace = removal.namespace.clone();
         let result = remove_one(context, mirror, removal).await;
+        let is_silent = matches!(result, Err(Failed::Silent { .. }));
         outcome.take(namespace, result);
+        // Each of the others would wait as long for an answer.
+        if is_silent {
+            return;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use holdfast_core::operate::mirror::{Decision, Facts, Judged, MirrorReason, Read
 use holdfast_core::operate::reconcile_at;
 use holdfast_core::trust::freshness::Freshness;
 use holdfast_core::trust::held::Held;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use tokio::time::Instant;
@@ -45,6 +46,8 @@ pub(crate) struct Observed {
     pub(crate) guarding: Option<Guarding>,
     /// What was agreed to and counts.
     pub(crate) agreed: Vec<(Digest, String)>,
+    /// When the trust in force was last agreed to.
+    pub(super) last_agreed: Option<Timestamp>,
     /// Whether what is offered was agreed to at a time from which no agreement counts.
     pub(crate) too_early: bool,
     /// Whether what the mirror itself says of new key material counts.
@@ -72,6 +75,7 @@ impl Observed {
             record: self.record.kept().map(|kept| &kept.value),
             offered: self.offered.as_ref().filter(|_| self.fault.is_none() && !mirror.spec.suspend),
             agreed: &self.agreed,
+            last_agreed: self.last_agreed,
             declaration_counts: self.declaration_counts,
             judged: &self.judged,
             rehearsal: Rehearsal::Awaited,
@@ -137,6 +141,7 @@ pub(crate) async fn observe(context: &Context, mirror: &TrustRootMirror, of: Loo
         offered: None,
         guarding: None,
         agreed: Vec::new(),
+        last_agreed: None,
         too_early: false,
         declaration_counts: false,
         judged: record.kept().map(|kept| kept.value.judged.clone()).unwrap_or_default(),

@@ -34,6 +34,9 @@ pub struct Facts<'a> {
     pub offered: Option<&'a ReadRoot>,
     /// What was agreed to and counts: a digest, and who agreed.
     pub agreed: &'a [(Digest, String)],
+    /// When the trust in force was last agreed to, by the API server's clock, whether that counts or not: none of it brings that trust back once it is replaced,
+    /// however far the operator's clock is behind.
+    pub last_agreed: Option<Timestamp>,
     /// Whether what the mirror itself says of new key material counts: a declaration by digest or by key, or, where there is TUF, `approval: Automatic`. Without the guards, and
     /// of what was written while they were not there, nobody asked whether the writer may.
     pub declaration_counts: bool,
@@ -248,7 +251,7 @@ fn remembered(facts: &Facts<'_>, adoption: &Adoption, now: Timestamp) -> Option<
     let mut judged = facts.judged.to_vec();
     // Also where the same keys came in other bytes: what replaces those would leave an agreement to the first ones open.
     if let (Some(record), Some((digest, _))) = (facts.record, &adoption.replaced) {
-        (replaced, forgotten) = record.replaced_until(*digest, now);
+        (replaced, forgotten) = record.replaced_until(*digest, facts.last_agreed.map_or(now, |at| at.max(now)));
         // What brought it into force does not bring it back.
         for of in judged.iter_mut().filter(|of| of.agrees == Agrees::Approved(*digest)) {
             of.counts = false;
