@@ -59,6 +59,7 @@ fn coverage(reasons: &[Reason]) -> Coverage {
 
 fn finished(at: Timestamp) -> Finished {
     Finished {
+        is_early: false,
         started: at - SignedDuration::from_secs(3),
         finished: at,
         images: 9,

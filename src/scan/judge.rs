@@ -123,7 +123,7 @@ impl Judge {
             return PolicyVerdict::of(policy, Reason::RegistryNotDeclared, message);
         };
         let Some(sighting) = ledger.get(&target) else {
-            return PolicyVerdict::of(policy, Reason::RegistryUnavailable, "it was not looked for yet");
+            return PolicyVerdict::of(policy, Reason::NotScanned, "it was not looked for yet");
         };
         if let Some((reason, message)) = &sighting.failure {
             return PolicyVerdict::of(policy, unknown(*reason), message.as_str());

@@ -19,7 +19,7 @@ use super::ratchet::{observe, open_glasses, say_what_fails};
 use super::recall::{Recalled, recall, recovery};
 use super::rollout::{Phase, Trigger, soak_of, transition};
 use super::scope::{Scope, WaveScope};
-use super::soaking::{Soaked, Soaking};
+use super::soaking::{Checked, Soaked, Soaking};
 use super::would_deny::Ledger;
 use crate::Digest;
 use crate::api::policy::Desired;
@@ -214,7 +214,8 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
         (None, _) => BTreeSet::new(),
     };
     let before = input.progress.map_or(&[][..], |progress| &progress.checks);
-    let in_scope = |namespace: &str| flip.contains(namespace) || enforced.namespaces.contains_key(namespace);
+    let judged: BTreeSet<String> = flip.iter().chain(enforced.namespaces.keys()).cloned().collect();
+    let in_scope = |namespace: &str| judged.contains(namespace);
     let checks = evaluate(form, input.observed, &in_scope, before, now);
     let would_deny = would_deny(input, form, pending.as_ref(), &flip, &enforced);
 
@@ -224,7 +225,7 @@ pub fn decide(input: &Input<'_>, now: Timestamp) -> Decision {
         in_force: &in_force.held,
         scope: &scope,
         pending: pending.as_ref(),
-        checks: &checks,
+        checked: Checked { checks: &checks, in_scope: &in_scope },
         kept,
         from,
     };

@@ -43,18 +43,17 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Whether what a check looks at was not looked at yet since whoever looks began to.
-    pub(super) fn not_looked_at(&self, check: Check, form: PolicyForm<'_>) -> bool {
+    /// Whether what a check looks at was not looked at yet: since whoever looks began to, or because it is new. What was looked at and fails is no such thing.
+    pub(super) fn not_looked_at(&self, check: Check, form: PolicyForm<'_>, in_scope: &dyn Fn(&str) -> bool) -> bool {
+        let of_scan = |so_far: &dyn Fn(&Scan) -> bool| match &self.scan {
+            None => matches!(self.unscanned, Some(Unscanned::NotYet(_))),
+            Some(scan) => so_far(scan),
+        };
         match check {
-            Check::ScanComplete
-            | Check::ScanFresh
-            | Check::CoverageMet
-            | Check::EveryIdentitySeen
-            | Check::AdmissibleAsDeclared => match &self.scan {
-                None => matches!(self.unscanned, Some(Unscanned::NotYet(_))),
-                // The first one may begin before all that runs is listed.
-                Some(scan) => self.looks_around && scan.incomplete.is_some(),
-            },
+            Check::ScanComplete => of_scan(&Scan::begins),
+            Check::CoverageMet => of_scan(&|scan| scan.may_be_met(form.spec.enforcement.minimum_coverage, in_scope)),
+            Check::EveryIdentitySeen => of_scan(&|scan| scan.begins() || scan.not_scanned(in_scope) > 0),
+            Check::ScanFresh | Check::AdmissibleAsDeclared => of_scan(&|_| false),
             Check::EngineReady => {
                 let declared = declared_engines(form);
                 let mut engines = self.engines.iter().filter(|engine| declared.contains(&engine.kind));
@@ -165,6 +164,8 @@ pub struct Scan {
     pub time: ScanTime,
     /// Why it is not complete, if so.
     pub incomplete: Option<String>,
+    /// Whether none was complete yet since whoever looks began to list what runs.
+    pub is_early: bool,
     /// What of the policy it judged by.
     pub subject: Digest,
     /// The images the policy is about.
@@ -230,6 +231,26 @@ impl Scan {
             }
         }
         tally
+    }
+
+    /// Whether what runs is still being listed for the first time.
+    fn begins(&self) -> bool {
+        self.is_early && self.incomplete.is_some()
+    }
+
+    /// How many images of namespaces in scope no scan has come to.
+    pub(super) fn not_scanned(&self, in_scope: &dyn Fn(&str) -> bool) -> usize {
+        let new = self.images.iter().filter(|image| image.reason == Reason::NotScanned);
+        new.filter(|image| used_in(&image.users, in_scope)).count()
+    }
+
+    /// Whether so many per cent may be covered once what no scan has come to is looked at.
+    fn may_be_met(&self, wanted: u8, in_scope: &dyn Fn(&str) -> bool) -> bool {
+        let (new, tally) = (self.not_scanned(in_scope), self.tally(in_scope));
+        let may_pass = (tally.covered + new).saturating_mul(100) >= usize::from(wanted).saturating_mul(tally.total());
+        // Of what is not listed yet, any may be covered.
+        let is_open = if self.begins() { wanted < 100 || tally.uncovered == 0 } else { new > 0 && may_pass };
+        is_open && tally.unknown == new
     }
 
     /// Whoever has most of the images that meet a condition, and how many; the first by name of several.

@@ -55,7 +55,7 @@ pub fn scan_of(
         (!unknown.is_empty())
             .then(|| format!("nothing is known of the labels of `{}`, where workloads run", unknown.join("`, `")))
     });
-    Scan { time, incomplete, subject: subject_digest(form), images, others, identities_seen }
+    Scan { time, incomplete, is_early: false, subject: subject_digest(form), images, others, identities_seen }
 }
 
 /// Whether more than a namespace's name is needed to tell if it is meant.

@@ -26,9 +26,16 @@ pub(super) struct Soaking<'s> {
     pub(super) in_force: &'s Held,
     pub(super) scope: &'s Scope,
     pub(super) pending: Option<&'s WaveScope>,
-    pub(super) checks: &'s [CheckResult],
+    pub(super) checked: Checked<'s>,
     pub(super) kept: Kept<'s>,
     pub(super) from: Phase,
+}
+
+/// The checks, and which namespaces they were evaluated for.
+#[derive(Clone, Copy)]
+pub(super) struct Checked<'c> {
+    pub(super) checks: &'c [CheckResult],
+    pub(super) in_scope: &'c dyn Fn(&str) -> bool,
 }
 
 /// What came of it.
@@ -45,7 +52,7 @@ impl Soaking<'_> {
     pub(super) fn step(&self, kept: Option<Soak>, enforced: &mut Enforced, notes: &mut Notes) -> Soaked {
         let mut soaked = Soaked { held: self.in_force.effective != Effective::Declared, ..Soaked::default() };
         if let Some(wave) = self.pending.filter(|wave| !wave.selected.is_empty() && self.from != Phase::Audit) {
-            soaked.soak = self.advance(kept, &wave.wave, &wave.selected, self.checks, &mut soaked.earned, notes);
+            soaked.soak = self.advance(kept, &wave.wave, &wave.selected, self.checked, &mut soaked.earned, notes);
             self.promote_wave(wave, enforced, &mut soaked, notes);
         }
         self.newcomers(enforced, &mut soaked, notes);
@@ -58,15 +65,15 @@ impl Soaking<'_> {
         kept: Option<Soak>,
         wave: &Wave,
         selected: &BTreeSet<String>,
-        checks: &[CheckResult],
+        checked: Checked<'_>,
         earned: &mut bool,
         notes: &mut Notes,
     ) -> Option<Soak> {
         let failing: Vec<&str> =
-            checks.iter().filter(|check| !check.passed).map(|check| check.check.as_str()).collect();
+            checked.checks.iter().filter(|check| !check.passed).map(|check| check.check.as_str()).collect();
         let Some(scan) = self.input.observed.scan.as_ref().filter(|_| failing.is_empty()) else {
-            if self.is_not_known_yet(checks) {
-                return kept;
+            if self.is_not_known_yet(checked) {
+                return kept.map(|soak| self.without_what_is_new(soak, checked, notes));
             }
             end(kept, &format!("these checks fail: {}", failing.join(", ")), notes);
             return None;
@@ -86,9 +93,18 @@ impl Soaking<'_> {
         (soaks && !self.input.paused).then(|| self.start(wave, selected.clone(), scan, notes))
     }
 
-    /// Whether all that fails does so for want of a first look since holdfast began: nothing is earned then, and nothing speaks against what was.
-    fn is_not_known_yet(&self, checks: &[CheckResult]) -> bool {
-        checks.iter().all(|check| check.passed || self.input.observed.not_looked_at(check.check, self.form))
+    /// Whether all that fails does so for want of a first look, since holdfast began or since it is there: nothing is earned then, and nothing speaks against
+    /// what was.
+    fn is_not_known_yet(&self, Checked { checks, in_scope }: Checked<'_>) -> bool {
+        checks.iter().all(|check| check.passed || self.input.observed.not_looked_at(check.check, self.form, in_scope))
+    }
+
+    /// What came and went before a scan came to it was never judged.
+    fn without_what_is_new(&self, mut soak: Soak, checked: Checked<'_>, notes: &Notes) -> Soak {
+        if self.input.observed.scan.as_ref().is_some_and(|scan| scan.not_scanned(checked.in_scope) > 0) {
+            soak.pass_over(notes.now);
+        }
+        soak
     }
 
     fn start(&self, wave: &Wave, namespaces: BTreeSet<String>, scan: &Scan, notes: &mut Notes) -> Soak {
@@ -105,7 +121,7 @@ impl Soaking<'_> {
     }
 
     fn promote_wave(&self, wave: &WaveScope, enforced: &mut Enforced, soaked: &mut Soaked, notes: &mut Notes) {
-        let Some(soak) = soaked.soak.as_ref().filter(|_| all_passed(self.checks)) else { return };
+        let Some(soak) = soaked.soak.as_ref().filter(|_| all_passed(self.checked.checks)) else { return };
         if soak.credit < soak_of(&self.form.spec.enforcement, &wave.wave) || self.from != Phase::Soaking {
             return;
         }
@@ -201,9 +217,11 @@ impl Soaking<'_> {
                 }
                 continue;
             }
-            let checks = evaluate(self.form, self.input.observed, &|namespace| namespace == name, &[], notes.now);
+            let alone = |namespace: &str| namespace == name;
+            let checks = evaluate(self.form, self.input.observed, &alone, &[], notes.now);
             let before = self.kept.sound(kept.remove(name), wave, &only, notes);
-            let soak = self.advance(before, wave, &only, &checks, &mut false, notes);
+            let soak =
+                self.advance(before, wave, &only, Checked { checks: &checks, in_scope: &alone }, &mut false, notes);
             let Some(soak) = soak else { continue };
             let full = all_passed(&checks) && soak.credit >= soak_of(&self.form.spec.enforcement, wave);
             // What it would take is asked for from the beginning: what is agreed to holds for those that are made like it.

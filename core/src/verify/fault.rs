@@ -45,6 +45,7 @@ pub(super) const fn nearness(reason: Reason) -> u8 {
         Reason::UnsupportedFormat | Reason::Malformed => 1,
         Reason::MissingBundle
         | Reason::ReferrersLost
+        | Reason::NotScanned
         | Reason::RegistryUnavailable
         | Reason::Unauthorized
         | Reason::ListingTruncated

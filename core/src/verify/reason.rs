@@ -137,6 +137,9 @@ reasons! {
     /// No trust root within its limit is at hand that could say.
     StaleTrustRoot => Unknown, Trust, "a trust root that decides is past its limit or not at hand",
         "let the courier bring a newer repository and import it, or give the trust root the policy accepts";
+    /// It is new, and no scan has come to it.
+    NotScanned => Unknown, Platform, "it is new, and no scan has looked for its evidence yet",
+        "wait a moment: what is new is looked for at once, or when the scan under way has ended; see `kubectl get bcr` if it stays so";
     /// The registry did not answer.
     RegistryUnavailable => Unknown, Platform, "the registry did not answer, or the files of a layout cannot be read",
         "see that the registry answers, or give the layout that holds the image; the next scan looks again";

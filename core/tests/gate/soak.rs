@@ -231,13 +231,19 @@ fn what_was_not_looked_at_yet_since_holdfast_began_earns_nothing_and_ends_nothin
         estate.engine().faults.push("somebody changed its objects".to_owned());
     });
     let partial: Fault = Box::new(|estate| {
-        estate.observed.looks_around = true;
+        estate.scan().is_early = true;
         estate.scan().incomplete = Some("not all that runs was seen when it began".to_owned());
         estate.scan().images.clear();
+    });
+    let partly_uncovered: Fault = Box::new(|estate| {
+        estate.scan().is_early = true;
+        estate.scan().incomplete = Some("not all that runs was seen when it began".to_owned());
+        estate.cover("canary-a", Reason::MissingBundle);
     });
     let later: Fault = Box::new(|estate| estate.scan().incomplete = Some("a watch is not answered".to_owned()));
     for (what, fault, stays) in [
         ("a scan that began before all was listed", &partial, true),
+        ("a scan that began before all was listed, and what it saw is not covered", &partly_uncovered, false),
         ("a scan that is not complete, long after the start", &later, false),
         ("no canary yet, and somebody changed what denies", &edited, false),
         ("no scan yet", &not_yet, true),
@@ -287,4 +293,47 @@ fn what_was_not_looked_at_yet_since_holdfast_began_earns_nothing_and_ends_nothin
     estate.step();
     estate.hour();
     assert_eq!(estate.soaking().credit, before + HOUR * 2);
+}
+
+#[test]
+fn what_is_new_earns_nothing_and_ends_nothing_until_a_scan_comes_to_it() {
+    let soaking = || {
+        let mut estate = Estate::new();
+        estate.soak();
+        (0..5).for_each(|_| _ = estate.hour());
+        estate.now += MINUTE * 30;
+        estate
+    };
+    for (beside, minimum, stays) in [
+        (Reason::Verified, 100, true),
+        (Reason::MissingBundle, 100, false),
+        (Reason::MissingBundle, 50, true),
+        (Reason::RegistryUnavailable, 50, false),
+    ] {
+        let mut estate = soaking();
+        let before = estate.soaking().credit;
+        estate.declare(|spec| spec["enforcement"]["minimumCoverage"] = json!(minimum));
+        estate.cover("canary-a", Reason::NotScanned);
+        estate.cover("canary-b", beside);
+        assert!(estate.step().namespaces.is_empty());
+        let after = estate.progress.as_ref().unwrap().soak.clone();
+        assert_eq!(after.map(|soak| soak.credit), stays.then_some(before), "{beside} {minimum}");
+    }
+    // Of the time before it was judged, nobody knows what it did in it.
+    let mut estate = soaking();
+    let before = estate.soaking().credit;
+    estate.cover("canary-a", Reason::NotScanned);
+    estate.step();
+    estate.cover("canary-a", Reason::Verified);
+    estate.now += MINUTE * 30;
+    estate.rescan();
+    estate.step();
+    assert_eq!(estate.soaking().credit, before + MINUTE * 30);
+    // It lets nothing in that is full, and an image that turns out to be unsigned ends it.
+    estate.cover("canary-a", Reason::NotScanned);
+    estate.declare(|spec| spec["enforcement"]["soak"] = json!("1h"));
+    assert!(estate.step().namespaces.is_empty());
+    estate.cover("canary-a", Reason::MissingBundle);
+    estate.step();
+    assert_eq!(estate.progress.as_ref().unwrap().soak, None);
 }

@@ -212,6 +212,7 @@ impl Estate {
         self.observed.scan = Some(Scan {
             time: ScanTime { started: self.now - MINUTE, finished: self.now, interval: HOUR },
             incomplete: None,
+            is_early: false,
             subject: subject_digest(self.form()),
             images: Vec::new(),
             others: Vec::new(),

@@ -73,7 +73,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, assess: impl FnOnce(&[CompiledPolicy]) -
         capabilities: inputs.capabilities,
         engines: &|kind, policy| inputs.seen(kind, policy),
         evidence: inputs.evidence,
-        scan: Ok(&ScanSeen { time, incomplete: inputs.incomplete.clone() }),
+        scan: Ok(&ScanSeen { time, incomplete: inputs.incomplete.clone(), is_early: false }),
         looks_around: false,
         clock: inputs.clock(),
         approvals: &inputs.approvals(),

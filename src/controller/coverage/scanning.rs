@@ -234,7 +234,8 @@ impl Ends {
         if self.everything {
             let (images, workloads, pods) = self.counts;
             let (started, wanting) = (self.started, self.wanting);
-            known.last = Some(Finished { started, finished: now, images, workloads, pods, wanting });
+            let is_early = wanting && known.last.is_none_or(|last| last.is_early);
+            known.last = Some(Finished { started, finished: now, images, workloads, pods, wanting, is_early });
         }
         drop(all);
         if self.everything {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use holdfast_core::Digest;
 use holdfast_core::api::BundleCoverageReport;
 use holdfast_core::api::common::NamespaceSelector;
-use holdfast_core::coverage::{CompiledPolicy, Coverage, Roots, assess_by};
+use holdfast_core::coverage::{CompiledPolicy, Coverage, PolicyVerdict, Roots, assess_by};
 use holdfast_core::engines::native::retain::evidence_digest;
 use holdfast_core::gate::{ScanTime, Unscanned};
 use holdfast_core::operate::policy::{Evidence, ScanSeen};
+use holdfast_core::verify::Reason;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
@@ -51,6 +52,7 @@ pub(crate) fn sight(context: &Context, policies: &[CompiledPolicy]) -> Sight {
     let last = known.and_then(|known| known.facts().last);
     let scan = last.map(|last| ScanSeen {
         time: ScanTime { started: last.started, finished: last.finished, interval: report.spec.interval.signed() },
+        is_early: last.is_early,
         incomplete: wanting.or_else(|| last.wanting.then(|| "not all that runs was seen when it began".to_owned())),
     });
     let not_yet =
@@ -74,8 +76,7 @@ impl Sight {
         let inventory = &self.snapshot.inventory;
         let Some((registries, ledger)) = &self.seen else {
             let judged = |_: &_, policy: &CompiledPolicy| {
-                let reason = holdfast_core::verify::Reason::RegistryUnavailable;
-                (holdfast_core::coverage::PolicyVerdict::of(policy, reason, "it was not looked for yet"), None)
+                (PolicyVerdict::of(policy, Reason::NotScanned, "it was not looked for yet"), None)
             };
             return (assess_by(inventory, &policies, &mut { judged }), Evidence::new());
         };

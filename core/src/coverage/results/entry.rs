@@ -101,6 +101,7 @@ pub const fn severity(reason: Reason) -> Severity {
         | Reason::UnsupportedFormat
         | Reason::Malformed => Severity::Medium,
         Reason::StaleTrustRoot
+        | Reason::NotScanned
         | Reason::RegistryUnavailable
         | Reason::Unauthorized
         | Reason::ListingTruncated

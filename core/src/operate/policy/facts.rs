@@ -83,6 +83,8 @@ pub struct ScanSeen {
     pub time: ScanTime,
     /// Why it is not complete, if so.
     pub incomplete: Option<String>,
+    /// Whether none was complete yet since whoever looks began to list what runs.
+    pub is_early: bool,
 }
 
 /// What was seen of an engine, as far as it concerns a policy.

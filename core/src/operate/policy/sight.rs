@@ -12,7 +12,7 @@ use crate::engines::all::asks;
 use crate::engines::native::TOO_MUCH;
 use crate::engines::{EngineKind, Estate, EstatePolicy, Exception, Loss, Rendering, Rollout, Verified};
 use crate::gate::loosening::Beside;
-use crate::gate::{Decision, EngineState, Intent, Observation, decide, scan_of};
+use crate::gate::{Decision, EngineState, Intent, Observation, Scan, decide, scan_of};
 
 /// What engines would be given.
 #[derive(Clone, Copy)]
@@ -88,7 +88,9 @@ impl Sight<'_> {
         let scan = standing.ready.as_ref().zip(facts.scan.ok()).map(|(Ready { form, compiled, .. }, scan)| {
             let form = form.of(standing.name());
             let incomplete = scan.incomplete.clone();
-            scan_of(form, compiled, self.coverage, facts.inventory, self.beside, scan.time, incomplete)
+            let is_early = scan.is_early;
+            let of = scan_of(form, compiled, self.coverage, facts.inventory, self.beside, scan.time, incomplete);
+            Scan { is_early, ..of }
         });
         let declared = &standing.member.form.spec;
         let observed = Observation {

@@ -73,6 +73,8 @@ pub struct Finished {
     pub pods: usize,
     /// Whether not all that runs was seen, or may not have been, when it began: it counted too little.
     pub wanting: bool,
+    /// Whether it is so of every one so far: whoever looks has not listed everything yet.
+    pub is_early: bool,
 }
 
 /// What asks for a scan before the next one is due.

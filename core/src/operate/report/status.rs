@@ -186,7 +186,11 @@ fn incomplete(facts: &Facts<'_>) -> Option<(ReportReason, String)> {
 const fn could_not_look(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::RegistryUnavailable | Reason::Unauthorized | Reason::ListingTruncated | Reason::RegistryNotDeclared
+        Reason::NotScanned
+            | Reason::RegistryUnavailable
+            | Reason::Unauthorized
+            | Reason::ListingTruncated
+            | Reason::RegistryNotDeclared
     )
 }
 
