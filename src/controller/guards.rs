@@ -40,6 +40,8 @@ pub(crate) enum Guarding {
     Since(Timestamp),
     /// Something is not.
     Absent(String),
+    /// They stand as they were installed, and something else was in the way of asking them: nothing counts, and nothing is judged for good.
+    Unclear(String),
 }
 
 impl Guarding {
@@ -47,7 +49,7 @@ impl Guarding {
     pub(crate) fn why_not(&self) -> Option<&str> {
         match self {
             Self::Since(_) => None,
-            Self::Absent(why) => Some(why),
+            Self::Absent(why) | Self::Unclear(why) => Some(why),
         }
     }
 
@@ -131,8 +133,10 @@ impl Guards {
             }
         }
         for (what, kind, spec) in probes() {
-            if let Some(why) = self.probe(what, kind, &spec).await? {
-                return Ok(Guarding::Absent(why));
+            match self.probe(what, kind, &spec).await? {
+                Answer::Denied => {}
+                Answer::Admitted(why) => return Ok(Guarding::Absent(why)),
+                Answer::Refused(why) => return Ok(Guarding::Unclear(why)),
             }
         }
         Ok(Guarding::Since(since))
@@ -175,8 +179,7 @@ impl Guards {
         changed.map_or(told, |changed| changed.max(told))
     }
 
-    /// Why a probe was not answered as it should be.
-    async fn probe(&self, what: &'static str, kind: &str, spec: &Value) -> Result<Option<String>, Failed> {
+    async fn probe(&self, what: &'static str, kind: &str, spec: &Value) -> Result<Answer, Failed> {
         let resource = kube::api::ApiResource {
             group: holdfast_core::api::GROUP.to_owned(),
             version: holdfast_core::api::VERSION.to_owned(),
@@ -190,14 +193,24 @@ impl Guards {
         let params = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER) };
         let answer = within("ask the guards with", PROBE, api.patch(PROBE, &params, &Patch::Apply(&object))).await;
         Ok(match answer {
-            Err(Failed::Api { error, .. }) if denied_by_guard(&error) => None,
+            Err(Failed::Api { error, .. }) if denied_by_guard(&error) => Answer::Denied,
             Err(Failed::Api { error, .. }) if matches!(&*error, kube::Error::Api(_)) => {
-                Some(format!("{what} was refused for another reason than by the guards: {error}"))
+                Answer::Refused(format!("{what} was refused for another reason than by the guards: {error}"))
             }
             Err(failed) => return Err(failed),
-            Ok(_) => Some(format!("{what} was let through in a dry run")),
+            Ok(_) => Answer::Admitted(format!("{what} was let through in a dry run")),
         })
     }
+}
+
+/// How a probe was answered.
+enum Answer {
+    /// By the guards, as it should be.
+    Denied,
+    /// Nobody said no.
+    Admitted(String),
+    /// Somebody else said no.
+    Refused(String),
 }
 
 fn probes() -> [(&'static str, &'static str, Value); 2] {

@@ -1,10 +1,13 @@
 //! A trust root from its first import to its rotation.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::chart_support::NAMESPACE;
 use crate::courier::{Courier, approve, ask_now, distributed};
 use crate::lab::{Lab, NAME, config_map_path, mirror_path};
+use crate::proxy::Fate;
 
 #[test]
 fn what_a_courier_brings_is_verified_remembered_and_in_force() {
@@ -83,11 +86,12 @@ fn a_rotation_waits_for_the_approval_of_its_very_digest() {
 #[test]
 fn an_approval_in_the_spec_counts_where_its_writer_may_approve() {
     let Some(lab) = Lab::enter() else { return };
-    let _operator = lab.operator();
+    let operator = lab.operator();
     let mut courier = Courier::new("spec");
     courier.deliver(&lab);
     lab.apply(&courier.mirror("spec"));
     lab.reason("spec", "Ready", "AsDeclared");
+    let first = courier.root();
     let second = courier.rotate();
     courier.deliver(&lab);
     lab.reason("spec", "RotationPending", "AwaitingApproval");
@@ -104,7 +108,13 @@ fn an_approval_in_the_spec_counts_where_its_writer_may_approve() {
             other => Err(format!("{other:?}")),
         }
     });
+    // What nobody could judge, since something else is in the way of asking the guards, is judged once they can be asked.
+    lab.proxy().on(100_000, Fate::Refuse(503, None), |asked| asked.path.ends_with("/holdfast-probe"));
     lab.call_as("bob", "PATCH", &mirror_path("spec"), &change).unwrap();
+    lab.until("the guards were asked", |lab| if lab.proxy().met() > 0 { Ok(()) } else { Err(operator.said()) });
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(lab.status("spec").at("/adopted/digest"), &json!(first));
+    lab.proxy().reset();
     let adopted = lab.reason("spec", "RotationPending", "NothingPending");
     assert_eq!(adopted.at("/adopted/digest"), &json!(second));
     assert_eq!(adopted.at("/adopted/approvedBy"), &json!("rotation.approvedDigest"));

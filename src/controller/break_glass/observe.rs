@@ -30,7 +30,7 @@ impl Observed {
     pub(super) fn facts<'a>(&'a self, glass: &'a TrustBreakGlass) -> Facts<'a> {
         let guards = match &self.guarding {
             None => Guards::NotAsked,
-            Some(Guarding::Absent(why)) => Guards::Absent(why),
+            Some(Guarding::Absent(why) | Guarding::Unclear(why)) => Guards::Absent(why),
             Some(Guarding::Since(_)) if self.covered => Guards::InForce,
             Some(Guarding::Since(_)) => Guards::Newer,
         };

@@ -140,7 +140,10 @@ fn agreed(
         honoured(of.digest, opened.and_then(|opened| agreements::made(opened.as_ref()))).then_some(())?;
         Some((of.digest, format!("break-glass {}", glass.name)))
     }));
-    let judged: Vec<Judged> = says.iter().map(|agrees| judge(mirror, record, *agrees, guarding)).collect();
+    let judged: Vec<Judged> = match guarding {
+        Guarding::Unclear(_) => says.iter().filter_map(|agrees| record?.judged(*agrees)).collect(),
+        _ => says.iter().map(|agrees| judge(mirror, record, *agrees, guarding)).collect(),
+    };
     let there = guarding.why_not().is_none();
     let mut declaration = false;
     for Judged { agrees, .. } in judged.iter().filter(|judged| judged.counts && there) {

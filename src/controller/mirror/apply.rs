@@ -22,6 +22,7 @@ use serde_json::json;
 use super::super::MANAGER;
 use super::super::context::Context;
 use super::super::failure::{Failed, within};
+use super::super::guards::Guarding;
 use super::super::store::Lookup;
 use super::known_again;
 use super::observe::Observed;
@@ -121,7 +122,12 @@ pub(crate) async fn write_record(
         let (spec, judged) = (record.spec.clone(), record.judged.clone());
         Record { spec, judged, ..kept.value.clone() }
     });
-    let record = paused.as_ref().unwrap_or(record);
+    // What nobody could judge is held against what was judged last.
+    let unjudged = there.filter(|_| matches!(observed.guarding, Some(Guarding::Unclear(_)))).map(|kept| {
+        let (spec, judged) = (kept.value.spec.clone(), kept.value.judged.clone());
+        Record { spec, judged, ..paused.as_ref().unwrap_or(record).clone() }
+    });
+    let record = unjudged.as_ref().or(paused.as_ref()).unwrap_or(record);
     if observed.fault.is_some()
         || mirror.spec.suspend && there.is_none()
         || matches!(observed.record, Lookup::Damaged { .. }) && there.is_none() && decision.adopted.is_none()
@@ -293,15 +299,14 @@ async fn give_one(
 
 /// Takes away what is not to be there.
 async fn remove(context: &Context, mirror: &str, removals: Vec<Removal>, outcome: &mut Outcome) {
-    for removal in removals {
+    let removing = removals.into_iter().map(|removal| async move {
         let namespace = removal.namespace.clone();
-        let result = remove_one(context, mirror, removal).await;
-        let is_silent = matches!(result, Err(Failed::Silent { .. }));
+        (namespace, remove_one(context, mirror, removal).await)
+    });
+    let removing: Vec<_> = removing.collect();
+    let done: Vec<(String, Result<(), Failed>)> = stream::iter(removing).buffer_unordered(AT_ONCE).collect().await;
+    for (namespace, result) in done {
         outcome.take(namespace, result);
-        // Each of the others would wait as long for an answer.
-        if is_silent {
-            return;
-        }
     }
 }
 

@@ -34,6 +34,7 @@ use super::candidates::in_force;
 use super::context::Context;
 use super::coverage::that_counts;
 use super::failure::Failed;
+use super::guards::Guarding;
 use super::pass::{self, retry_after};
 use super::trusts::Stale;
 use super::{jitter, malformed};
@@ -49,6 +50,8 @@ pub(crate) const CONTROLLER: &str = "trustrootmirror";
 pub(crate) const CONCURRENCY: u16 = 4;
 /// The longest wait without a look: the clock may have been set meanwhile.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// When guards that something else was in the way of are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 /// What this process knows of a mirror, besides what is stored.
 #[derive(Debug, Clone, Default)]
@@ -271,7 +274,8 @@ async fn carry_out(
     let until = until.map(|until| until + Duration::from_millis(50));
     let poll = (!mirror.spec.suspend)
         .then(|| context.known.lock().get(&mirror.name_any()).and_then(|known| known.due(mirror).err()));
-    let wait = [until, poll.flatten().map(jitter), again].into_iter().flatten().min().unwrap_or(LONGEST);
+    let unclear = matches!(observed.guarding, Some(Guarding::Unclear(_))).then_some(ASK_AGAIN);
+    let wait = [until, poll.flatten().map(jitter), again, unclear].into_iter().flatten().min().unwrap_or(LONGEST);
     Ok(Action::requeue(wait.min(LONGEST)))
 }
 
