@@ -13,7 +13,7 @@ use holdfast_core::operate::policy::Decided;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::MANAGER;
@@ -34,7 +34,12 @@ struct Known {
     /// Of everything it was to be given.
     wanted: Option<Digest>,
     denials: Vec<Denial>,
+    /// What each object says with what the API server fills in, and with nothing else.
+    forms: Forms,
 }
+
+/// By kind and name.
+type Forms = BTreeMap<(String, String), Digest>;
 
 /// What engines beside the native one hold.
 #[derive(Default)]
@@ -113,18 +118,19 @@ pub(super) async fn apply(
             continue;
         }
         let wanted = wanted_digest(&rendering.objects);
-        let is_due = {
+        let (is_due, mut forms) = {
             let known = context.policies.foreign.0.lock();
-            known.get(&engine).is_none_or(|known| {
+            let is_due = known.get(&engine).is_none_or(|known| {
                 known.wanted != Some(wanted) || known.looked.is_none_or(|looked| looked.elapsed() >= EVERY)
-            })
+            });
+            (is_due, known.get(&engine).map(|known| known.forms.clone()).unwrap_or_default())
         };
         if !is_due {
             continue;
         }
-        match give(context, engine, &rendering.objects, applied).await {
+        match give(context, engine, &rendering.objects, &mut forms, applied).await {
             Ok(denials) => {
-                let known = Known { looked: Some(Instant::now()), wanted: Some(wanted), denials };
+                let known = Known { looked: Some(Instant::now()), wanted: Some(wanted), denials, forms };
                 context.policies.foreign.0.lock().insert(engine, known);
             }
             Err(failed) if failed.category() == "forbidden" => {
@@ -153,6 +159,7 @@ async fn give(
     context: &Context,
     engine: EngineKind,
     wanted: &[Object],
+    forms: &mut Forms,
     applied: &mut Applied,
 ) -> Result<Vec<Denial>, Failed> {
     let mut there: BTreeMap<(String, String), DynamicObject> = BTreeMap::new();
@@ -165,11 +172,15 @@ async fn give(
     for object in wanted {
         let key = (object.kind().to_owned(), object.name().to_owned());
         let found = there.get(&key).and_then(|found| serde_json::to_value(found).ok());
-        if found.as_ref().is_some_and(|found| holds(found, object.body())) {
-            continue;
+        let says_all = found.as_ref().is_some_and(|found| holds(found, object.body()));
+        let written = if says_all { None } else { Some(write(context, object).await?) };
+        let now = written.as_ref().or(found.as_ref()).unwrap_or(&Value::Null);
+        let took_out = take_out(context, object, now, forms.get(&key).copied()).await?;
+        if let Some(form) = form(took_out.as_ref().unwrap_or(now)) {
+            forms.insert(key, form);
         }
-        write(context, object).await?;
-        if found.is_some() {
+        let is_changed = !says_all || took_out.is_some_and(|after| version(&after) != version(now));
+        if found.is_some() && is_changed {
             let what = format!("{} {}", object.kind(), object.name());
             tracing::info!(engine = %engine, object = what, "written over what was there");
             if is_put_back(found.as_ref(), object) {
@@ -217,8 +228,66 @@ async fn list(
     Ok(None)
 }
 
-async fn write(context: &Context, object: &Object) -> Result<(), Failed> {
+/// Applies it, which leaves what others added; what is there then.
+async fn write(context: &Context, object: &Object) -> Result<Value, Failed> {
     context.may_write()?;
+    let params = PatchParams::apply(MANAGER).force();
+    let api = api_of(context, object)?;
+    let there = within("write", object.name(), api.patch(object.name(), &params, &Patch::Apply(object.body()))).await?;
+    tracing::info!(engine = %object.engine(), kind = object.kind(), name = object.name(), "written");
+    serde_json::to_value(there).map_err(|error| Failed::stuck("read", object.name(), &error))
+}
+
+/// Takes out of an object what it says beyond what is wanted, but for what it said in the form it is known in; what is there then. What the API server fills
+/// in is there again at once, and nothing was changed then.
+async fn take_out(
+    context: &Context,
+    object: &Object,
+    there: &Value,
+    known: Option<Digest>,
+) -> Result<Option<Value>, Failed> {
+    if object.is_part() || known.is_some() && known == form(there) {
+        return Ok(None);
+    }
+    let none = Value::Null;
+    let spec = |body: &Value| body.get("spec").cloned();
+    let (found, wanted) = (spec(there), spec(object.body()));
+    let Some(less) = less(found.as_ref().unwrap_or(&none), wanted.as_ref().unwrap_or(&none)) else { return Ok(None) };
+    context.may_write()?;
+    let change = json!({"metadata": {"resourceVersion": version(there)}, "spec": less});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let api = api_of(context, object)?;
+    let after = within("write", object.name(), api.patch(object.name(), &params, &Patch::Merge(&change))).await?;
+    serde_json::to_value(after).map(Some).map_err(|error| Failed::stuck("read", object.name(), &error))
+}
+
+/// What an object says.
+fn form(there: &Value) -> Option<Digest> {
+    Some(Digest::of(&serde_json::to_vec(there.get("spec")?).ok()?))
+}
+
+fn version(there: &Value) -> Option<&str> {
+    there.pointer("/metadata/resourceVersion")?.as_str()
+}
+
+/// The merge patch (RFC 7386) that leaves what is wanted of what is there; nothing where it says no more.
+fn less(found: &Value, wanted: &Value) -> Option<Value> {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            let changes: serde_json::Map<String, Value> = found
+                .iter()
+                .filter_map(|(key, found)| {
+                    let change = wanted.get(key).map_or(Some(Value::Null), |wanted| less(found, wanted));
+                    Some((key.clone(), change?))
+                })
+                .collect();
+            (!changes.is_empty()).then_some(Value::Object(changes))
+        }
+        (found, wanted) => (found != wanted).then(|| wanted.clone()),
+    }
+}
+
+fn api_of(context: &Context, object: &Object) -> Result<Api<DynamicObject>, Failed> {
     let plural = match object.kind() {
         "ConfigMap" => "configmaps".to_owned(),
         kind => ENGINES
@@ -229,14 +298,10 @@ async fn write(context: &Context, object: &Object) -> Result<(), Failed> {
             .ok_or_else(|| Failed::stuck("write", object.name(), &"its kind is none that is written"))?,
     };
     let resource = resource(object.api_version(), object.kind(), &plural);
-    let api: Api<DynamicObject> = match object.namespace() {
+    Ok(match object.namespace() {
         Some(namespace) => Api::namespaced_with(context.client.clone(), namespace, &resource),
         None => Api::all_with(context.client.clone(), &resource),
-    };
-    let params = PatchParams::apply(MANAGER).force();
-    within("write", object.name(), api.patch(object.name(), &params, &Patch::Apply(object.body()))).await?;
-    tracing::info!(engine = %object.engine(), kind = object.kind(), name = object.name(), "written");
-    Ok(())
+    })
 }
 
 /// The kind, of those that are given.
@@ -265,4 +330,24 @@ fn is_put_back(found: Option<&Value>, wanted: &Object) -> bool {
     !wanted.is_part()
         && found.and_then(mark) == mark(wanted.body())
         && wanted.body().pointer("/metadata/annotations").is_some_and(|of| of.get(PART).is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_added_is_taken_out_wherever_it_stands() {
+        let wanted = json!({"mode": "enforce", "images": [{"glob": "r/**"}], "policy": {"type": "cue"}});
+        let with = |path: &str, value: Value| {
+            let mut found = wanted.clone();
+            let (parent, key) = path.rsplit_once('/').unwrap();
+            found.pointer_mut(parent).unwrap()[key] = value;
+            less(&found, &wanted)
+        };
+        assert_eq!(less(&wanted, &wanted), None);
+        assert_eq!(with("/match", json!([{"resource": "nothings"}])), Some(json!({"match": null})));
+        assert_eq!(with("/policy/data", json!("x")), Some(json!({"policy": {"data": null}})));
+        assert_eq!(with("/images/0/except", json!("r/a")), Some(json!({"images": [{"glob": "r/**"}]})));
+    }
 }
