@@ -432,15 +432,24 @@ impl Lab {
 
     /// A request as somebody else.
     pub(crate) fn call_as(&self, user: &str, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        self.call_by(As { user, group: None }, method, path, body)
+    }
+
+    /// The same, of somebody who is one of a group.
+    pub(crate) fn call_as_one_of(
+        &self,
+        user: &str,
+        group: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, String> {
+        self.call_by(As { user, group: Some(group) }, method, path, body)
+    }
+
+    fn call_by(&self, by: As<'_>, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        self.shared.runtime.block_on(call(
-            &self.shared.client,
-            Some(As { user, group: None }),
-            method,
-            path,
-            content,
-            Some(body),
-        ))
+        self.shared.runtime.block_on(call(&self.shared.client, Some(by), method, path, content, Some(body)))
     }
 
     pub(crate) fn delete(&self, path: &str) {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::estate::Estate;
+use crate::coverage::shop::SUBJECT;
 use crate::lab::Lab;
 use crate::registry_support::Registry;
 
@@ -67,11 +68,60 @@ fn nothing_comes_in_by_another_spelling_or_another_door() {
         let said = lab.try_call("POST", "/api/v1/namespaces/shop/pods", Some(&pod)).expect_err(key);
         assert!(said.contains("denied"), "{key}: {said}");
     }
-    // What is there may be changed in everything but its images.
+    // The mirror pod that a node makes of a static one is there whatever the API server says.
+    lab.apply(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "nodes"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "Group", "name": "system:nodes", "apiGroup": "rbac.authorization.k8s.io"}],
+    }));
+    for (mirror, admitted) in [(true, true), (false, false)] {
+        let annotations = if mirror { json!({"kubernetes.io/config.mirror": "x"}) } else { json!({}) };
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("of-node-{mirror}"), "namespace": "shop", "annotations": annotations},
+            "spec": {"containers": one(&bad), "nodeName": "node-1"},
+        });
+        let answer = lab.until("nodes may make pods", |lab| {
+            match lab.call_as_one_of("system:node:node-1", "system:nodes", "POST", "/api/v1/namespaces/shop/pods", &pod)
+            {
+                Err(said) if said.contains("cannot create") => Err(said),
+                answer => Ok(answer),
+            }
+        });
+        assert_eq!(answer.is_ok(), admitted, "{mirror}: {answer:?}");
+    }
+}
+
+#[test]
+fn what_is_there_may_be_changed_in_everything_but_its_images() {
+    let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
+    let estate = Estate::open(&lab, registry);
+    let _operator = lab.operator();
+    let web = estate.enforced();
+    let (good, bad) = (estate.image("web", web), estate.image("rogue", estate.unsigned("rogue")));
+    let part = estate.unsigned("many");
+    let index = estate.registry.push_index("apps/many", "2", &[part]);
+    estate.sign("many", index, SUBJECT);
+    let other = estate.image("other", estate.signed("other"));
+    let many_platforms = estate.image("many", index);
+    estate.enforce(&json!({"engines": {"native": {"intake": {"images": [many_platforms, other]}}}}));
+    lab.until("the index is admitted by its digest", |_| estate.would_admit("shop", &many_platforms));
+    lab.until("so is another image", |_| estate.would_admit("shop", &other));
+    estate.denied("shop", &estate.image("many", part), "is not verified for the policy `apps`");
+    let small = json!([{"name": "a", "image": good, "resources": {"requests": {"cpu": "10m"}}}]);
+    assert!(estate.try_pod_of("shop", "all-good", &json!({"containers": small})).is_ok());
     let path = "/api/v1/namespaces/shop/pods/all-good";
     lab.patch(path, &json!({"metadata": {"labels": {"a": "b"}}}));
-    let changed = lab.call_as("admin", "PATCH", path, &json!({"spec": {"containers": [{"name": "a", "image": bad}]}}));
-    assert!(changed.is_err(), "an image was changed");
+    let said =
+        lab.try_patch(path, &json!({"spec": {"containers": [{"name": "a", "image": bad}]}})).expect_err("an image");
+    assert!(said.contains("is not verified for the policy `apps`"), "{said}");
+    lab.try_patch(path, &json!({"spec": {"containers": [{"name": "a", "image": other}]}})).expect("a verified one");
+    let more = json!({"spec": {"containers": [{"name": "a", "resources": {"requests": {"cpu": "20m"}}}]}});
+    let resized = lab.try_patch(&format!("{path}/resize"), &more).expect("a resize");
+    assert_eq!(resized.pointer("/spec/containers/0/resources/requests/cpu"), Some(&json!("20m")));
+    let said =
+        lab.try_patch(&format!("{path}/resize"), &json!({"spec": {"containers": [{"name": "a", "image": bad}]}}));
+    assert_ne!(said.ok().map(|pod| pod["spec"]["containers"][0]["image"].clone()), Some(json!(bad)));
     let ephemeral =
         json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": bad, "targetContainerName": "a"}]}});
     let said = lab.try_patch(&format!("{path}/ephemeralcontainers"), &ephemeral).expect_err("an ephemeral container");

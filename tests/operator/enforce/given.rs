@@ -49,8 +49,8 @@ fn engine(estate: &Estate<'_>) -> Value {
     engines.into_iter().find(|engine| engine["name"] == "kyverno").unwrap_or_default()
 }
 
-/// A policy about images that somebody signs with a key, which takes no repository to tell Kyverno of.
-fn vendor(estate: &Estate<'_>, engines: &Value) {
+/// A policy about images that somebody signs with a key, which takes no trust to tell an engine of.
+pub(super) fn vendor(estate: &Estate<'_>, engines: &Value) {
     estate.policy(
         "vendor",
         &json!({
@@ -102,7 +102,7 @@ fn kyverno_is_given_its_policy_where_it_is_there_and_may_be_given_it() {
         &path,
         &json!({"spec": {"failurePolicy": "Fail", "validations": [{"expression": "true", "message": "x"}]}}),
     );
-    lab.within(Duration::from_secs(60), "it is put back", |lab| {
+    lab.within(Duration::from_secs(100), "it is put back", |lab| {
         let now = lab.call("GET", &path, None);
         if now["spec"] == policy["spec"] { Ok(()) } else { Err(now["spec"].to_string()) }
     });

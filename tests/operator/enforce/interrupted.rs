@@ -12,18 +12,71 @@ use crate::lab::{Lab, config_map_path};
 use crate::proxy::{Asked, Fate};
 use crate::registry_support::Registry;
 
-/// The writes of a promotion, in their order; each is held before it reaches the API server, or after it did.
-const STEPS: [(&str, &str, Fate); 10] = [
-    ("the journal", "holdfast-policy-", Fate::Hold),
-    ("the journal", "holdfast-policy-", Fate::HoldAnswer),
-    ("what is enforced", "/configmaps", Fate::Hold),
-    ("the finalizer", "/signingidentitypolicies/", Fate::HoldAnswer),
-    ("a rule", "/validatingadmissionpolicies", Fate::Hold),
-    ("a rule", "/validatingadmissionpolicies", Fate::HoldAnswer),
-    ("a binding", "/validatingadmissionpolicybindings", Fate::Hold),
-    ("a binding", "/validatingadmissionpolicybindings", Fate::HoldAnswer),
-    ("what nothing refers to", "DELETE", Fate::Hold),
-    ("the status", "/status", Fate::HoldAnswer),
+/// From where on a policy comes to be enforced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    /// It reports, and nothing is written any more.
+    Calm,
+    /// It reports, and every check holds.
+    Reporting,
+    /// It is declared, and nothing of it was ever written.
+    New,
+}
+
+/// A write at which the operator is killed: of those that have this in their method and path, the one after as many others. It is held before it reaches the
+/// API server, or after it did.
+struct Cut {
+    step: &'static str,
+    part: &'static str,
+    after: usize,
+    fate: Fate,
+    comes: Comes,
+}
+
+const fn first(step: &'static str, part: &'static str, fate: Fate) -> Cut {
+    Cut { step, part, after: 0, fate, comes: Comes::Calm }
+}
+
+const fn nth(step: &'static str, part: &'static str, after: usize) -> Cut {
+    Cut { step, part, after, fate: Fate::Hold, comes: Comes::Reporting }
+}
+
+const fn new(step: &'static str, part: &'static str, fate: Fate) -> Cut {
+    Cut { step, part, after: 0, fate, comes: Comes::New }
+}
+
+/// The writes of a promotion, in their order.
+const STEPS: [Cut; 10] = [
+    first("the journal", "holdfast-policy-", Fate::Hold),
+    first("the journal", "holdfast-policy-", Fate::HoldAnswer),
+    first("what is enforced", "/configmaps", Fate::Hold),
+    first("the finalizer", "/signingidentitypolicies/", Fate::HoldAnswer),
+    first("a rule", "/validatingadmissionpolicies", Fate::Hold),
+    first("a rule", "/validatingadmissionpolicies", Fate::HoldAnswer),
+    first("a binding", "/validatingadmissionpolicybindings", Fate::Hold),
+    first("a binding", "/validatingadmissionpolicybindings", Fate::HoldAnswer),
+    first("what nothing refers to", "DELETE", Fate::Hold),
+    first("the status", "/status", Fate::HoldAnswer),
+];
+
+/// Those between them, and those of what is verified. The first promotion of all makes a rule over the form of images and a guard, too.
+const BETWEEN: [Cut; 8] = [
+    nth("the third binding of four", "POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", 2),
+    nth("the second rule", "POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", 1),
+    nth(
+        "the second binding",
+        "PUT /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/holdfast-form-enforce",
+        0,
+    ),
+    nth("the third binding", "POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings", 1),
+    nth(
+        "the guard over labels",
+        "PUT /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/holdfast-guard-scope",
+        0,
+    ),
+    new("what is verified", "/configmaps/holdfast-verified", Fate::Hold),
+    new("what is verified", "/configmaps/holdfast-verified", Fate::HoldAnswer),
+    new("the list", "/verifiedimages", Fate::HoldAnswer),
 ];
 
 pub(super) fn records(lab: &Lab, policy: &str) -> Vec<Value> {
@@ -42,13 +95,22 @@ fn phase(estate: &Estate<'_>, policy: &str, phase: &str) {
 
 #[test]
 fn a_promotion_that_is_cut_off_anywhere_comes_to_its_end_once() {
+    each_comes_to_its_end_once("cut", STEPS);
+}
+
+#[test]
+fn a_promotion_that_is_cut_off_between_two_rules_or_bindings_comes_to_its_end_once() {
+    each_comes_to_its_end_once("between", BETWEEN);
+}
+
+fn each_comes_to_its_end_once(name: &str, cuts: impl IntoIterator<Item = Cut>) {
     let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
     let estate = Estate::open(&lab, registry);
     lab.delete("/apis/holdfast.dev/v1alpha1/signingidentitypolicies/apps");
     let (web, rogue) = (estate.signed("web"), estate.unsigned("rogue"));
     let (good, bad) = (estate.image("web", web), estate.image("rogue", rogue));
-    for (at, (step, part, fate)) in STEPS.into_iter().enumerate() {
-        let (policy, namespace) = (format!("cut-{at}"), format!("cut-{at}"));
+    for (at, Cut { step, part, after, fate, comes }) in cuts.into_iter().enumerate() {
+        let (policy, namespace) = (format!("{name}-{at}"), format!("{name}-{at}"));
         let place = format!("{at}: {step}, {fate:?}");
         lab.namespace(&namespace, &json!({"cut": policy}));
         lab.until("there is a pod", |_| estate.try_pod(&namespace, "web", &good).map(drop));
@@ -58,18 +120,25 @@ fn a_promotion_that_is_cut_off_anywhere_comes_to_its_end_once() {
                 "enforcement": {"desired": desired, "soak": "0s"},
             })
         };
-        estate.policy(&policy, &spec("Audit"));
-        let mut operator = lab.operator_with(&["--leader-elect=false"]);
-        lab.until("every check holds", |_| {
-            let status = estate.policy_status(&policy);
-            let checks = status.at("/enforcement/checks").as_array().cloned().unwrap_or_default();
-            let hold = checks.len() > 10 && checks.iter().all(|check| check["passed"] == true);
-            if hold { Ok(()) } else { Err(status.text()) }
+        let start = || lab.operator_with(&["--leader-elect=false"]);
+        let reporting = (comes != Comes::New).then(|| {
+            estate.policy(&policy, &spec("Audit"));
+            let operator = start();
+            lab.until("every check holds", |_| {
+                let status = estate.policy_status(&policy);
+                let checks = status.at("/enforcement/checks").as_array().cloned().unwrap_or_default();
+                let hold = checks.len() > 10 && checks.iter().all(|check| check["passed"] == true);
+                if hold { Ok(()) } else { Err(status.text()) }
+            });
+            operator
         });
-        estate.until_nothing_is_written();
+        if comes == Comes::Calm {
+            estate.until_nothing_is_written();
+        }
         let means = move |asked: &Asked| asked.is_write() && format!("{} {}", asked.method, asked.path).contains(part);
-        lab.proxy().on_nth(0, fate, means);
+        lab.proxy().on_nth(after, fate, means);
         estate.policy(&policy, &spec("Enforce"));
+        let mut operator = reporting.unwrap_or_else(start);
         lab.until(&format!("{place}: the write is on its way"), |lab| {
             if lab.proxy().met() >= 1 { Ok(()) } else { Err(operator.said()) }
         });
@@ -77,7 +146,7 @@ fn a_promotion_that_is_cut_off_anywhere_comes_to_its_end_once() {
         operator.signal("-KILL");
         operator.ended(Duration::from_secs(5));
         let was_denied = estate.would_admit(&namespace, &bad).is_err();
-        let operator = lab.operator_with(&["--leader-elect=false"]);
+        let operator = start();
         // What was on its way arrives late, or never.
         lab.proxy().release();
         if was_denied {
@@ -86,6 +155,16 @@ fn a_promotion_that_is_cut_off_anywhere_comes_to_its_end_once() {
         phase(&estate, &policy, "Enforcing");
         estate.denied(&namespace, &bad, "is not verified");
         assert!(estate.try_pod(&namespace, "good", &good).is_ok(), "{place}");
+        lab.until(&format!("{place}: its labels are guarded"), |lab| {
+            let guard = |kind: &str| {
+                lab.get(&format!(
+                    "/apis/admissionregistration.k8s.io/v1/validatingadmission{kind}/holdfast-guard-scope"
+                ))
+            };
+            let (rule, binding) = guard("policies").zip(guard("policybindings")).ok_or("there is no guard")?;
+            let said = format!("{}{}", rule["spec"], binding["spec"]);
+            if said.contains(&namespace) { Ok(()) } else { Err(said) }
+        });
         let records = records(&lab, &policy);
         let promoted = records.iter().filter(|record| record["event"] == "promoted").count();
         assert_eq!(promoted, 1, "{place}: {records:?}");
@@ -95,38 +174,61 @@ fn a_promotion_that_is_cut_off_anywhere_comes_to_its_end_once() {
     }
 }
 
+/// The writes in which one that leads is frozen.
+const STALE: [(&str, &str); 3] = [
+    ("what is verified", "/verifiedimages"),
+    ("the journal", "/configmaps/holdfast-policy-apps"),
+    ("a binding", "/validatingadmissionpolicybindings"),
+];
+
 #[test]
 fn who_led_before_writes_over_nothing() {
     let Some((lab, registry)) = Lab::enter().zip(Registry::plain(true)) else { return };
     let estate = Estate::open(&lab, registry);
-    let old = lab.operator();
-    let web = estate.enforced();
-    estate.until_nothing_is_written();
-    // The one that leads is frozen in the middle of a change; the other one takes over and goes on.
-    lab.proxy().on_nth(0, Fate::Hold, |asked| asked.is_write() && asked.path.contains("verifiedimages"));
-    let api = estate.signed("api");
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api", "namespace": "shop"},
-        "spec": {
-            "replicas": 0, "selector": {"matchLabels": {"app": "api"}},
-            "template": {"metadata": {"labels": {"app": "api"}}, "spec": {"containers": [{"name": "main", "image": estate.image("api", api)}]}},
-        },
-    });
-    lab.apply(&deployment);
-    lab.until("the write is on its way", |lab| if lab.proxy().met() >= 1 { Ok(()) } else { Err(old.said()) });
-    old.signal("-STOP");
-    let new = lab.start_operator(&[], &[]);
-    lab.until("the other one goes on", |_| estate.try_pod("shop", "api", &estate.image("api", api)).map(drop));
-    let before = lab.get("/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff.apps").unwrap();
-    // What was held arrives now: the list is another one by then, and it is refused.
-    lab.proxy().release();
-    old.signal("-CONT");
-    std::thread::sleep(Duration::from_secs(4));
-    let after = lab.get("/apis/holdfast.dev/v1alpha1/verifiedimages/holdfast-verified-00-ff.apps").unwrap();
-    assert_eq!(before["spec"], after["spec"]);
-    assert!(estate.try_pod("shop", "web-again", &estate.image("web", web)).is_ok());
-    estate.denied("shop", &estate.image("rogue", estate.unsigned("rogue")), "is not verified");
-    drop(new);
+    let mut old = lab.operator();
+    let web = estate.image("web", estate.enforced());
+    let bad = estate.image("rogue", estate.unsigned("rogue"));
+    for (at, (step, part)) in STALE.into_iter().enumerate() {
+        estate.until_nothing_is_written();
+        lab.proxy().reset();
+        // The one that leads is frozen in the middle of a change; the other one takes over and goes on.
+        let means = move |asked: &Asked| asked.is_write() && asked.path.contains(part);
+        lab.proxy().on_nth(0, Fate::Hold, means);
+        let (name, namespace) = (format!("api-{at}"), format!("stale-{at}"));
+        let api = estate.image(&name, estate.signed(&name));
+        lab.namespace(&namespace, &json!({"tier": "apps"}));
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "shop"},
+            "spec": {
+                "replicas": 0, "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": api}]}},
+            },
+        });
+        lab.apply(&deployment);
+        lab.until(&format!("{step}: the write is on its way"), |lab| {
+            if lab.proxy().met() >= 1 { Ok(()) } else { Err(old.said()) }
+        });
+        old.signal("-STOP");
+        let next = lab.start_operator(&[], &[]);
+        lab.until("the other one goes on", |_| estate.try_pod("shop", &name, &api).map(drop));
+        estate.until_denied(&namespace, &bad);
+        estate.until_nothing_is_written();
+        let held = || lab.proxy().asked().into_iter().find(means).unwrap();
+        let before = lab.get(&held().path).unwrap();
+        // What was held arrives now: what it was to be written over is another one by then, and it is refused.
+        lab.proxy().release();
+        let status =
+            lab.until(&format!("{step}: it is answered"), |_| held().status.ok_or_else(|| "not yet".to_owned()));
+        assert_eq!(status, 409, "{step}: the stale write is refused: {:?}", held());
+        old.signal("-CONT");
+        let (code, _) = old.ended(Duration::from_secs(10));
+        assert_eq!(code, Some(3), "{step}: who lost its leadership ends");
+        assert_eq!(lab.get(&held().path).unwrap(), before, "{step}");
+        assert!(estate.try_pod("shop", &format!("web-{at}"), &web).is_ok(), "{step}");
+        estate.denied("shop", &bad, "is not verified");
+        lab.namespace(&namespace, &json!({}));
+        old = next;
+    }
 }
 
 /// A tightening takes out what no longer passes, also where the process dies after it announced that and before it did it.

@@ -7,13 +7,32 @@ use serde_json::json;
 
 use super::estate::Estate;
 use crate::lab::{Lab, Operator};
-use crate::proxy::Fate;
+use crate::proxy::{Asked, Fate};
 use crate::registry_support::Registry;
 
 const SHARDS: &str = "/apis/holdfast.dev/v1alpha1/verifiedimages";
 const WHOLE: &str = "holdfast-verified-00-ff.apps";
 /// As many as one parameter takes, but for a few.
 const MANY: usize = 14_115;
+
+/// Where the split is cut off, in the order of its writes: of those that begin so, the one after as many others.
+const CUTS: [(&str, usize, Fate, &str); 5] = [
+    ("the second one is about to be made", 1, Fate::Hold, "POST /apis/holdfast.dev/v1alpha1/verifiedimages"),
+    ("both were made", 0, Fate::HoldAnswer, "POST /apis/holdfast.dev/v1alpha1/verifiedimages"),
+    (
+        "the first binding gains",
+        0,
+        Fate::Hold,
+        "POST /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    ),
+    (
+        "the first binding loses",
+        0,
+        Fate::Hold,
+        "DELETE /apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    ),
+    ("the whole one goes", 0, Fate::Hold, "DELETE /apis/holdfast.dev/v1alpha1/verifiedimages"),
+];
 
 /// What is to be admitted at every moment, and what is not at any.
 struct Load<'e> {
@@ -72,6 +91,13 @@ fn deploy(estate: &Estate<'_>, count: usize) {
     }
 }
 
+/// Holds the next write at which the split is cut off, where there is one.
+fn hold(lab: &Lab, at: usize) {
+    let Some((_, after, fate, means)) = CUTS.get(at).cloned() else { return };
+    let is_meant = move |asked: &Asked| format!("{} {}", asked.method, asked.path).starts_with(means);
+    lab.proxy().on_nth(after, fate, is_meant);
+}
+
 fn kill(operator: &mut Operator<'_>) {
     operator.signal("-KILL");
     operator.ended(Duration::from_secs(5));
@@ -97,19 +123,32 @@ fn a_parameter_that_is_split_is_never_open_and_never_wrongly_closed() {
         if shards(lab) == [WHOLE] { Ok(()) } else { Err(shards(lab).join(", ")) }
     });
 
-    // The second one is about to be made when the process dies, and the registry cannot be asked when it is back.
-    lab.proxy().on_nth(1, Fate::Hold, |asked| asked.method == "POST" && asked.path.ends_with("/verifiedimages"));
+    hold(&lab, 0);
     deploy(&estate, 70);
-    load.until(Duration::ZERO, "it is about to be split", |lab| {
-        if lab.proxy().met() >= 1 { Ok(()) } else { Err(shards(lab).join(", ")) }
-    });
-    kill(&mut operator);
-    load.look();
-    estate.network.on(100_000, Fate::Refuse(503, None), |_| true);
-    let operator = lab.operator_with(&["--leader-elect=false"]);
-    load.until(Duration::from_secs(8), "it goes on", |_| Ok(()));
-    estate.network.reset();
-    estate.scan_now("back");
+    for (at, (step, ..)) in CUTS.into_iter().enumerate() {
+        load.until(
+            Duration::ZERO,
+            step,
+            |lab| {
+                if lab.proxy().met() >= 1 { Ok(()) } else { Err(shards(lab).join(", ")) }
+            },
+        );
+        kill(&mut operator);
+        load.look();
+        lab.proxy().reset();
+        hold(&lab, at + 1);
+        // When it is back for the first time, the registry cannot be asked.
+        if at == 0 {
+            estate.network.on(100_000, Fate::Refuse(503, None), |_| true);
+        }
+        operator = lab.operator_with(&["--leader-elect=false"]);
+        if at == 0 {
+            load.until(Duration::from_secs(8), "it goes on", |_| Ok(()));
+            estate.network.reset();
+            estate.scan_now("back");
+        }
+        assert!(estate.try_pod("shop", &format!("after-{at}"), &load.good[at]).is_ok(), "{step}");
+    }
     load.until(Duration::from_secs(5), "there are two", are_two);
     for at in [0, 69] {
         let name = format!("more-{at}");

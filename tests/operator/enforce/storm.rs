@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use holdfast_testpki::Sigstore;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::estate::Estate;
 use crate::break_glass::{approve, ask, from_now};
-use crate::lab::{Lab, Operator};
+use crate::lab::{HOLDFAST, Lab, Operator};
 use crate::proxy::Fate;
 use crate::registry_support::Registry;
 
@@ -21,15 +21,18 @@ const SHARDS: &str = "/apis/holdfast.dev/v1alpha1/verifiedimages";
 enum Happens {
     OperatorKilled,
     OperatorBack,
+    OperatorReplaced,
     BindingDeleted,
     BindingAudits,
     RuleEdited,
     ListDeleted,
+    ListEmptied,
     PolicyWidened,
     PolicyNarrowed,
     PolicyAsItWas,
     NamespaceLeaves,
     NamespaceComesBack,
+    NamespaceMade,
     RegistryAway,
     RegistryBack,
     Deployed,
@@ -40,18 +43,21 @@ enum Happens {
     Rotated,
 }
 
-const ALL: [Happens; 19] = [
+const ALL: [Happens; 22] = [
     Happens::OperatorKilled,
     Happens::OperatorBack,
+    Happens::OperatorReplaced,
     Happens::BindingDeleted,
     Happens::BindingAudits,
     Happens::RuleEdited,
     Happens::ListDeleted,
+    Happens::ListEmptied,
     Happens::PolicyWidened,
     Happens::PolicyNarrowed,
     Happens::PolicyAsItWas,
     Happens::NamespaceLeaves,
     Happens::NamespaceComesBack,
+    Happens::NamespaceMade,
     Happens::RegistryAway,
     Happens::RegistryBack,
     Happens::Deployed,
@@ -70,7 +76,13 @@ impl Happens {
 
     /// Whether it closes to what is verified, until holdfast puts it back.
     fn closes(self) -> bool {
-        matches!(self, Self::ListDeleted | Self::BindingDeleted | Self::RuleEdited)
+        matches!(self, Self::ListDeleted | Self::ListEmptied | Self::BindingDeleted | Self::RuleEdited)
+    }
+
+    /// How long what is verified may be denied: until what was closed is put back, or an API server that starts has read its lists.
+    fn denies_for(self) -> Duration {
+        let is_long = self.closes() || self == Self::ApiServerRestarted;
+        Duration::from_secs(if is_long { 45 } else { 5 })
     }
 }
 
@@ -79,6 +91,26 @@ fn first(lab: &Lab, kind: &str) -> Option<String> {
     let mut names =
         all["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned());
     names.find(|name| name.starts_with("holdfast-enforce-apps"))
+}
+
+/// What happens, by a seed: everything once in each round, each time in another order.
+fn storm(seed: u64, rounds: usize) -> Vec<Happens> {
+    let mut state = seed | 1;
+    let mut below = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % bound as u64).unwrap()
+    };
+    let mut all = Vec::new();
+    for _ in 0..rounds {
+        let mut round = ALL.to_vec();
+        for at in (1..round.len()).rev() {
+            round.swap(at, below(at + 1));
+        }
+        all.extend(round);
+    }
+    all
 }
 
 fn act<'a>(estate: &Estate<'a>, operator: &mut Option<Operator<'a>>, what: Happens, at: usize) {
@@ -93,6 +125,15 @@ fn act<'a>(estate: &Estate<'a>, operator: &mut Option<Operator<'a>>, what: Happe
         Happens::OperatorBack => {
             if operator.is_none() {
                 *operator = Some(lab.operator_with(&["--leader-elect=false"]));
+            }
+        }
+        // Two of them write for a while.
+        Happens::OperatorReplaced => {
+            let before = operator.replace(lab.operator_with(&["--leader-elect=false"]));
+            std::thread::sleep(Duration::from_secs(2));
+            if let Some(mut before) = before {
+                before.signal("-KILL");
+                before.ended(Duration::from_secs(5));
             }
         }
         Happens::BindingDeleted | Happens::BindingAudits | Happens::RuleEdited => {
@@ -110,6 +151,15 @@ fn act<'a>(estate: &Estate<'a>, operator: &mut Option<Operator<'a>>, what: Happe
             }
         }
         Happens::ListDeleted => _ = lab.clean(SHARDS),
+        Happens::ListEmptied => {
+            let all = lab.call("GET", SHARDS, None);
+            for shard in all["items"].as_array().unwrap() {
+                let path = format!("{SHARDS}/{}", shard["metadata"]["name"].as_str().unwrap());
+                let keys = shard["spec"]["data"].as_object().unwrap().keys();
+                let nothing: serde_json::Map<String, Value> = keys.map(|key| (key.clone(), Value::Null)).collect();
+                _ = lab.call_as(HOLDFAST, "PATCH", &path, &json!({"spec": {"data": nothing}}));
+            }
+        }
         Happens::PolicyWidened => {
             let anybody = json!([{"name": "ci", "issuer": crate::coverage::shop::ISSUER, "subjectRegExp": "https://ci.example/.*"}]);
             estate.enforce(&json!({"identities": anybody}));
@@ -120,6 +170,7 @@ fn act<'a>(estate: &Estate<'a>, operator: &mut Option<Operator<'a>>, what: Happe
             _ = lab.patch("/api/v1/namespaces/shop", &json!({"metadata": {"labels": {"tier": null}}}));
         }
         Happens::NamespaceComesBack => lab.namespace("shop", &json!({"tier": "apps"})),
+        Happens::NamespaceMade => lab.namespace(&format!("made-{at}"), &json!({"tier": "apps"})),
         Happens::RegistryAway => estate.network.on(100_000, Fate::Refuse(503, None), |_| true),
         Happens::RegistryBack => estate.network.reset(),
         Happens::Deployed => {
@@ -182,47 +233,92 @@ fn in_any_order_what_is_not_verified_stays_out_and_what_is_verified_comes_in() {
         format!("{}/apps/web:1", estate.host()),
     ];
     let seed: u64 = std::env::var("HOLDFAST_STORM").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126);
-    let (mut state, mut done) = (seed | 1, Vec::new());
-    let (mut open, mut lent) = (false, Timestamp::UNIX_EPOCH);
-    for at in 0..40 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let what = ALL[usize::try_from(state % ALL.len() as u64).unwrap()];
+    let (mut done, mut made, mut lent) = (Vec::new(), Vec::new(), Timestamp::UNIX_EPOCH);
+    let (mut away, mut closed, mut patience) = (false, false, Duration::ZERO);
+    for (at, what) in storm(seed, 2).into_iter().enumerate() {
         act(&estate, &mut operator, what, at);
         done.push(what);
-        open |= what.opens();
         if what == Happens::GlassOpened {
             lent = open_a_glass(&lab, at);
         }
-        if open && operator.is_none() {
-            // Nobody is there to put it back: what an administrator opened stays open until somebody is.
-            continue;
-        }
         let told = || format!("seed {seed}, after {done:?}");
-        if open {
+        if what == Happens::NamespaceMade {
+            made.push(format!("made-{at}"));
+        }
+        for namespace in made.iter().filter(|_| operator.is_some()) {
+            lab.within(Duration::from_secs(30), &format!("{namespace} is enforced; {}", told()), |_| {
+                match estate.would_admit(namespace, &bad[0]) {
+                    Err(said) if said.contains("ValidatingAdmissionPolicy 'holdfast-") => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            });
+        }
+        if what.opens() {
+            // Whoever puts it back has to be there.
+            act(&estate, &mut operator, Happens::OperatorBack, at);
             // What somebody changes is in force a moment later, as what is put back is.
             std::thread::sleep(Duration::from_millis(2500));
             lab.within(Duration::from_secs(35), &format!("it is closed again; {}", told()), |_| {
                 bad.iter().try_for_each(|image| match estate.would_admit("shop", image) {
                     Err(said) if said.contains("ValidatingAdmissionPolicy 'holdfast-") => Ok(()),
+                    _ if crate::courier::now() <= lent => Ok(()),
                     other => Err(format!("{image}: {other:?}")),
                 })
             });
-            open = false;
         }
         // From here on, always, but for what was lent.
         let until = Instant::now() + Duration::from_millis(600);
         while Instant::now() < until && crate::courier::now() > lent {
-            for image in &bad {
-                let admitted = estate.try_pod("shop", "uncovered", image);
-                assert!(admitted.is_err(), "{image} was admitted; {}", told());
+            for (door, spec) in bad.iter().flat_map(|image| doors(image, &good)) {
+                let admitted = estate.try_pod_of("shop", "uncovered", &spec);
+                assert!(admitted.is_err(), "{spec} was admitted as {door}; {}", told());
             }
         }
-        if operator.is_some() || !done.iter().any(|what| what.closes()) {
-            lab.within(Duration::from_secs(45), &format!("what is verified comes in; {}", told()), |_| {
+        // What was closed is put back by whoever is there and can look at the evidence, and else stays closed.
+        (closed, patience) = (closed || what.closes(), patience.max(what.denies_for()));
+        match what {
+            Happens::RegistryAway => away = true,
+            Happens::RegistryBack => away = false,
+            _ => {}
+        }
+        if !closed || operator.is_some() && !away {
+            lab.within(patience, &format!("what is verified comes in; {}", told()), |_| {
                 estate.would_admit("shop", &good).map(drop)
             });
+            (closed, patience) = (false, Duration::ZERO);
         }
     }
+    // Once it is over, everything is as it was.
+    estate.network.reset();
+    lab.namespace("shop", &json!({"tier": "apps"}));
+    estate.enforce(&json!({}));
+    act(&estate, &mut operator, Happens::OperatorBack, done.len());
+    while crate::courier::now() <= lent {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    lab.within(Duration::from_secs(60), "it is enforced as it was declared", |_| {
+        let status = estate.policy_status("apps");
+        let is_so = status.at("/enforcement/phase") == "Enforcing" && status.is("LooseningHeld") != "True";
+        if is_so { Ok(()) } else { Err(status.text()) }
+    });
+    for image in &bad {
+        assert!(estate.try_pod("shop", "uncovered", image).is_err(), "{image} was admitted; seed {seed}");
+    }
+    estate.try_pod("shop", "covered", &good).expect("what is verified comes in");
+    for namespace in &made {
+        lab.namespace(namespace, &json!({}));
+    }
+}
+
+/// A pod that has an image where pods have images.
+fn doors(bad: &str, good: &str) -> [(&'static str, Value); 3] {
+    let one = |image: &str| json!([{"name": "main", "image": image}]);
+    [
+        ("a container", json!({"containers": one(bad)})),
+        ("an init container", json!({"initContainers": [{"name": "first", "image": bad}], "containers": one(good)})),
+        (
+            "an image volume",
+            json!({"containers": one(good), "volumes": [{"name": "data", "image": {"reference": bad}}]}),
+        ),
+    ]
 }
