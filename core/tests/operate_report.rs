@@ -150,7 +150,11 @@ fn whatever_was_not_seen_is_named_and_whose_it_is() {
         let world = World::scanned(&[Reason::Verified, *reason], noon());
         let unseen = matches!(
             reason,
-            Reason::RegistryUnavailable | Reason::Unauthorized | Reason::ListingTruncated | Reason::RegistryNotDeclared
+            Reason::NotScanned
+                | Reason::RegistryUnavailable
+                | Reason::Unauthorized
+                | Reason::ListingTruncated
+                | Reason::RegistryNotDeclared
         );
         let want =
             if unseen { is("False", ReportReason::CouldNotLook) } else { is("True", ReportReason::EverythingSeen) };

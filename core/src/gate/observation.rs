@@ -234,7 +234,7 @@ impl Scan {
     }
 
     /// Whether what runs is still being listed for the first time.
-    fn begins(&self) -> bool {
+    pub(super) fn begins(&self) -> bool {
         self.is_early && self.incomplete.is_some()
     }
 

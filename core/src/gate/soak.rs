@@ -35,6 +35,9 @@ pub struct Soak {
 /// How many scans it takes at least beside the first.
 const SCANS: i64 = 4;
 
+/// How much time is passed over in one step: what a step changes is written down.
+const PASSED_OVER: SignedDuration = SignedDuration::from_mins(1);
+
 /// When a scan was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,9 +70,11 @@ impl Soak {
         true
     }
 
-    /// Time until now earns nothing: through all that was not counted yet, something new may have failed unseen.
+    /// Time until now earns nothing, but for less than a minute of it: through all that was not counted yet, something may have failed unseen.
     pub fn pass_over(&mut self, now: Timestamp) {
-        self.measured = self.measured.max(now);
+        if now.duration_since(self.measured) >= PASSED_OVER {
+            self.measured = now;
+        }
     }
 
     /// Whether the clock went back by more than an interval since: the measure would stand still for too long, so the soak has to start again.

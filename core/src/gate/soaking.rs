@@ -73,7 +73,7 @@ impl Soaking<'_> {
             checked.checks.iter().filter(|check| !check.passed).map(|check| check.check.as_str()).collect();
         let Some(scan) = self.input.observed.scan.as_ref().filter(|_| failing.is_empty()) else {
             if self.is_not_known_yet(checked) {
-                return kept.map(|soak| self.without_what_is_new(soak, checked, notes));
+                return kept.map(|soak| self.without_what_was_unseen(soak, checked, notes));
             }
             end(kept, &format!("these checks fail: {}", failing.join(", ")), notes);
             return None;
@@ -99,9 +99,10 @@ impl Soaking<'_> {
         checks.iter().all(|check| check.passed || self.input.observed.not_looked_at(check.check, self.form, in_scope))
     }
 
-    /// What came and went before a scan came to it was never judged.
-    fn without_what_is_new(&self, mut soak: Soak, checked: Checked<'_>, notes: &Notes) -> Soak {
-        if self.input.observed.scan.as_ref().is_some_and(|scan| scan.not_scanned(checked.in_scope) > 0) {
+    /// What came and went before a scan came to it, or while not all was listed, was never judged.
+    fn without_what_was_unseen(&self, mut soak: Soak, checked: Checked<'_>, notes: &Notes) -> Soak {
+        if self.input.observed.scan.as_ref().is_some_and(|scan| scan.begins() || scan.not_scanned(checked.in_scope) > 0)
+        {
             soak.pass_over(notes.now);
         }
         soak

@@ -122,12 +122,10 @@ pub(crate) async fn write_record(
         let (spec, judged) = (record.spec.clone(), record.judged.clone());
         Record { spec, judged, ..kept.value.clone() }
     });
-    // What nobody could judge is held against what was judged last.
-    let unjudged = there.filter(|_| matches!(observed.guarding, Some(Guarding::Unclear(_)))).map(|kept| {
-        let (spec, judged) = (kept.value.spec.clone(), kept.value.judged.clone());
-        Record { spec, judged, ..paused.as_ref().unwrap_or(record).clone() }
-    });
-    let record = unjudged.as_ref().or(paused.as_ref()).unwrap_or(record);
+    let record = paused.as_ref().unwrap_or(record);
+    let unjudged = there.filter(|_| matches!(observed.guarding, Some(Guarding::Unclear(_))));
+    let unjudged = unjudged.map(|kept| left_unjudged(&kept.value, record));
+    let record = unjudged.as_ref().unwrap_or(record);
     if observed.fault.is_some()
         || mirror.spec.suspend && there.is_none()
         || matches!(observed.record, Lookup::Damaged { .. }) && there.is_none() && decision.adopted.is_none()
@@ -169,6 +167,15 @@ pub(crate) async fn write_record(
         tracing::info!(mirror = name, digest = %adopted.root.digest, by, "the trust is in force");
     }
     Ok(Some(stored))
+}
+
+/// What is to be remembered where nobody could judge what the mirror says: the next judgement is held against what was judged last. Where other trust comes into
+/// force, it goes with its own declaration, and what that spends is spent.
+fn left_unjudged(before: &Record, now: &Record) -> Record {
+    if before.root != now.root || before.adopted != now.adopted {
+        return now.clone();
+    }
+    Record { spec: before.spec.clone(), judged: before.judged.clone(), ..now.clone() }
 }
 
 /// Whether a write that failed may have been made all the same.
@@ -345,6 +352,23 @@ mod tests {
         let told: Vec<_> = outcome.written.iter().map(|(at, said)| (at.as_str(), said.is_some())).collect();
         assert_eq!(told, [("given", false), ("refused", true)]);
         assert!(outcome.failed.is_some(), "it is tried again");
+    }
+
+    #[test]
+    fn what_nobody_could_judge_is_left_as_it_was_judged_and_what_is_adopted_is_not() {
+        let record = |adopted: &str, approved: &str, counts: bool| {
+            serde_json::from_value::<Record>(json!({
+                "spec": {"source": {"keys": {}}, "rotation": {"approvedDigest": format!("sha256:{}", approved.repeat(64))}},
+                "adopted": {"at": adopted, "by": "bob"},
+                "judged": [{"agrees": {"approved": format!("sha256:{}", "a".repeat(64))}, "counts": counts}],
+            }))
+            .unwrap()
+        };
+        let before = record("2026-01-01T00:00:00Z", "a", true);
+        let edited = record("2026-01-01T00:00:00Z", "b", false);
+        assert_eq!(left_unjudged(&before, &edited), before);
+        let adopted = record("2026-02-01T00:00:00Z", "b", false);
+        assert_eq!(left_unjudged(&before, &adopted), adopted, "what brought the trust before into force is spent");
     }
 
     #[test]

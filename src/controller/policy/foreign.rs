@@ -10,7 +10,7 @@ use holdfast_core::engines::denial::{Denial, denial};
 use holdfast_core::engines::object::{MANAGED_BY, PART};
 use holdfast_core::engines::{EngineKind, Object, Rendering};
 use holdfast_core::operate::policy::Decided;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions, TypeMeta};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -38,8 +38,8 @@ struct Known {
     forms: Forms,
 }
 
-/// By kind and name.
-type Forms = BTreeMap<(String, String), Digest>;
+/// By kind and name: what it was given, and what it said then.
+type Forms = BTreeMap<(String, String), (Digest, Digest)>;
 
 /// What engines beside the native one hold.
 #[derive(Default)]
@@ -175,10 +175,24 @@ async fn give(
         let says_all = found.as_ref().is_some_and(|found| holds(found, object.body()));
         let written = if says_all { None } else { Some(write(context, object).await?) };
         let now = written.as_ref().or(found.as_ref()).unwrap_or(&Value::Null);
-        let took_out = take_out(context, object, now, forms.get(&key).copied()).await?;
-        if let Some(form) = form(took_out.as_ref().unwrap_or(now)) {
-            forms.insert(key, form);
-        }
+        let known = forms.get(&key).filter(|(given, _)| *given == object.digest()).map(|(_, form)| *form);
+        let took_out = match take_out(context, object, now, known).await {
+            Err(failed @ Failed::NotLeading) => return Err(failed),
+            // It has what it was given, and is looked at again: this is no reason to stop the others.
+            Err(failed) => {
+                forms.remove(&key);
+                if !failed.is_conflict() {
+                    let why = format!("nobody knows whether something was added to {}: {failed}", object.name());
+                    applied.unwritten.insert(engine, why);
+                }
+                None
+            }
+            Ok(took_out) => {
+                let form = form(took_out.as_ref().unwrap_or(now));
+                forms.extend(form.map(|form| (key, (object.digest(), form))));
+                took_out
+            }
+        };
         let is_changed = !says_all || took_out.is_some_and(|after| version(&after) != version(now));
         if found.is_some() && is_changed {
             let what = format!("{} {}", object.kind(), object.name());
@@ -219,7 +233,11 @@ async fn list(
                 let is_of_engine = |object: &DynamicObject| {
                     serde_json::to_value(object).is_ok_and(|body| Object::engine_of(&body) == Some(engine))
                 };
-                return Ok(Some((resource, found.items.into_iter().filter(is_of_engine).collect())));
+                // In a list, the API server does not say of its own kinds which they are.
+                let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+                let named =
+                    found.items.into_iter().map(|object| DynamicObject { types: Some(types.clone()), ..object });
+                return Ok(Some((resource, named.filter(is_of_engine).collect())));
             }
             Err(failed) if failed.is_gone() => {}
             Err(failed) => return Err(failed),
